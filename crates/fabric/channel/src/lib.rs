@@ -1,1 +1,4 @@
-//! (being built)
+//! The rules of a Fabric channel: identities, policies, configuration and the bytes that are hashed and signed.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod protoutil;

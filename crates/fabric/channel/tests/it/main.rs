@@ -1,0 +1,5 @@
+//! Tests of the channel rules against the bytes of a real network.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod golden;
+mod protoutil;
