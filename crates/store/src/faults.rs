@@ -1,0 +1,1 @@
+//! Doubles that fail on purpose.
