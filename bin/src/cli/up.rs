@@ -1,0 +1,160 @@
+//! `konsort up`: a running network from one command.
+
+use std::time::Instant;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use konsort_platform::local::{LocalNetwork, Ports, Request, Step};
+
+use super::{Surroundings, data_of, display, runtime};
+use crate::language::Language;
+
+pub(super) fn command(language: Language) -> Command {
+    let pick = |english, chinese| language.pick(english, chinese);
+    Command::new("up")
+        .about(pick(
+            "Start a network: organisations with a peer each, Raft orderer, channel, sample contract",
+            "启动网络：每个组织一个节点，Raft 排序，通道与示例合约",
+        ))
+        .arg(
+            Arg::new("detach")
+                .long("detach")
+                .short('d')
+                .action(ArgAction::SetTrue)
+                .help(pick("Return once the first transaction is committed, the nodes go on", "首笔交易提交后返回，节点继续运行")),
+        )
+        .arg(
+            Arg::new("orgs")
+                .long("orgs")
+                .value_name("N")
+                .default_value("2")
+                .value_parser(value_parser!(usize))
+                .help(pick("Peer organisations (1 to 9), one peer each", "组织数（1 到 9），每个组织一个 peer")),
+        )
+        .arg(
+            Arg::new("orderers")
+                .long("orderers")
+                .value_name("N")
+                .default_value("1")
+                .value_parser(value_parser!(usize))
+                .help(pick("Raft orderers: 1, 3 or 5", "Raft 排序节点数：1、3 或 5")),
+        )
+        .arg(
+            Arg::new("channel")
+                .long("channel")
+                .value_name("NAME")
+                .default_value("mychannel")
+                .help(pick("Channel name", "通道名")),
+        )
+        .arg(
+            Arg::new("policy")
+                .long("policy")
+                .value_name("POLICY")
+                .help(pick(
+                    "Endorsement policy of the sample, as AND('Org1MSP.member','Org2MSP.member') [default: any organisation]",
+                    "示例合约的背书策略，如 AND('Org1MSP.member','Org2MSP.member')［默认任一组织］",
+                )),
+        )
+        .arg(
+            Arg::new("ports")
+                .long("ports")
+                .value_name("default|free|PORT")
+                .default_value("default")
+                .help(pick("The usual ports (7050, 7051, …), free ones, or from PORT on", "常用端口（7050、7051…）、空闲端口，或从 PORT 起")),
+        )
+        .arg(
+            Arg::new("batch-size")
+                .long("batch-size")
+                .value_name("N")
+                .default_value("500")
+                .value_parser(value_parser!(u32).range(1..))
+                .help(pick("Most transactions in a block", "每个区块的最大交易数")),
+        )
+        .arg(
+            Arg::new("batch-timeout")
+                .long("batch-timeout")
+                .value_name("TIME")
+                .default_value("100ms")
+                .help(pick("Longest wait for more transactions, as 2s or 100ms", "出块前的最长等待，如 2s 或 100ms")),
+        )
+}
+
+fn request(arguments: &ArgMatches) -> anyhow::Result<Request> {
+    let text = |name: &str| arguments.get_one::<String>(name).cloned();
+    let defaults = Request::default();
+    let ports = match text("ports").as_deref() {
+        None | Some("default") => Ports::WellKnown,
+        Some("free") => Ports::Free,
+        Some(number) => Ports::From(
+            number.parse().map_err(|_| anyhow::anyhow!("--ports {number}: expected default, free or a port number"))?,
+        ),
+    };
+    Ok(Request {
+        organizations: arguments.get_one("orgs").copied().unwrap_or(defaults.organizations),
+        orderers: arguments.get_one("orderers").copied().unwrap_or(defaults.orderers),
+        channel: text("channel").unwrap_or(defaults.channel),
+        policy: text("policy"),
+        ports,
+        max_message_count: arguments.get_one("batch-size").copied().unwrap_or(defaults.max_message_count),
+        batch_timeout: text("batch-timeout").unwrap_or(defaults.batch_timeout),
+    })
+}
+
+pub(super) fn run(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let show = |step: Step| display::step(&step, started, surroundings);
+    let program = std::env::current_exe()?;
+    let data = data_of(arguments);
+    show(Step::Files);
+    let network = LocalNetwork::open_or_create(&data, &request(arguments)?)?;
+    let runtime = runtime()?;
+    // Ctrl-C during the start must not leave nodes behind either.
+    let report = runtime.block_on(async {
+        tokio::select! {
+            report = network.up(&program, &show) => report.map_err(anyhow::Error::from),
+            () = interrupted() => {
+                network.stop()?;
+                anyhow::bail!("{}", surroundings.language.pick("interrupted; the nodes were stopped", "已中断，节点已停止"))
+            }
+        }
+    })?;
+    display::report(&report, surroundings)?;
+    if arguments.get_flag("detach") {
+        return Ok(());
+    }
+    display::running(surroundings);
+    let died = runtime.block_on(async {
+        tokio::select! {
+            () = interrupted() => None,
+            name = first_death(&network) => Some(name),
+        }
+    });
+    let forced = network.stop()?;
+    display::stopped(network.layout().root(), true, surroundings);
+    if let Some(name) = died {
+        let log = network.log_of(&name)?;
+        anyhow::bail!("{name} stopped by itself; see {}", log.display());
+    }
+    anyhow::ensure!(forced.is_empty(), "these nodes did not stop in time and were ended: {}", forced.join(", "));
+    Ok(())
+}
+
+async fn interrupted() {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        outcome = tokio::signal::ctrl_c() => if outcome.is_err() { std::future::pending::<()>().await },
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Waits until a node of the network ends without being asked to.
+async fn first_death(network: &LocalNetwork) -> String {
+    let processes = network.processes();
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        if let Some(dead) = processes.iter().find(|process| !process.is_running()) {
+            return dead.name.clone();
+        }
+    }
+}

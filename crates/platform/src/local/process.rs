@@ -1,0 +1,130 @@
+//! Nodes as child processes: started from their configuration folder, known by process id and start time, stopped by signal.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde::{Deserialize, Serialize};
+
+use super::spec::{Layout, NodeSpec, Role};
+use super::LocalError;
+
+/// A started node. The start time guards against a process id that the system has given to someone else since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeProcess {
+    /// Name of the node.
+    pub name: String,
+    /// Process id.
+    pub pid: i32,
+    /// Start time of the process in clock ticks after boot (field 22 of `/proc/PID/stat`).
+    pub started: u64,
+}
+
+impl NodeProcess {
+    /// Starts a node with the given program, its output going to its log file.
+    pub fn start(program: &Path, layout: &Layout, node: &NodeSpec) -> Result<Self, LocalError> {
+        let folder = layout.node(node);
+        let log_path = layout.log(node);
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log_path)
+            .map_err(|source| LocalError::Io { what: format!("open the log {}", log_path.display()), source })?;
+        let second = log
+            .try_clone()
+            .map_err(|source| LocalError::Io { what: format!("open the log {}", log_path.display()), source })?;
+        let mut command = Command::new(program);
+        match node.role {
+            Role::Orderer => command.args(["orderer", "start"]),
+            Role::Peer => command.args(["peer", "node", "start"]),
+        };
+        let child = command
+            .env("FABRIC_CFG_PATH", &folder)
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(second)
+            // A Ctrl-C in the terminal is for the command, which then stops its nodes in order.
+            .process_group(0)
+            .spawn()
+            .map_err(|source| LocalError::Io { what: format!("start {} for {}", program.display(), node.name), source })?;
+        let pid = child.id() as i32;
+        // The child is not waited for here: a detached start leaves it to init, a foreground start reaps it in `stopped`.
+        let started = start_time(pid).unwrap_or_default();
+        Ok(Self { name: node.name.clone(), pid, started })
+    }
+
+    /// Whether this very process still runs (a zombie does not).
+    pub fn is_running(&self) -> bool {
+        start_time(self.pid) == Some(self.started) && self.started != 0
+    }
+
+    /// Asks the process to stop.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Ends the process at once.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = Pid::from_raw(self.pid)
+            && self.is_running()
+            && test_kill_process(pid).is_ok()
+        {
+            // It may have ended between the check and here, which is what was wanted anyway.
+            let _gone = kill_process(pid, signal);
+        }
+    }
+}
+
+/// Start time of a live process, `None` when there is none or only its zombie.
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command name stands in parentheses and may hold spaces; what follows the last one is regular.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    if fields.next()? == "Z" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// Stops all given nodes: a polite signal to every one, then, after `grace`, the end.
+pub fn stop_all(processes: &[NodeProcess], grace: Duration) -> Vec<String> {
+    for process in processes {
+        process.terminate();
+    }
+    let until = Instant::now() + grace;
+    while Instant::now() < until && processes.iter().any(NodeProcess::is_running) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut forced = Vec::new();
+    for process in processes.iter().filter(|process| process.is_running()) {
+        process.kill();
+        forced.push(process.name.clone());
+    }
+    forced
+}
+
+/// The last `bytes` of a log, from a line start.
+pub fn log_tail(path: &Path, bytes: u64) -> String {
+    let read = || -> std::io::Result<String> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
+        let mut text = Vec::new();
+        file.take(bytes).read_to_end(&mut text)?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok(match text.split_once('\n') {
+            Some((_, rest)) if length > bytes => rest.to_owned(),
+            _ => text,
+        })
+    };
+    read().unwrap_or_default()
+}
