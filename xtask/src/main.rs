@@ -1,1 +1,107 @@
-fn main() {}
+//! `cargo xtask VERB`: the acts of working on the project, each of which a person can run.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command prints")]
+
+mod arrows;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use clap::{Parser, Subcommand};
+
+/// Acts of working on the project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Acts of working on the project")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Every check and every test; the last line counts them
+    Test,
+    /// Formatting, lints, dependency walls
+    Check,
+    /// Dependency walls between the crates (ARCHITECTURE.md)
+    Arrows,
+    /// Stock clients against the release build
+    Conformance {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Measure: `cargo xtask bench fabric --help`
+    Bench {
+        /// `fabric`, then its own arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run every fuzz target for some seconds (needs a nightly toolchain and cargo-fuzz)
+    Fuzz {
+        /// Seconds per target
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Only this target
+        target: Option<String>,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().verb {
+        Verb::Test => test::everything(),
+        Verb::Check => check(),
+        Verb::Arrows => arrows::check(),
+        Verb::Conformance { filter } => test::conformance(filter.as_deref()),
+        Verb::Bench { arguments } => bench(&arguments),
+        Verb::Fuzz { seconds, target } => fuzz(seconds, target.as_deref()),
+    }
+}
+
+/// The workspace folder.
+fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// A cargo command in the workspace folder.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(workspace());
+    command
+}
+
+fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let shown = format!("{command:?}");
+    let status = command.status().with_context(|| format!("cannot run {shown}"))?;
+    ensure!(status.success(), "{shown} ended with {status}");
+    Ok(())
+}
+
+fn check() -> anyhow::Result<()> {
+    succeed(&mut cargo(&["fmt", "--all", "--check"]))?;
+    arrows::check()?;
+    succeed(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn bench(arguments: &[String]) -> anyhow::Result<()> {
+    succeed(&mut cargo(&["build", "--release", "-p", "konsort", "-p", "benches"]))?;
+    succeed(Command::new(workspace().join("target/release/konsort-bench")).args(arguments))
+}
+
+fn fuzz(seconds: u32, only: Option<&str>) -> anyhow::Result<()> {
+    let folder = workspace().join("fuzz");
+    let listed = Command::new("cargo").args(["+nightly", "fuzz", "list"]).current_dir(&folder).output()?;
+    ensure!(listed.status.success(), "cargo-fuzz is missing; install it with `cargo install cargo-fuzz`");
+    for target in String::from_utf8_lossy(&listed.stdout).lines().filter(|name| only.is_none_or(|only| only == *name)) {
+        println!("{target}: {seconds} s");
+        let limit = format!("-max_total_time={seconds}");
+        succeed(
+            Command::new("cargo")
+                .args(["+nightly", "fuzz", "run", target, "--", &limit, "-rss_limit_mb=4096"])
+                .current_dir(&folder),
+        )?;
+    }
+    Ok(())
+}
