@@ -148,7 +148,8 @@ fn creator(serialized: &bytes::Bytes) -> String {
     };
     let name = konsort_pki::Certificate::from_pem(&identity.id_bytes)
         .ok()
-        .and_then(|certificate| certificate.common_name().map(|name| name.to_string()));
+        .map(|certificate| certificate.common_name().to_owned())
+        .filter(|name| !name.is_empty());
     match name {
         Some(name) => format!("{name} of {}", identity.mspid),
         None => format!("an identity of {}", identity.mspid),
