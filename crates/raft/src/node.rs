@@ -122,6 +122,9 @@ pub enum Refusal {
         /// The next leader.
         to: u64,
     },
+    /// This leader is about to leave the cluster.
+    #[error("this node leads until its own removal is committed, propose again when another node leads")]
+    Leaving,
     /// Another membership change is under way.
     #[error("the membership change at index {index} is not applied yet, wait for it")]
     ConfChangePending {
@@ -171,6 +174,8 @@ pub struct Node {
     /// No membership change may be proposed until this index is applied.
     pub(crate) pending_conf_index: u64,
     pub(crate) transferee: u64,
+    /// The log holds this leader's own removal.
+    pub(crate) leaving: bool,
     pub(crate) election_elapsed: u32,
     pub(crate) heartbeat_elapsed: u32,
     pub(crate) randomized_timeout: u32,
@@ -229,6 +234,7 @@ impl Node {
             votes: BTreeMap::new(),
             pending_conf_index: 0,
             transferee: 0,
+            leaving: false,
             election_elapsed: 0,
             heartbeat_elapsed: 0,
             randomized_timeout: 0,
@@ -297,6 +303,7 @@ impl Node {
             let Some(entry) = self.log.get(index).cloned() else { break };
             self.log.applied = index;
             if let Some(change) = entry.conf_change() {
+                self.hand_over_if_removed(&change, effects);
                 self.apply_conf_change(&change);
                 // A smaller cluster may have just committed more.
                 if self.role == Role::Leader && self.advance_commit() {

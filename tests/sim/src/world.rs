@@ -1,7 +1,7 @@
 //! The cluster, its clients and everything that can go wrong with it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 
 use bytes::Bytes;
 use konsort_raft::{Config, Input, Message, Node, Outcome, Replica, Role, Transport};
@@ -238,6 +238,13 @@ impl World {
         let life = machine.life;
         match Replica::open(config, machine.disk.clone(), machine.app.index(), &peers) {
             Ok(replica) => machine.replica = Some(replica),
+            Err(konsort_raft::WalError::Io { .. }) => {
+                // The power failed again while the log was opened.
+                self.crashes += 1;
+                machine.disk.crash(&mut self.rng);
+                self.start(id);
+                return;
+            }
             Err(error) => {
                 self.checks.violation.get_or_insert(format!("node {id} does not open after a crash: {error}"));
                 return;
@@ -475,40 +482,86 @@ impl World {
         self.side.clear();
         for id in self.machines.keys().copied().collect::<Vec<_>>() {
             let machine = &self.machines[&id];
+            machine.disk.arm(u64::MAX);
             if machine.replica.is_none() {
                 self.start(id);
             } else if self.rng.chance(10) && self.shape.crashes > 0 {
                 self.crash(id);
                 self.start(id);
             }
-            self.machines[&id].disk.arm(u64::MAX);
         }
         let election = u64::from(ELECTION_TICKS) * TICK_MS;
         self.run_until(self.now + 15 * election);
-        if self.checks.violation.is_some() {
-            return;
+        // A leader may still be replaced by a better one; a new payload must get through soon.
+        let mut expected = 0;
+        for _ in 0..5 {
+            if self.checks.violation.is_some() || self.checks.has(expected) {
+                break;
+            }
+            let before = self.next_payload;
+            self.propose();
+            if self.next_payload > before {
+                expected = self.next_payload;
+            }
+            self.run_until(self.now + 3 * election);
         }
-        self.propose();
-        let expected = self.next_payload;
-        self.run_until(self.now + 10 * election);
         if self.checks.violation.is_some() {
             return;
         }
         if !self.checks.has(expected) {
-            self.checks.violation = Some(format!("no progress after healing: payload {expected} is not committed"));
+            self.checks.violation = Some(format!(
+                "no progress after healing: payload {expected} is not committed; {:#?}",
+                self.machines.keys().filter_map(|id| self.view(*id)).collect::<Vec<_>>()
+            ));
             return;
         }
+        // Small messages and a small window make catching up slow on purpose; it must end, though.
+        for _ in 0..60 {
+            if self.laggard().is_ok_and(|l| l.is_none()) {
+                break;
+            }
+            self.run_until(self.now + election);
+        }
+        if self.checks.violation.is_some() {
+            return;
+        }
+        self.checks.violation = match self.laggard() {
+            Err(text) => Some(text),
+            Ok(None) => None,
+            Ok(Some((leader, id))) => Some(self.describe_laggard(leader, id)),
+        };
+    }
+
+    /// The leader and a member whose application differs from the leader's, if there is one.
+    fn laggard(&self) -> Result<Option<(u64, u64)>, String> {
         let leaders = self.ids(|r| r.node().role() == Role::Leader);
         let newest = leaders.iter().max_by_key(|id| self.machines[id].replica.as_ref().map(|r| r.node().term()));
-        let Some(leader) = newest else {
-            self.checks.violation = Some("no leader after healing".to_owned());
-            return;
-        };
-        let members: BTreeSet<u64> = self.machines[leader].replica.as_ref().map(|r| r.node().conf_state().voters).unwrap_or_default().into_iter().collect();
-        let truth = &self.machines[leader].app.applied;
-        let behind = members.iter().find(|id| self.machines.get(id).is_none_or(|m| &m.app.applied != truth));
-        if let Some(id) = behind {
-            self.checks.violation = Some(format!("member {id} does not have the leader's state after healing"));
-        }
+        let leader = *newest.ok_or("no leader after healing")?;
+        let members = self.machines[&leader].replica.as_ref().map(|r| r.node().conf_state().voters).unwrap_or_default();
+        let truth = &self.machines[&leader].app.applied;
+        let behind = members.into_iter().find(|id| self.machines.get(id).is_none_or(|m| &m.app.applied != truth));
+        Ok(behind.map(|id| (leader, id)))
+    }
+
+    fn view(&self, id: u64) -> Option<String> {
+        let machine = self.machines.get(&id)?;
+        let node = machine.replica.as_ref()?.node();
+        Some(format!(
+            "{id} {:?} of {:?} in term {}, log {}..{}, committed {}, applied {}",
+            node.role(),
+            node.conf_state().voters,
+            node.term(),
+            node.log().first_index(),
+            node.log().last_index(),
+            node.committed_index(),
+            machine.app.index()
+        ))
+    }
+
+    fn describe_laggard(&self, leader: u64, id: u64) -> String {
+        let leader_node = self.machines[&leader].replica.as_ref().map(Replica::node);
+        let progress = leader_node.and_then(|n| n.progress().find(|(p, _)| *p == id).map(|(_, p)| p.clone()));
+        let (member, leader) = (self.view(id), self.view(leader));
+        format!("member {id} does not have the leader's state after healing: {member:?}; leader {leader:?}; {progress:?}")
     }
 }

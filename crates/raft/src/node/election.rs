@@ -27,6 +27,7 @@ impl Node {
         self.election_elapsed = 0;
         self.heartbeat_elapsed = 0;
         self.transferee = 0;
+        self.leaving = false;
         self.pending_conf_index = 0;
         self.votes.clear();
         self.reset_timeout();
@@ -56,6 +57,7 @@ impl Node {
         }
         // Membership changes that stand uncommitted in the log are not known to this leader: wait for all of it.
         self.pending_conf_index = self.log.last_index();
+        self.leaving = self.own_removal_in_log();
         // Only an entry of one's own term can be committed by counting; this one brings the others along.
         self.append_entries(vec![(0, Bytes::new())], effects);
         self.broadcast_append(effects);

@@ -39,6 +39,26 @@ impl Node {
         }
     }
 
+    /// Whether the entries not yet applied hold this node's removal.
+    pub(crate) fn own_removal_in_log(&self) -> bool {
+        let pending = self.log.range(self.log.applied + 1, self.log.last_index());
+        pending.filter_map(Entry::conf_change).any(|change| self.is_own_removal(&change))
+    }
+
+    fn is_own_removal(&self, change: &ConfChange) -> bool {
+        change.node_id == self.config.id && change.change_type == ConfChangeType::RemoveNode as i32
+    }
+
+    /// A leader that is out asks the best of the others to take over, so that nobody waits for a timeout.
+    pub(crate) fn hand_over_if_removed(&mut self, change: &ConfChange, effects: &mut Effects) {
+        if self.role == Role::Leader
+            && self.is_own_removal(change)
+            && let Some(successor) = self.best_successor()
+        {
+            self.send(successor, MessageType::TimeoutNow, Message::default(), effects);
+        }
+    }
+
     pub(crate) fn propose_conf_change(&mut self, change: &ConfChange, effects: &mut Effects) -> Result<(), Refusal> {
         let bad = |reason| Err(Refusal::BadConfChange { node: change.node_id, reason });
         if self.role != Role::Leader {
@@ -46,6 +66,9 @@ impl Node {
         }
         if self.transferee != 0 {
             return Err(Refusal::Transferring { to: self.transferee });
+        }
+        if self.leaving {
+            return Err(Refusal::Leaving);
         }
         if self.pending_conf_index > self.log.applied {
             return Err(Refusal::ConfChangePending { index: self.pending_conf_index });
@@ -65,6 +88,9 @@ impl Node {
         let data = prost::Message::encode_to_vec(change).into();
         self.append_entries(vec![(EntryType::ConfChange as i32, data)], effects);
         self.pending_conf_index = self.log.last_index();
+        // Nothing may follow a leader's own removal in its log: with a longer log than everybody
+        // else's it could deny them the vote they may still need from it.
+        self.leaving = self.is_own_removal(change);
         self.broadcast_append(effects);
         Ok(())
     }

@@ -18,6 +18,9 @@ impl Node {
         if self.transferee != 0 {
             return Err(Refusal::Transferring { to: self.transferee });
         }
+        if self.leaving {
+            return Err(Refusal::Leaving);
+        }
         let entries = proposals.into_iter().map(|data| (EntryType::Normal as i32, data)).collect();
         self.append_entries(entries, effects);
         self.broadcast_append(effects);
@@ -277,9 +280,7 @@ impl Node {
             self.send(from, MessageType::AppResp, answer_at(self.log.committed), effects);
             return Ok(());
         }
-        if !snapshot.voters().contains(&self.config.id) {
-            return Err(Refusal::BadMessage { from, reason: "this node is not a member at its snapshot's position" });
-        }
+        // A snapshot from before this node was added does not list it; the entries that follow do.
         if self.log.term(snapshot.index()) == Some(snapshot.term()) {
             self.log.committed = snapshot.index();
             self.send(from, MessageType::AppResp, answer_at(snapshot.index()), effects);

@@ -66,7 +66,8 @@ fn everything() {
 
 #[test]
 fn everything_without_pre_vote_and_check_quorum() {
-    explore("everything_without_pre_vote_and_check_quorum", &Shape { guarded: false, ..Shape::everything() }, 500);
+    // Without the guards a removed member disturbs the others for ever, so membership stays as it is.
+    explore("everything_without_pre_vote_and_check_quorum", &Shape { guarded: false, changes: 0, ..Shape::everything() }, 500);
 }
 
 #[test]
