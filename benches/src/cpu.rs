@@ -20,20 +20,12 @@ fn fields(pid: u32) -> Option<Vec<u64>> {
     Some(rest.split_ascii_whitespace().skip(1).map(|field| field.parse().unwrap_or(0)).collect())
 }
 
-/// User and system time of a process in milliseconds, its ended and awaited children included. Finer than a tick where the kernel
-/// offers it (`schedstat` counts nanoseconds per thread).
+/// User and system time of a process in milliseconds, all its threads (ended ones too) together.
 pub(crate) fn milliseconds(pid: u32) -> f64 {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let mut nanoseconds = 0.0;
-    for thread in threads {
-        let text = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
-        nanoseconds += text.split_ascii_whitespace().next().and_then(|first| first.parse::<f64>().ok()).unwrap_or(0.0);
-    }
-    if nanoseconds > 0.0 {
-        return nanoseconds / 1e6;
-    }
     // Fields 14 and 15 of the line; the first three are gone.
-    fields(pid).map_or(0.0, |fields| (fields.get(10).unwrap_or(&0) + fields.get(11).unwrap_or(&0)) as f64 * 1000.0 / TICKS_PER_SECOND)
+    fields(pid).map_or(0.0, |fields| {
+        (fields.get(10).unwrap_or(&0) + fields.get(11).unwrap_or(&0)) as f64 * 1000.0 / TICKS_PER_SECOND
+    })
 }
 
 /// The processes below a process, by parent id.
