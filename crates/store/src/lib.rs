@@ -32,4 +32,4 @@ mod segment;
 pub use error::StoreError;
 pub use fjall_store::FjallStore;
 pub use kv::{Batch, Entries, Entry, Operation, Snapshot, Space, Store, prefix_end};
-pub use segment::{LogOptions, SegmentLog};
+pub use segment::{FolderFiles, LogFile, LogFiles, LogOptions, SegmentLog, TornTail};

@@ -20,6 +20,7 @@ pub mod commit_hash;
 mod error;
 mod height;
 mod ledger;
+mod merkle;
 pub mod mvcc;
 pub mod rwset;
 mod simulator;
@@ -31,7 +32,7 @@ pub use collections::{CollectionSet, Collections, NoCollections};
 pub use error::LedgerError;
 pub use height::Height;
 pub use ledger::{BlockToCommit, ChainInfo, HistoryEntry, Ledger, Options, StagedBlock, TxToCommit};
-pub use simulator::{RangeIterator, RangeRow, Simulator, TxSimulationResults};
+pub use simulator::{Metadata, RangeIterator, RangeRow, Simulator, TxSimulationResults, WriteMetadata};
 pub use state::{
     StateGet, StateReader, StateRow, StateRows, StateSnapshot, StateView, VersionedValue, decode_metadata,
     encode_metadata,

@@ -36,6 +36,11 @@ pub trait StateReader: Send + Sync {
     /// The public row of a key.
     fn get(&self, namespace: &str, key: &str) -> Result<Option<VersionedValue>, LedgerError>;
 
+    /// The version of a public key.
+    fn version(&self, namespace: &str, key: &str) -> Result<Option<Height>, LedgerError> {
+        Ok(self.get(namespace, key)?.map(|row| row.version))
+    }
+
     /// The hashed row of a private key; `value` is the hash of the value.
     fn get_hash(&self, namespace: &str, collection: &str, key_hash: &[u8]) -> Result<Option<VersionedValue>, LedgerError>;
 

@@ -1,0 +1,171 @@
+//! Finding the records of a log again: whole files by their offset list, the last one frame by frame.
+
+use std::sync::Arc;
+
+use super::{
+    LogFile, LogFiles, LogOptions, TornTail,
+    frame::{self, HEADER_BYTES, MAGIC},
+};
+use crate::StoreError;
+
+/// One file and where its records begin.
+#[derive(Clone)]
+pub(super) struct Segment {
+    /// Number of the first record.
+    pub(super) first: u64,
+    pub(super) name: String,
+    pub(super) file: Arc<dyn LogFile>,
+    /// Offset of each record.
+    pub(super) offsets: Vec<u64>,
+    /// End of the last record.
+    pub(super) end: u64,
+}
+
+impl Segment {
+    /// Number of the record after the last one.
+    pub(super) fn next(&self) -> u64 {
+        self.first + self.offsets.len() as u64
+    }
+}
+
+const SUFFIX: &str = ".seg";
+
+/// Name of the file whose first record has this number.
+pub(super) fn segment_name(first: u64) -> String {
+    format!("{first:020}{SUFFIX}")
+}
+
+fn index_name(segment: &str) -> String {
+    segment.replace(SUFFIX, ".idx")
+}
+
+/// All segments in order; the last one is cut to its last whole record.
+pub(super) fn segments(
+    files: &dyn LogFiles,
+    options: &LogOptions,
+) -> Result<(Vec<Segment>, Option<TornTail>), StoreError> {
+    let names = files.list().map_err(|source| StoreError::io("list", files.path(""), source))?;
+    let mut firsts: Vec<u64> =
+        names.iter().filter_map(|name| name.strip_suffix(SUFFIX)).filter_map(|digits| digits.parse().ok()).collect();
+    firsts.sort_unstable();
+    let mut segments: Vec<Segment> = Vec::with_capacity(firsts.len());
+    let mut torn = None;
+    for (at, &first) in firsts.iter().enumerate() {
+        if let Some(due) = segments.last().map(Segment::next) {
+            if due < first {
+                return Err(StoreError::Missing { path: files.path(&segment_name(due)) });
+            }
+            if due > first {
+                let what = format!("it begins with record {first} but the file before it ends with {}", due - 1);
+                return Err(StoreError::Damaged { path: files.path(&segment_name(first)), offset: 0, what });
+            }
+        }
+        let name = segment_name(first);
+        let file = files.open(&name).map_err(|source| StoreError::io("open", files.path(&name), source))?;
+        let is_last = at + 1 == firsts.len();
+        let indexed = if is_last { None } else { read_index(files, &name, file.as_ref()) };
+        let segment = if let Some((offsets, end)) = indexed {
+            Segment { first, name, file, offsets, end }
+        } else {
+            let (segment, cut) = scan(files, options, first, name, file, is_last)?;
+            torn = cut;
+            if !is_last {
+                write_index(files, &segment);
+            }
+            segment
+        };
+        segments.push(segment);
+    }
+    Ok((segments, torn))
+}
+
+/// Reads a file frame by frame.
+fn scan(
+    files: &dyn LogFiles,
+    options: &LogOptions,
+    first: u64,
+    name: String,
+    file: Arc<dyn LogFile>,
+    is_last: bool,
+) -> Result<(Segment, Option<TornTail>), StoreError> {
+    let path = files.path(&name);
+    let io = |action| {
+        let path = path.clone();
+        move |source| StoreError::io(action, path, source)
+    };
+    let size = file.size().map_err(io("read"))?;
+    let mut content = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+    file.read_at(0, &mut content).map_err(io("read"))?;
+    let mut offsets = Vec::new();
+    let mut at = 0;
+    while at < content.len() {
+        let expected = first + offsets.len() as u64;
+        match frame::parse(&content[at..]) {
+            Some((header, payload))
+                if header.number == expected && payload.len() <= options.max_record_bytes =>
+            {
+                offsets.push(at as u64);
+                at += HEADER_BYTES + payload.len();
+            }
+            _ => break,
+        }
+    }
+    let mut torn = None;
+    if at < content.len() {
+        if !is_last || was_durable(&content, at, first + offsets.len() as u64) {
+            let what = format!("record {} is not what was written", first + offsets.len() as u64);
+            return Err(StoreError::Damaged { path, offset: at as u64, what });
+        }
+        torn = Some(TornTail { path: path.clone(), offset: at as u64, bytes: (content.len() - at) as u64 });
+        file.truncate(at as u64).map_err(io("truncate"))?;
+    }
+    Ok((Segment { first, name, file, offsets, end: at as u64 }, torn))
+}
+
+/// True when an intact frame behind `bad` says that the bytes at `bad` had been synced before it was written.
+fn was_durable(content: &[u8], bad: usize, expected: u64) -> bool {
+    let mut at = bad + 1;
+    while at + HEADER_BYTES <= content.len() {
+        if content[at..at + 4] == MAGIC
+            && let Some((header, payload)) = frame::parse(&content[at..])
+        {
+            if header.number > expected && header.durable > bad as u64 {
+                return true;
+            }
+            at += HEADER_BYTES + payload.len();
+        } else {
+            at += 1;
+        }
+    }
+    false
+}
+
+/// Keeps the offsets of a closed file beside it. Only a shortcut: without it the file is scanned again.
+pub(super) fn write_index(files: &dyn LogFiles, segment: &Segment) {
+    let mut content = Vec::with_capacity(12 + 8 * segment.offsets.len());
+    content.extend_from_slice(&segment.end.to_le_bytes());
+    for offset in &segment.offsets {
+        content.extend_from_slice(&offset.to_le_bytes());
+    }
+    content.extend_from_slice(&crc32fast::hash(&content).to_le_bytes());
+    let written = files.open(&index_name(&segment.name)).and_then(|file| {
+        file.truncate(0)?;
+        file.write_at(0, &[&content])
+    });
+    drop(written);
+}
+
+fn read_index(files: &dyn LogFiles, segment: &str, data: &dyn LogFile) -> Option<(Vec<u64>, u64)> {
+    let file = files.open(&index_name(segment)).ok()?;
+    let mut content = vec![0; usize::try_from(file.size().ok()?).ok()?];
+    file.read_at(0, &mut content).ok()?;
+    let (body, crc) = content.split_at_checked(content.len().checked_sub(4)?)?;
+    if crc32fast::hash(body).to_le_bytes() != crc || body.len() % 8 != 0 {
+        return None;
+    }
+    let mut numbers = body.chunks_exact(8).map(|chunk| chunk.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b)));
+    let end = numbers.next()?;
+    let offsets: Vec<u64> = numbers.collect();
+    let plausible = data.size().ok()? == end && !offsets.is_empty() && offsets.is_sorted() && *offsets.last()? < end;
+    plausible.then_some((offsets, end))
+}

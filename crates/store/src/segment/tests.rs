@@ -1,0 +1,186 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::faults::MemoryFiles;
+
+fn small() -> LogOptions {
+    LogOptions { segment_bytes: 200, max_record_bytes: 1000, first: 0 }
+}
+
+fn record(number: u64) -> Vec<u8> {
+    format!("record {number} ").repeat(1 + (number as usize % 5)).into_bytes()
+}
+
+/// A log with `synced` durable records and `more` that are not.
+fn filled(synced: u64, more: u64) -> Arc<MemoryFiles> {
+    let files = Arc::new(MemoryFiles::default());
+    let log = SegmentLog::open_in(files.clone(), small()).unwrap();
+    for number in 0..synced {
+        assert_eq!(log.append(&[&record(number)]).unwrap(), number);
+    }
+    log.sync().unwrap();
+    for number in synced..synced + more {
+        log.append(&[&record(number)[..3], &record(number)[3..]]).unwrap();
+    }
+    files
+}
+
+fn check(log: &SegmentLog, at_least: u64, at_most: u64) {
+    let next = log.next();
+    assert!((at_least..=at_most).contains(&next), "{next} records");
+    for number in 0..next {
+        assert_eq!(log.get(number).unwrap().unwrap(), record(number));
+    }
+    assert!(log.get(next).unwrap().is_none());
+}
+
+#[test]
+fn reopens_with_every_record_and_rolls_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SegmentLog::open(folder.path(), small()).unwrap();
+    for number in 0..40 {
+        log.append(&[&record(number)]).unwrap();
+    }
+    log.sync().unwrap();
+    assert!(matches!(SegmentLog::open(folder.path(), small()), Err(StoreError::InUse { .. })));
+    drop(log);
+    let files = std::fs::read_dir(folder.path()).unwrap().count();
+    assert!(files > 5, "{files} files");
+    let log = SegmentLog::open(folder.path(), small()).unwrap();
+    check(&log, 40, 40);
+    log.verify().unwrap();
+    assert_eq!(log.append(&[&record(40)]).unwrap(), 40);
+}
+
+#[test]
+fn starts_at_the_number_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = LogOptions { first: 7, ..small() };
+    let log = SegmentLog::open(folder.path(), options).unwrap();
+    assert_eq!((log.first(), log.next()), (7, 7));
+    log.append(&[b"x"]).unwrap();
+    assert_eq!(log.get(7).unwrap().unwrap(), "x");
+    assert!(log.get(6).unwrap().is_none());
+    drop(log);
+    assert_eq!(SegmentLog::open(folder.path(), small()).unwrap().first(), 7);
+}
+
+#[test]
+fn a_crash_at_every_byte_keeps_what_was_synced_and_only_whole_records() {
+    let files = filled(9, 2);
+    let unsynced = files.unsynced();
+    assert!(unsynced > 50);
+    for kept in 0..=unsynced {
+        let log = SegmentLog::open_in(Arc::new(files.crash_keeping(kept)), small()).unwrap();
+        check(&log, 9, 11);
+        // The log goes on where it was cut.
+        let next = log.next();
+        log.append(&[&record(next)]).unwrap();
+        check(&log, next + 1, next + 1);
+    }
+}
+
+#[test]
+fn a_power_cut_that_writes_sectors_in_any_order_is_a_torn_tail() {
+    let options = LogOptions { segment_bytes: 1 << 20, ..small() };
+    let files = Arc::new(MemoryFiles::default());
+    let log = SegmentLog::open_in(files.clone(), options).unwrap();
+    for number in 0..20 {
+        log.append(&[&record(number)]).unwrap();
+    }
+    log.sync().unwrap();
+    for number in 20..90 {
+        log.append(&[&record(number)]).unwrap();
+    }
+    for seed in 0..200 {
+        let log = SegmentLog::open_in(Arc::new(files.crash_scrambled(seed)), options).unwrap();
+        check(&log, 20, 90);
+    }
+}
+
+#[test]
+fn damage_before_synced_records_is_refused_by_file_and_offset() {
+    let options = LogOptions { segment_bytes: 1 << 20, ..small() };
+    let files = Arc::new(MemoryFiles::default());
+    let log = SegmentLog::open_in(files.clone(), options).unwrap();
+    let mut starts = Vec::new();
+    for number in 0..6 {
+        starts.push(log.shared.writer.lock().end);
+        log.append(&[&record(number)]).unwrap();
+        log.sync().unwrap();
+    }
+    let name = recover::segment_name(0);
+    for offset in 0..starts[5] {
+        files.flip(&name, offset as usize);
+        let damaged = starts.iter().copied().filter(|start| *start <= offset).max().unwrap();
+        match SegmentLog::open_in(Arc::new(files.crash_keeping(0)), options) {
+            Err(StoreError::Damaged { path, offset: at, .. }) => {
+                assert!(path.ends_with(&name));
+                assert_eq!(at, damaged, "flipped byte {offset}");
+            }
+            other => panic!("flipped byte {offset}: {other:?}"),
+        }
+        files.flip(&name, offset as usize);
+    }
+}
+
+#[test]
+fn damage_in_a_closed_file_is_found_when_read_and_when_scanned() {
+    let files = filled(12, 0);
+    let name = recover::segment_name(0);
+    files.flip(&name, 40);
+    let log = SegmentLog::open_in(Arc::new(files.crash_keeping(0)), small()).unwrap();
+    assert!(matches!(log.verify(), Err(StoreError::Damaged { offset: 0, .. })));
+    // Without its offset list the file is scanned, and refused even though nothing later in it is intact.
+    files.flip(&name.replace(".seg", ".idx"), 1);
+    assert!(matches!(
+        SegmentLog::open_in(Arc::new(files.crash_keeping(0)), small()),
+        Err(StoreError::Damaged { .. })
+    ));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SegmentLog::open(folder.path(), small()).unwrap();
+    for number in 0..20 {
+        log.append(&[&record(number)]).unwrap();
+    }
+    let second = log.shared.index.read()[1].name.clone();
+    drop(log);
+    std::fs::remove_file(folder.path().join(&second)).unwrap();
+    match SegmentLog::open(folder.path(), small()) {
+        Err(StoreError::Missing { path }) => assert!(path.ends_with(&second)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_full_disk_stops_the_log_and_loses_nothing_synced() {
+    for operations in 0..12 {
+        let files = filled(5, 0);
+        let log = SegmentLog::open_in(files.clone(), small()).unwrap();
+        files.fail_after(operations);
+        let mut durable = 5;
+        for number in 5..20 {
+            if log.append(&[&record(number)]).is_err() {
+                break;
+            }
+            if log.sync().is_err() {
+                break;
+            }
+            durable = number + 1;
+        }
+        assert!(matches!(log.append(&[b"x"]), Err(StoreError::Poisoned { .. })));
+        assert!(matches!(log.sync(), Err(StoreError::Poisoned { .. })));
+        let log = SegmentLog::open_in(Arc::new(files.crash_keeping(10)), small()).unwrap();
+        check(&log, durable, 20);
+    }
+}
+
+#[test]
+fn a_record_over_the_limit_is_refused_and_the_log_goes_on() {
+    let log = SegmentLog::open_in(Arc::new(MemoryFiles::default()), small()).unwrap();
+    assert!(matches!(log.append(&[&[0; 1001]]), Err(StoreError::TooLarge { size: 1001, limit: 1000, .. })));
+    assert_eq!(log.append(&[b"fits"]).unwrap(), 0);
+}
