@@ -98,7 +98,7 @@ pub fn dial(address: &str, options: &DialOptions) -> Result<Channel, DialError> 
 
 /// As [`dial`], with access to the server's certificates and the TLS exporter.
 pub fn dial_observed(address: &str, options: &DialOptions) -> Result<Dialed, DialError> {
-    let (endpoint, connector) = prepare(address, options)?;
+    let (endpoint, connector) = prepare(address, options, b"h2")?;
     let connection = Arc::clone(&connector.connection);
     let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| connector.clone().connect()));
     Ok(Dialed { channel, connection })
@@ -106,7 +106,7 @@ pub fn dial_observed(address: &str, options: &DialOptions) -> Result<Dialed, Dia
 
 /// As [`dial`], connected when it returns, so that a wrong address or certificate shows at once.
 pub async fn dial_checked(address: &str, options: &DialOptions) -> Result<Dialed, DialError> {
-    let (endpoint, connector) = prepare(address, options)?;
+    let (endpoint, connector) = prepare(address, options, b"h2")?;
     let connection = Arc::clone(&connector.connection);
     let first = connector.clone().connect().await?;
     let first = Arc::new(Mutex::new(Some(first)));
@@ -125,6 +125,15 @@ pub async fn dial_checked(address: &str, options: &DialOptions) -> Result<Dialed
     Ok(Dialed { channel, connection })
 }
 
+/// One plain connection (TCP, and TLS when wanted) for protocols other than gRPC, such as an HTTP/1.1 client.
+pub async fn dial_stream(
+    address: &str,
+    options: &DialOptions,
+) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, DialError> {
+    let (_, connector) = prepare(address, options, b"http/1.1")?;
+    connector.connect().await.map(TokioIo::into_inner)
+}
+
 pub(crate) fn chain_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -138,7 +147,7 @@ pub(crate) fn chain_text(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn prepare(address: &str, options: &DialOptions) -> Result<(Endpoint, Connector), DialError> {
+fn prepare(address: &str, options: &DialOptions, protocol: &[u8]) -> Result<(Endpoint, Connector), DialError> {
     let address = address.trim();
     let address = address.split_once("://").map_or(address, |(_, rest)| rest);
     let wrong = || DialError::Address(address.to_owned());
@@ -152,7 +161,7 @@ fn prepare(address: &str, options: &DialOptions) -> Result<(Endpoint, Connector)
         None => None,
         Some(tls) => {
             let (config, name) =
-                tls.config(&host).map_err(|source| DialError::Tls { address: address.to_owned(), source })?;
+                tls.config(&host, protocol).map_err(|source| DialError::Tls { address: address.to_owned(), source })?;
             Some((TlsConnector::from(Arc::new(config)), name))
         }
     };

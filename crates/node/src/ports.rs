@@ -3,7 +3,7 @@
 use std::fs;
 
 /// The listener of a port on this machine as `process 123 (name)`; `None` when it cannot be seen.
-pub(crate) fn owner(port: u16) -> Option<String> {
+pub fn describe_owner(port: u16) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| listening_inode(&fs::read_to_string(table).ok()?, port))?;
     let wanted = format!("socket:[{inode}]");
     for process in fs::read_dir("/proc").ok()?.flatten() {
@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn finds_this_process() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let owner = owner(listener.local_addr().unwrap().port()).unwrap();
+        let owner = describe_owner(listener.local_addr().unwrap().port()).unwrap();
         assert!(owner.starts_with(&format!("process {} (", std::process::id())), "{owner}");
     }
 }

@@ -280,7 +280,7 @@ fn listen(name: &str, address: &str) -> impl Future<Output = Result<TcpListener,
             match TcpListener::bind(candidate).await {
                 Ok(listener) => return Ok(listener),
                 Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
-                    let owner = ports::owner(candidate.port()).unwrap_or("another process".to_owned());
+                    let owner = ports::describe_owner(candidate.port()).unwrap_or("another process".to_owned());
                     return Err(ServeError::PortTaken { name: name.clone(), port: candidate.port(), owner });
                 }
                 Err(source) => last = Some(ServeError::Bind { name: name.clone(), address: candidate, source }),

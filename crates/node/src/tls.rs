@@ -267,7 +267,11 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    pub(crate) fn config(&self, host: &str) -> Result<(rustls::ClientConfig, ServerName<'static>), TlsError> {
+    pub(crate) fn config(
+        &self,
+        host: &str,
+        protocol: &[u8],
+    ) -> Result<(rustls::ClientConfig, ServerName<'static>), TlsError> {
         let expected = self.server_name_override.clone().filter(|name| !name.is_empty()).unwrap_or(host.to_owned());
         // The name only goes into the handshake; what it must match is the verifier's own text, because Go accepts
         // host names (underscores) that the strict type refuses.
@@ -282,7 +286,7 @@ impl ClientTls {
             Some(identity) => builder.with_client_cert_resolver(Arc::new(identity.clone())),
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         config.resumption = rustls::client::Resumption::disabled();
         Ok((config, indication))
     }
