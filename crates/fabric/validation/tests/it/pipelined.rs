@@ -1,0 +1,138 @@
+//! The pipeline gives the verdicts of the serial walk, whatever its depth and however many threads there are.
+
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use fabric_channel::protoutil;
+use fabric_proto::common::Block;
+use fabric_validation::{Committed, Pipeline, PipelineOptions, ValidationError};
+use prost::Message;
+use proptest::prelude::*;
+
+use crate::golden::{BLOCKS, Chain, as_ordered, genesis};
+
+#[derive(Debug, Clone, PartialEq)]
+struct Result_ {
+    flags: Vec<u8>,
+    commit_hash: Bytes,
+}
+
+fn serial(blocks: &[Bytes]) -> Vec<Result_> {
+    let mut chain = genesis();
+    let mut results = Vec::new();
+    for block in blocks {
+        match chain.try_stage(block) {
+            Ok(committed) => results.push(of(&committed)),
+            Err(_) => break,
+        }
+    }
+    results
+}
+
+fn of(committed: &Committed) -> Result_ {
+    Result_ { flags: committed.staged.flags.clone(), commit_hash: committed.staged.commit_hash.clone() }
+}
+
+fn pipelined(blocks: &[Bytes], options: PipelineOptions) -> (Vec<Result_>, Option<ValidationError>) {
+    let Chain { ledger, bundle, collections, .. } = &genesis();
+    let (sender, receiver) = mpsc::channel();
+    let collections = collections.clone();
+    let pipeline = Pipeline::start(ledger.clone(), bundle.clone(), options, move |result| {
+        if let Ok(Committed { new_config: Some(bundle), .. }) = &result {
+            collections.update(bundle);
+        }
+        sender.send(result).unwrap();
+    })
+    .unwrap();
+    for block in blocks {
+        if pipeline.submit(block.clone()).is_err() {
+            break;
+        }
+    }
+    pipeline.finish();
+    let mut results = Vec::new();
+    let mut error = None;
+    for result in receiver {
+        match result {
+            Ok(committed) => results.push(of(&committed)),
+            Err(stopped) => error = Some(stopped),
+        }
+    }
+    assert_eq!(ledger.height() as usize, results.len() + 1, "what was reported is durable");
+    (results, error)
+}
+
+fn chain() -> Vec<Bytes> {
+    (1..BLOCKS).map(as_ordered).collect()
+}
+
+#[test]
+fn any_depth_gives_the_serial_verdicts() {
+    let blocks = chain();
+    let expected = serial(&blocks);
+    assert_eq!(expected.len() as u64, BLOCKS - 1);
+    for depth in [1, 3, 16] {
+        let (results, error) = pipelined(&blocks, PipelineOptions { depth, ..PipelineOptions::default() });
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(results, expected, "depth {depth}");
+    }
+}
+
+#[test]
+fn a_refused_block_stops_the_pipeline_behind_the_good_ones() {
+    let mut blocks = chain();
+    blocks.swap(40, 41);
+    let (results, error) = pipelined(&blocks, PipelineOptions::default());
+    assert_eq!(results.len(), 40);
+    assert!(matches!(error, Some(ValidationError::Number { expected: 41, found: 42 })), "{error:?}");
+}
+
+#[test]
+fn thread_counts_do_not_matter() {
+    let blocks = chain();
+    let expected = serial(&blocks);
+    for threads in [1, 7] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(|| serial(&blocks)), expected, "{threads} threads");
+    }
+}
+
+/// Damages envelopes of some blocks and links the chain again, so that only verdicts can differ.
+fn mutated(damage: &[(prop::sample::Index, prop::sample::Index, u8)]) -> Vec<Bytes> {
+    let mut blocks: Vec<Block> = chain().into_iter().take(60).map(|bytes| Block::decode(bytes).unwrap()).collect();
+    for (block, at, mask) in damage {
+        let data = &mut blocks[block.index(60)].data.as_mut().unwrap().data;
+        let index = at.index(data.len());
+        let mut raw = data[index].to_vec();
+        let position = at.index(raw.len());
+        raw[position] ^= mask;
+        data[index] = Bytes::from(raw);
+    }
+    let mut previous = None;
+    for block in &mut blocks {
+        let data_hash = protoutil::data_hash(&block.data.as_ref().unwrap().data);
+        let header = block.header.as_mut().unwrap();
+        header.data_hash = Bytes::copy_from_slice(&data_hash);
+        if let Some(hash) = previous {
+            header.previous_hash = hash;
+        }
+        previous = Some(Bytes::copy_from_slice(&protoutil::header_hash(header)));
+    }
+    blocks.iter().map(|block| Bytes::from(block.encode_to_vec())).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_chains_get_the_same_verdicts_in_both_ways(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1_u8..), 1..12),
+        depth in 1_usize..10,
+    ) {
+        let blocks = mutated(&damage);
+        let expected = serial(&blocks);
+        let options = PipelineOptions { depth, verify_blocks: false, ..PipelineOptions::default() };
+        let (results, _) = pipelined(&blocks, options);
+        prop_assert_eq!(results, expected);
+    }
+}
