@@ -215,7 +215,7 @@ impl Connector {
                 Ok(TokioIo::new(stream))
             }
             Ok(Err(error)) => {
-                let reason = error.get_ref().map_or_else(|| error.to_string(), |inner| chain_text(inner));
+                let reason = crate::tls::explain(&error);
                 Err(DialError::Connect { address: self.address.to_string(), reason })
             }
             Err(_) => {

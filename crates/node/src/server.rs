@@ -214,6 +214,7 @@ impl Shared {
                         self.http(stream, info).await;
                     }
                     Ok(Err(error)) => {
+                        let error = crate::tls::explain(&error);
                         tracing::warn!("{}: TLS handshake failed with error {error} remoteaddress={remote}", self.name);
                     }
                     Err(_) => tracing::warn!("{}: TLS handshake timed out remoteaddress={remote}", self.name),

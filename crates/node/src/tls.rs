@@ -16,9 +16,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, ProtocolVersion, SignatureScheme};
 
-use crate::certificates::{self, Certificate, Purpose};
+use konsort_pki::{Certificate, CertificatePool};
+
+use crate::certificates::{self, Purpose};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -162,7 +164,7 @@ impl ResolvesClientCert for TlsIdentity {
 
 /// A pool of trusted certificates. Clones share it, so a change of a channel's configuration reaches open listeners.
 #[derive(Clone, Debug, Default)]
-pub struct Roots(Arc<RwLock<Arc<Vec<Certificate>>>>);
+pub struct Roots(Arc<RwLock<Arc<CertificatePool>>>);
 
 impl Roots {
     /// Trusts nobody yet.
@@ -184,7 +186,7 @@ impl Roots {
             let file = file.as_ref();
             parse_roots(&read("TLS root certificate", file)?, &file.display().to_string(), &mut all)?;
         }
-        Ok(Self(Arc::new(RwLock::new(Arc::new(all)))))
+        Ok(Self(Arc::new(RwLock::new(Arc::new(CertificatePool::new(all))))))
     }
 
     /// Trusts exactly these from now on.
@@ -193,12 +195,12 @@ impl Roots {
         for text in texts {
             parse_roots(text.as_ref(), "given in memory", &mut all)?;
         }
-        *self.0.write() = Arc::new(all);
+        *self.0.write() = Arc::new(CertificatePool::new(all));
         Ok(())
     }
 
     /// The certificates trusted at this moment.
-    pub(crate) fn certificates(&self) -> Arc<Vec<Certificate>> {
+    pub fn pool(&self) -> Arc<CertificatePool> {
         Arc::clone(&self.0.read())
     }
 }
@@ -292,10 +294,20 @@ impl ClientTls {
     }
 }
 
-fn bad_certificate(reason: impl ToString) -> rustls::Error {
-    rustls::Error::InvalidCertificate(CertificateError::Other(rustls::OtherError(Arc::new(certificates::Refused(
-        reason.to_string(),
-    )))))
+fn bad_certificate(reason: certificates::Refused) -> rustls::Error {
+    rustls::Error::InvalidCertificate(CertificateError::Other(rustls::OtherError(Arc::new(reason))))
+}
+
+/// What went wrong on a connection; our own verdict on a certificate in its own words.
+pub(crate) fn explain(error: &std::io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(rustls::OtherError(reason)))) => {
+            reason.to_string()
+        }
+        Some(other) => other.to_string(),
+        None => error.to_string(),
+    }
 }
 
 /// Checks callers' certificates.
@@ -325,7 +337,7 @@ impl ClientCertVerifier for Callers {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         if self.mode != ClientAuth::Request {
-            certificates::verify(leaf, intermediates, &self.roots, now.as_secs() as i64, &Purpose::Client)
+            certificates::verify(leaf, intermediates, &self.roots.pool(), now.as_secs() as i64, &Purpose::Client)
                 .map_err(bad_certificate)?;
         }
         Ok(ClientCertVerified::assertion())
@@ -337,7 +349,7 @@ impl ClientCertVerifier for Callers {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        certificates::handshake_signature(message, certificate, signature)
+        certificates::handshake_signature(ProtocolVersion::TLSv1_2, message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -346,7 +358,7 @@ impl ClientCertVerifier for Callers {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        certificates::handshake_signature(message, certificate, signature)
+        certificates::handshake_signature(ProtocolVersion::TLSv1_3, message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -371,7 +383,7 @@ impl ServerCertVerifier for Servers {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let purpose = Purpose::Server(&self.expected);
-        certificates::verify(leaf, intermediates, &self.roots, now.as_secs() as i64, &purpose)
+        certificates::verify(leaf, intermediates, &self.roots.pool(), now.as_secs() as i64, &purpose)
             .map_err(bad_certificate)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -382,7 +394,7 @@ impl ServerCertVerifier for Servers {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        certificates::handshake_signature(message, certificate, signature)
+        certificates::handshake_signature(ProtocolVersion::TLSv1_2, message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -391,7 +403,7 @@ impl ServerCertVerifier for Servers {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        certificates::handshake_signature(message, certificate, signature)
+        certificates::handshake_signature(ProtocolVersion::TLSv1_3, message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
