@@ -21,7 +21,7 @@ use parking_lot::RwLock;
 
 use crate::decode::{DecodedBlock, TxBody, decode_block};
 use crate::known::KnownSignatures;
-use crate::{ValidationError, apply_config, check_policies, verify_block, verify_signatures};
+use crate::{ChannelCollections, ValidationError, apply_config, check_policies, verify_block, verify_signatures};
 
 /// How a pipeline runs.
 #[derive(Debug, Clone)]
@@ -32,11 +32,13 @@ pub struct PipelineOptions {
     pub verify_blocks: bool,
     /// Endorsements that this node has made.
     pub known: Arc<KnownSignatures>,
+    /// What the ledger asks for collections (the same as in its options); follows the configuration here.
+    pub collections: ChannelCollections,
 }
 
 impl Default for PipelineOptions {
     fn default() -> Self {
-        Self { depth: 8, verify_blocks: true, known: Arc::default() }
+        Self { depth: 8, verify_blocks: true, known: Arc::default(), collections: ChannelCollections::default() }
     }
 }
 
@@ -92,6 +94,7 @@ impl Pipeline {
         let current = Arc::new(RwLock::new(bundle));
         let aborted = Arc::new(AtomicBool::new(false));
         let channel = ledger.channel_id().to_owned();
+        let collections = options.collections.clone();
         let front = Front {
             ledger: ledger.clone(),
             bundle: current.clone(),
@@ -100,7 +103,14 @@ impl Pipeline {
             config_applied,
             aborted: aborted.clone(),
         };
-        let judge = Judge { ledger: ledger.clone(), bundle: current.clone(), output: to_writer, applied, aborted: aborted.clone() };
+        let judge = Judge {
+            ledger: ledger.clone(),
+            bundle: current.clone(),
+            collections,
+            output: to_writer,
+            applied,
+            aborted: aborted.clone(),
+        };
         let spawn = |stage: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(format!("{stage} {channel}")).spawn(run)
         };
@@ -197,6 +207,7 @@ impl Front {
 struct Judge {
     ledger: Ledger,
     bundle: Arc<RwLock<Arc<Bundle>>>,
+    collections: ChannelCollections,
     output: SyncSender<Judged>,
     applied: SyncSender<()>,
     aborted: Arc<AtomicBool>,
@@ -212,6 +223,7 @@ impl Judge {
                 let config = verified.block.is_config();
                 let committed = judge(&self.ledger, verified.block, &verified.bundle)?;
                 if let Some(bundle) = &committed.new_config {
+                    self.collections.update(bundle);
                     *self.bundle.write() = bundle.clone();
                 }
                 if config {

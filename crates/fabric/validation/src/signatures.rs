@@ -63,10 +63,3 @@ fn endorsers(endorser: &EndorserTx, msps: &MspManager, known: &KnownSignatures) 
     }
     found
 }
-
-trait Temporary {
-    fn validate(&self, _identity: &Identity) -> Result<(), fabric_channel::msp::MspError> {
-        Err(fabric_channel::msp::MspError)
-    }
-}
-impl Temporary for MspManager {}

@@ -93,32 +93,6 @@ fn headers_links_data_and_signatures_are_checked_in_turn() {
     assert!(matches!(error, ValidationError::Signatures { .. }), "{error}");
 }
 
-#[test]
-fn own_endorsements_are_taken_on_their_bytes() {
-    let chain = golden::genesis();
-    let clean = |damage: bool, known: &KnownSignatures| {
-        let mut block = golden::block(12);
-        if damage {
-            // The endorser's signature, not the creator's: the policy verdict shows whether it counted.
-            let data = block.data.as_mut().unwrap();
-            let raw = data.data[0].to_vec();
-            let decoded = decode_block(&as_ordered(12)).unwrap();
-            let signature = decoded.transactions[0].endorser().unwrap().endorsements[0].signature.clone();
-            let at = raw.windows(signature.len()).position(|window| window == signature).unwrap();
-            let mut raw = raw;
-            raw[at + signature.len() - 1] ^= 1;
-            data.data[0] = Bytes::from(raw);
-        }
-        let mut decoded = decode_block(&Bytes::from(block.encode_to_vec())).unwrap();
-        verify_signatures(&mut decoded, &chain.bundle, known);
-        decoded.transactions[0].code
-    };
-    let known = KnownSignatures::default();
-    assert_eq!(clean(false, &known), Code::NotValidated);
-    // The damage is inside the signed payload, so the creator's signature fails first.
-    assert_eq!(clean(true, &known), Code::BadCreatorSignature);
-}
-
 static BUNDLE: LazyLock<Bundle> = LazyLock::new(|| Bundle::from_config_block(&golden::block(0)).unwrap());
 
 proptest! {

@@ -36,11 +36,8 @@ fn of(committed: &Committed) -> Result_ {
 fn pipelined(blocks: &[Bytes], options: PipelineOptions) -> (Vec<Result_>, Option<ValidationError>) {
     let Chain { ledger, bundle, collections, .. } = &genesis();
     let (sender, receiver) = mpsc::channel();
-    let collections = collections.clone();
+    let options = PipelineOptions { collections: collections.clone(), ..options };
     let pipeline = Pipeline::start(ledger.clone(), bundle.clone(), options, move |result| {
-        if let Ok(Committed { new_config: Some(bundle), .. }) = &result {
-            collections.update(bundle);
-        }
         sender.send(result).unwrap();
     })
     .unwrap();
