@@ -68,6 +68,9 @@ pub enum LedgerError {
     /// A folder that already holds a ledger (on create), or none (on open).
     #[error("{0}")]
     Folder(String),
+    /// A search by hash or transaction id in a block store that was opened without indexes.
+    #[error("this block store has no index by hash or transaction id; ask a peer's ledger")]
+    NoIndex,
     /// A call that simulation does not allow; the text is upstream's.
     #[error("{0}")]
     Simulation(String),

@@ -17,8 +17,10 @@
 mod blocks;
 mod collections;
 pub mod commit_hash;
+mod decode;
 mod error;
 mod height;
+mod keys;
 mod ledger;
 mod merkle;
 pub mod mvcc;
@@ -29,9 +31,10 @@ mod updates;
 
 pub use blocks::{BlockStore, TransactionLocation};
 pub use collections::{CollectionSet, Collections, NoCollections};
+pub use decode::transaction_id;
 pub use error::LedgerError;
 pub use height::Height;
-pub use ledger::{BlockToCommit, ChainInfo, HistoryEntry, Ledger, Options, StagedBlock, TxToCommit};
+pub use ledger::{BlockToCommit, ChainInfo, HistoryEntries, HistoryEntry, Ledger, Options, StagedBlock, TxToCommit};
 pub use simulator::{Metadata, RangeIterator, RangeRow, Simulator, TxSimulationResults, WriteMetadata};
 pub use state::{
     StateGet, StateReader, StateRow, StateRows, StateSnapshot, StateView, VersionedValue, decode_metadata,

@@ -1,5 +1,8 @@
 //! Reading the world state: rows, the reader trait, snapshots.
 
+mod snapshot;
+mod view;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -7,6 +10,8 @@ use fabric_proto::kvrwset::{KvMetadataEntry, KvMetadataWrite};
 use prost::Message as _;
 
 use crate::{Height, LedgerError};
+pub use snapshot::StateSnapshot;
+pub use view::StateView;
 
 /// One row of the world state (for hashed collections `value` is the hash of the value).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,45 +79,13 @@ pub fn encode_metadata(entries: &[KvMetadataEntry]) -> Bytes {
     Bytes::from(KvMetadataWrite { key: String::new(), entries: entries.to_vec() }.encode_to_vec())
 }
 
-/// The durable state at one height.
-#[derive(Debug, Clone)]
-pub struct StateSnapshot {}
-
-impl StateReader for StateSnapshot {
-    fn get(&self, _namespace: &str, _key: &str) -> Result<Option<VersionedValue>, LedgerError> {
-        Ok(None)
-    }
-
-    fn get_hash(&self, _namespace: &str, _collection: &str, _key_hash: &[u8]) -> Result<Option<VersionedValue>, LedgerError> {
-        Ok(None)
-    }
-
-    fn range<'a>(&'a self, _namespace: &str, _start: &str, _end: &str) -> Result<StateRows<'a>, LedgerError> {
-        Ok(Box::new(std::iter::empty()))
-    }
-}
-
-/// The state as validation of the next block must see it: a snapshot and, over it, the blocks that are staged but not durable yet.
-#[derive(Debug, Clone)]
-pub struct StateView {}
-
-impl StateReader for StateView {
-    fn get(&self, _namespace: &str, _key: &str) -> Result<Option<VersionedValue>, LedgerError> {
-        Ok(None)
-    }
-
-    fn get_hash(&self, _namespace: &str, _collection: &str, _key_hash: &[u8]) -> Result<Option<VersionedValue>, LedgerError> {
-        Ok(None)
-    }
-
-    fn range<'a>(&'a self, _namespace: &str, _start: &str, _end: &str) -> Result<StateRows<'a>, LedgerError> {
-        Ok(Box::new(std::iter::empty()))
-    }
-}
-
 impl<R: StateReader + ?Sized> StateReader for &R {
     fn get(&self, namespace: &str, key: &str) -> Result<Option<VersionedValue>, LedgerError> {
         (**self).get(namespace, key)
+    }
+
+    fn version(&self, namespace: &str, key: &str) -> Result<Option<Height>, LedgerError> {
+        (**self).version(namespace, key)
     }
 
     fn get_hash(&self, namespace: &str, collection: &str, key_hash: &[u8]) -> Result<Option<VersionedValue>, LedgerError> {

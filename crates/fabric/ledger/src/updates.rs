@@ -40,4 +40,9 @@ impl UpdateBatch {
     pub fn get_hash(&self, namespace: &str, collection: &str, key_hash: &[u8]) -> Option<&UpdateValue> {
         self.hashed.get(namespace)?.get(collection)?.get(key_hash)
     }
+
+    /// True when the hashed row ends with this block because of block-to-live.
+    pub(crate) fn expires(&self, namespace: &str, collection: &str, key_hash: &[u8]) -> bool {
+        self.expired.iter().any(|(ns, of, key)| ns == namespace && of == collection && key == key_hash)
+    }
 }
