@@ -24,6 +24,7 @@ pub use error::{ConfigError, UpdateError};
 pub use id::{validate_channel_id, validate_config_id};
 pub use orderer::{OrdererConfig, OrdererOrg};
 pub use update::compute;
+pub(crate) use values::{new_map_value, new_value};
 
 /// Names of groups, values and policies in the tree.
 pub mod keys {

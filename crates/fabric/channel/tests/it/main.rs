@@ -3,6 +3,7 @@
 
 mod config;
 mod dsl;
+mod genesis;
 mod golden;
 mod policies;
 mod protoutil;
