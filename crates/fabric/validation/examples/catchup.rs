@@ -74,10 +74,8 @@ fn chain(count: usize, endorsements: usize) -> Vec<Bytes> {
     }
     definition.public.writes.push(write(&state, "namespaces/metadata/cc".to_owned()));
     definition.public.writes.sort_by(|left, right| left.key.cmp(&right.key));
-    let define = Spec {
-        chaincode: "_lifecycle",
-        ..Spec::new(0, TxRwset { namespaces: vec![definition] }, &[&PEER1, &PEER2])
-    };
+    let define =
+        Spec { chaincode: "_lifecycle", ..Spec::new(0, TxRwset { namespaces: vec![definition] }, &[&PEER1, &PEER2]) };
     let genesis = golden::block(0);
     let mut previous = protoutil::header_hash(genesis.header.as_ref().unwrap());
     let mut blocks = Vec::new();
@@ -110,8 +108,7 @@ fn write(state: &forge::State, key: String) -> KvWrite {
 fn transaction(number: usize, endorsers: &[&'static Actor]) -> Bytes {
     let mut lifecycle = NsRwset { namespace: "_lifecycle".to_owned(), ..NsRwset::default() };
     let version = Version { block_num: 1, tx_num: 0 };
-    lifecycle.public.reads =
-        vec![KvRead { key: "namespaces/fields/cc/Sequence".to_owned(), version: Some(version) }];
+    lifecycle.public.reads = vec![KvRead { key: "namespaces/fields/cc/Sequence".to_owned(), version: Some(version) }];
     let mut own = NsRwset { namespace: "cc".to_owned(), ..NsRwset::default() };
     let key = format!("asset{number:08}");
     own.public.reads = vec![KvRead { key: key.clone(), version: None }];

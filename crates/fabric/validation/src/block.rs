@@ -66,7 +66,11 @@ pub fn check_data(block: &DecodedBlock, channel: &str) -> Result<(), ValidationE
 }
 
 /// Checks the signatures on a header, also of a block that came without its data.
-pub fn verify_attestation(header: &BlockHeader, metadata: &BlockMetadata, bundle: &Bundle) -> Result<(), ValidationError> {
+pub fn verify_attestation(
+    header: &BlockHeader,
+    metadata: &BlockMetadata,
+    bundle: &Bundle,
+) -> Result<(), ValidationError> {
     let (number, channel) = (header.number, bundle.channel_id().to_owned());
     if metadata.metadata.len() < protoutil::METADATA_SLOTS {
         return Err(ValidationError::Metadata { number, channel });

@@ -23,11 +23,11 @@ pub fn apply_config(block: &DecodedBlock, bundle: &Bundle) -> Result<Option<Bund
         return Err(ValidationError::MixedConfig { number, channel: bundle.channel_id().to_owned(), index });
     }
     let TxBody::Config(bytes) = &block.transactions[index].body else { return Ok(None) };
-    let refused =
-        |reason: String| ValidationError::Config { number, channel: bundle.channel_id().to_owned(), reason };
+    let refused = |reason: String| ValidationError::Config { number, channel: bundle.channel_id().to_owned(), reason };
     let envelope = ConfigEnvelope::decode(bytes.clone()).map_err(|error| refused(error.to_string()))?;
     bundle.validate(&envelope).map_err(|error| refused(error.to_string()))?;
-    let config = envelope.config.ok_or_else(|| refused("the configuration envelope holds no configuration".to_owned()))?;
+    let config =
+        envelope.config.ok_or_else(|| refused("the configuration envelope holds no configuration".to_owned()))?;
     let next = Bundle::from_config(bundle.channel_id(), config).map_err(|error| refused(error.to_string()))?;
     bundle.validate_new(&next).map_err(|error| refused(error.to_string()))?;
     next.check_peer_capabilities().map_err(|error| refused(error.to_string()))?;

@@ -38,6 +38,8 @@ pub struct DecodedTx {
     pub code: TxValidationCode,
     /// What the transaction carries, as far as it could be read.
     pub body: TxBody,
+    /// Nonce and creator hashed, where the header claims no id.
+    pub(crate) computed_txid: Option<String>,
     /// Who signed the envelope.
     pub(crate) creator: Option<CreatorSignature>,
     /// The verdict that holds if the creator's signature is good.
@@ -119,6 +121,12 @@ impl DecodedTx {
             TxBody::Endorser(endorser) => Some(endorser),
             _ => None,
         }
+    }
+
+    /// The id under which the ledger indexes the transaction: the claimed one, and where none is claimed the one that its nonce
+    /// and creator give. Refused transactions are indexed too, and make later ones of the same id duplicates.
+    pub fn index_txid(&self) -> &str {
+        self.computed_txid.as_deref().unwrap_or(&self.txid)
     }
 
     /// Whether no stage has decided on this transaction yet.

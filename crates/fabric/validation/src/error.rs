@@ -63,7 +63,9 @@ pub enum ValidationError {
         channel: String,
     },
     /// A transaction that is not in canonical form.
-    #[error("failed to verify transactions are well formed for block with id [{number}] on channel [{channel}]: {source}")]
+    #[error(
+        "failed to verify transactions are well formed for block with id [{number}] on channel [{channel}]: {source}"
+    )]
     IllFormed {
         /// The block.
         number: u64,
@@ -93,7 +95,9 @@ pub enum ValidationError {
         reason: String,
     },
     /// A configuration transaction among others.
-    #[error("block [{number}] on channel [{channel}] mixes a configuration transaction (index {index}) with others; its orderer is faulty")]
+    #[error(
+        "block [{number}] on channel [{channel}] mixes a configuration transaction (index {index}) with others; its orderer is faulty"
+    )]
     MixedConfig {
         /// The block.
         number: u64,
@@ -114,6 +118,17 @@ pub enum ValidationError {
         channel: String,
         /// What the rules say.
         reason: String,
+    },
+    /// A channel of the 1.x rules.
+    #[error(
+        "block [{number}] on channel [{channel}] cannot be judged: its application capability is older than V2_0; \
+         raise it on the network's present nodes before this one joins"
+    )]
+    OldCapability {
+        /// The block.
+        number: u64,
+        /// The channel.
+        channel: String,
     },
     /// A transaction whose signatures were never looked at.
     #[error("transaction {index} in block {number} has skipped validation")]
@@ -139,7 +154,9 @@ pub enum ValidationError {
         chaincode: String,
     },
     /// A chaincode definition could not be read.
-    #[error("transaction {index} of block [{number}]: could not retrieve state for chaincode {chaincode}, error {source}")]
+    #[error(
+        "transaction {index} of block [{number}]: could not retrieve state for chaincode {chaincode}, error {source}"
+    )]
     Definition {
         /// The block.
         number: u64,

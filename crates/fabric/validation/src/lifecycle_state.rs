@@ -293,7 +293,11 @@ pub fn updated_chaincode(key: &str) -> Option<&str> {
 }
 
 /// The metadata row of a record, or `None` when there is no record of that name.
-pub fn metadata(namespace: &str, name: &str, state: &dyn ReadState) -> Result<Option<StateMetadata>, LifecycleStateError> {
+pub fn metadata(
+    namespace: &str,
+    name: &str,
+    state: &dyn ReadState,
+) -> Result<Option<StateMetadata>, LifecycleStateError> {
     let row = state.get_state(&metadata_key(namespace, name)).map_err(|source| LifecycleStateError::Metadata {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
@@ -325,7 +329,12 @@ pub fn read_int64(namespace: &str, name: &str, field: &str, state: &dyn ReadStat
 
 /// Writes a record: only the fields that changed, the metadata row when the type or field list changed, and deletes for
 /// fields that are no longer part of it. Reads happen in the original's order, because they end up in the read set.
-pub fn write<R: Record>(namespace: &str, name: &str, record: &R, state: &dyn WriteState) -> Result<(), LifecycleStateError> {
+pub fn write<R: Record>(
+    namespace: &str,
+    name: &str,
+    record: &R,
+    state: &dyn WriteState,
+) -> Result<(), LifecycleStateError> {
     let state_error = |key: &str| {
         let key = key.to_owned();
         move |source| LifecycleStateError::State { key, source }
@@ -405,7 +414,9 @@ pub fn list(namespace: &str, state: &dyn RangeState) -> Result<Vec<(String, Stat
             let name = key.get(prefix.len()..).unwrap_or_default().to_owned();
             match StateMetadata::decode(value) {
                 Ok(metadata) => Ok((name, metadata)),
-                Err(source) => Err(LifecycleStateError::MetadataBytes { namespace: namespace.to_owned(), name, source }),
+                Err(source) => {
+                    Err(LifecycleStateError::MetadataBytes { namespace: namespace.to_owned(), name, source })
+                }
             }
         })
         .collect()

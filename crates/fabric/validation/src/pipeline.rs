@@ -263,7 +263,7 @@ pub fn take_commit(block: &mut DecodedBlock) -> BlockToCommit {
         .transactions
         .iter_mut()
         .map(|tx| TxToCommit {
-            txid: tx.txid.clone(),
+            txid: tx.index_txid().to_owned(),
             code: tx.code,
             rwset: match &mut tx.body {
                 TxBody::Endorser(endorser) => Some(std::mem::take(&mut endorser.rwset)),

@@ -54,11 +54,17 @@ pub fn check_policies(
     if let Some(index) = block.transactions.iter().position(|tx| tx.undecided() && tx.creator.is_some()) {
         return Err(ValidationError::Skipped { number, index });
     }
+    let current_rules = bundle.application().is_some_and(|application| application.capabilities.v2_0_validation());
+    if !current_rules && block.transactions.iter().any(|tx| open_endorser(tx).is_some()) {
+        return Err(ValidationError::OldCapability { number, channel: bundle.channel_id().to_owned() });
+    }
     reject_duplicates(number, &mut block.transactions, txids)?;
-    let written: BTreeSet<&str> = block.transactions.iter().filter_map(open_endorser).flat_map(written_namespaces).collect();
+    let written: BTreeSet<&str> =
+        block.transactions.iter().filter_map(open_endorser).flat_map(written_namespaces).collect();
     let rules = Rules::load(written.into_iter(), &block.transactions, bundle, state);
     let dependencies = Dependencies::of(&block.transactions);
-    let judge = Judge { number, rules: &rules, dependencies: &dependencies, keys: KeyPolicies::new(state, bundle.policies()) };
+    let judge =
+        Judge { number, rules: &rules, dependencies: &dependencies, keys: KeyPolicies::new(state, bundle.policies()) };
 
     let (free, bound): (Vec<usize>, Vec<usize>) = (0..block.transactions.len())
         .filter(|index| open_endorser(&block.transactions[*index]).is_some())
@@ -102,8 +108,7 @@ fn reject_duplicates(number: u64, transactions: &mut [DecodedTx], txids: &dyn Tx
         if !tx.undecided() || tx.header_type != HeaderType::EndorserTransaction as i32 {
             return Ok(());
         }
-        let exists =
-            txids.exists(&tx.txid).map_err(|source| ValidationError::Ledger { number, index, source })?;
+        let exists = txids.exists(&tx.txid).map_err(|source| ValidationError::Ledger { number, index, source })?;
         if exists {
             tx.code = Code::DuplicateTxid;
         } else if let Some(code) = tx.after_duplicate {
@@ -153,7 +158,12 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn transaction(&self, index: usize, tx: &DecodedTx, before: &HashMap<usize, Outcome>) -> Result<Outcome, ValidationError> {
+    fn transaction(
+        &self,
+        index: usize,
+        tx: &DecodedTx,
+        before: &HashMap<usize, Outcome>,
+    ) -> Result<Outcome, ValidationError> {
         let mut outcome = Outcome { code: Code::Valid, accepted: HashSet::new() };
         let Some(endorser) = tx.endorser() else { return Ok(outcome) };
         let depended_on = self.dependencies.has_changes(index);

@@ -12,10 +12,13 @@ use prost::encoding::{WireType, encode_varint};
 use prost::{DecodeError, Message};
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 
-static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(fabric_proto::DESCRIPTORS).ok());
+static POOL: LazyLock<Option<DescriptorPool>> =
+    LazyLock::new(|| DescriptorPool::decode(fabric_proto::DESCRIPTORS).ok());
 
-/// Nesting of messages and of unknown groups that the filter follows; far above what any message here needs.
+/// Nesting of messages that the filter follows; far above what any message here needs.
 const MAX_DEPTH: usize = 100;
+/// Nesting of unknown groups that the original follows.
+const MAX_GROUP_DEPTH: usize = 10_000;
 
 /// Decodes `bytes` as the message `name` (its full protobuf name).
 pub(crate) fn decode<M: Message + Default>(name: &str, bytes: &Bytes) -> Result<M, DecodeError> {
@@ -105,7 +108,7 @@ fn skip<'a>(rest: &mut &'a [u8], number: u32, wire: WireType) -> Option<Option<&
                 content = Some(rest.get(..length)?);
                 *rest = rest.get(length..)?;
             }
-            WireType::StartGroup if open.len() < MAX_DEPTH => open.push(current.0),
+            WireType::StartGroup if open.len() < MAX_GROUP_DEPTH => open.push(current.0),
             WireType::EndGroup if open.pop() == Some(current.0) => {}
             WireType::StartGroup | WireType::EndGroup => return None,
         }
@@ -142,7 +145,10 @@ mod tests {
     #[test]
     fn what_is_no_message_stays_refused() {
         for bytes in [&[0x0a, 0xff, 0x01, 0x02][..], &[0x0b, 0x0c, 0x14], &[0x00], &[0x0a, 0x01, 0xff]] {
-            assert!(decode::<ChannelHeader>("common.ChannelHeader", &Bytes::copy_from_slice(bytes)).is_err() || bytes[0] == 0x0a);
+            assert!(
+                decode::<ChannelHeader>("common.ChannelHeader", &Bytes::copy_from_slice(bytes)).is_err()
+                    || bytes[0] == 0x0a
+            );
         }
         // Text that is not UTF-8 is an error to both decoders.
         assert!(decode::<ChannelHeader>("common.ChannelHeader", &Bytes::from_static(&[0x22, 0x01, 0xff])).is_err());

@@ -20,6 +20,7 @@ pub fn decode_transaction(envelope: &Bytes) -> DecodedTx {
         header_type: -1,
         code: Code::NotValidated,
         body: TxBody::None,
+        computed_txid: None,
         creator: None,
         after_signature: None,
         after_duplicate: None,
@@ -42,6 +43,9 @@ fn read(tx: &mut DecodedTx) -> Result<(), Code> {
     tx.header_type = channel.r#type;
     let signer: SignatureHeader =
         decode("common.SignatureHeader", &header.signature_header).map_err(|_| Code::BadCommonHeader)?;
+    if channel.tx_id.is_empty() {
+        tx.computed_txid = Some(protoutil::tx_id(&signer.nonce, &signer.creator));
+    }
     let known_type = matches!(
         HeaderType::try_from(channel.r#type),
         Ok(HeaderType::EndorserTransaction | HeaderType::ConfigUpdate | HeaderType::Config)
@@ -94,7 +98,8 @@ fn read_endorser(
     let proposal = &payload.chaincode_proposal_payload;
     let complete = names_signer(&action_signer) && !header.channel_header.is_empty() && !proposal.is_empty();
     if !complete
-        || response.proposal_hash != protoutil::proposal_hash_of_parts(&header.channel_header, &action.header, proposal)[..]
+        || response.proposal_hash
+            != protoutil::proposal_hash_of_parts(&header.channel_header, &action.header, proposal)[..]
     {
         return Err(Code::InvalidEndorserTransaction);
     }

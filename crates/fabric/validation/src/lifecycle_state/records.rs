@@ -38,7 +38,9 @@ impl ChaincodeDefinition {
     /// The configuration of an explicit collection.
     pub fn collection(&self, name: &str) -> Option<&StaticCollectionConfig> {
         self.collections.config.iter().find_map(|config| match &config.payload {
-            Some(collection_config::Payload::StaticCollectionConfig(collection)) if collection.name == name => Some(collection),
+            Some(collection_config::Payload::StaticCollectionConfig(collection)) if collection.name == name => {
+                Some(collection)
+            }
             _ => None,
         })
     }

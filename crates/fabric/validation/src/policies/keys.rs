@@ -32,15 +32,28 @@ pub(super) fn touched<'a>(rwset: &'a TxRwset, namespace: &'a str) -> impl Iterat
         let values = ns.public.writes.iter().map(move |write| public(&write.key));
         let metadata = ns.public.metadata_writes.iter().map(move |write| public(&write.key));
         let private_values = ns.collections.iter().flat_map(move |collection| {
-            let name = Some(collection.name.as_str());
-            collection.hashed.hashed_writes.iter().map(move |write| Key { namespace, collection: name, key: &write.key_hash })
+            let name = named(&collection.name);
+            collection.hashed.hashed_writes.iter().map(move |write| Key {
+                namespace,
+                collection: name,
+                key: &write.key_hash,
+            })
         });
         let private_metadata = ns.collections.iter().flat_map(move |collection| {
-            let name = Some(collection.name.as_str());
-            collection.hashed.metadata_writes.iter().map(move |write| Key { namespace, collection: name, key: &write.key_hash })
+            let name = named(&collection.name);
+            collection.hashed.metadata_writes.iter().map(move |write| Key {
+                namespace,
+                collection: name,
+                key: &write.key_hash,
+            })
         });
         values.chain(metadata).chain(private_values).chain(private_metadata)
     })
+}
+
+/// To the original a collection without a name is the public state, and the key's hash a public key.
+fn named(collection: &str) -> Option<&str> {
+    (!collection.is_empty()).then_some(collection)
 }
 
 type OwnedKey = (String, Option<String>, Vec<u8>);
@@ -71,7 +84,7 @@ impl Dependencies {
                 }
                 for collection in &ns.collections {
                     for write in &collection.hashed.metadata_writes {
-                        note(Some(&collection.name), &write.key_hash);
+                        note(named(&collection.name), &write.key_hash);
                     }
                 }
             }
@@ -124,12 +137,18 @@ impl<'a> KeyPolicies<'a> {
     /// The key's own policy: `None` when it has none, `Some(None)` when what it has is no policy and nobody satisfies it.
     pub(super) fn policy(&self, key: &Key<'_>) -> Result<Option<Option<Arc<Policy>>>, LedgerError> {
         let row = match key.collection {
-            // A public key comes from a string field.
-            None => self.state.get(key.namespace, std::str::from_utf8(key.key).unwrap_or_default())?,
+            // Public keys are text; what is not (a hash under no collection) has no row.
+            None => match std::str::from_utf8(key.key) {
+                Ok(text) => self.state.get(key.namespace, text)?,
+                Err(_) => None,
+            },
             Some(collection) => self.state.get_hash(key.namespace, collection, key.key)?,
         };
-        let Some(metadata) = row.map(|row| row.metadata).filter(|metadata| !metadata.is_empty()) else { return Ok(None) };
-        let Some(bytes) = decode_metadata(&metadata)?.remove(VALIDATION_PARAMETER).filter(|bytes| !bytes.is_empty()) else {
+        let Some(metadata) = row.map(|row| row.metadata).filter(|metadata| !metadata.is_empty()) else {
+            return Ok(None);
+        };
+        let Some(bytes) = decode_metadata(&metadata)?.remove(VALIDATION_PARAMETER).filter(|bytes| !bytes.is_empty())
+        else {
             return Ok(None);
         };
         if let Some(policy) = self.prepared.lock().get(&bytes) {

@@ -15,8 +15,8 @@ use prost::Message;
 use super::open_endorser;
 use crate::decode::DecodedTx;
 use crate::lifecycle_state::{
-    self, ChaincodeDefinition, DEFAULT_VALIDATION_PLUGIN, LIFECYCLE_ENDORSEMENT_POLICY, LIFECYCLE_NAMESPACE, LedgerNamespace,
-    LifecycleStateError,
+    self, ChaincodeDefinition, DEFAULT_VALIDATION_PLUGIN, LIFECYCLE_ENDORSEMENT_POLICY, LIFECYCLE_NAMESPACE,
+    LedgerNamespace, LifecycleStateError,
 };
 
 /// A policy, or the fact that there is none to satisfy because its bytes are no policy.

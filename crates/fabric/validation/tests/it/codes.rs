@@ -12,8 +12,8 @@ use fabric_validation::{ValidationError, apply_config, check_policies, decode_bl
 use prost::Message;
 
 use crate::forge::{
-    Actor, BUNDLE, PEER1, PEER2, Spec, State, USER, application_policy, block_of, decoded, envelope_of_type, hashed_write, judge,
-    judge_behind, metadata_write, policy, writes,
+    Actor, BUNDLE, PEER1, PEER2, Spec, State, USER, application_policy, block_of, decoded, envelope_of_type,
+    hashed_write, judge, judge_behind, metadata_write, policy, writes,
 };
 
 const ORG1: &str = "OR('Org1MSP.peer')";
@@ -149,7 +149,9 @@ fn a_change_counts_by_the_verdict_in_its_own_namespace() {
 #[test]
 fn collections_have_their_own_policies() {
     let mut state = State::with_chaincode(ORG1, &[("own", Some(ORG2)), ("plain", None)]);
-    let write = |collection: &str, endorser: &'static Actor| Spec::new(1, hashed_write("cc", collection, b"h", None), &[endorser]);
+    let write = |collection: &str, endorser: &'static Actor| {
+        Spec::new(1, hashed_write("cc", collection, b"h", None), &[endorser])
+    };
     assert_eq!(one(write("own", &PEER1), &state), EndorsementPolicyFailure);
     assert_eq!(one(write("own", &PEER2), &state), Valid);
     assert_eq!(one(write("plain", &PEER1), &state), Valid);
@@ -158,6 +160,9 @@ fn collections_have_their_own_policies() {
     assert_eq!(one(write("_implicit_org_Org2MSP", &PEER1), &state), EndorsementPolicyFailure);
     assert_eq!(one(write("_implicit_org_Org2MSP", &PEER2), &state), Valid);
     assert_eq!(one(write("_implicit_org_NopeMSP", &PEER2), &state), EndorsementPolicyFailure);
+    // Without a name it is the public state to the policies.
+    assert_eq!(one(write("", &PEER1), &state), Valid);
+    assert_eq!(one(write("", &PEER2), &state), EndorsementPolicyFailure);
     // A private key's own policy comes before all of them, and its change bars later writes.
     state.set_hashed("plain", b"h", &policy(ORG2));
     assert_eq!(one(write("plain", &PEER2), &state), Valid);
@@ -222,6 +227,27 @@ fn configurations_stand_alone_and_must_be_understood() {
     let error = refuse(vec![written(&[&PEER1]).build(), config()]);
     assert!(matches!(error, ValidationError::MixedConfig { number: 9, index: 1, .. }), "{error}");
     assert!(apply_config(&decoded(vec![written(&[&PEER1]).build()]), &BUNDLE).unwrap().is_none());
+}
+
+#[test]
+fn channels_of_the_old_rules_are_refused_by_name() {
+    let mut config = BUNDLE.config().clone();
+    let application = config.channel_group.as_mut().unwrap().groups.get_mut("Application").unwrap();
+    let old = fabric_proto::common::Capabilities {
+        capabilities: [("V1_4_2".to_owned(), fabric_proto::common::Capability {})].into(),
+    };
+    application.values.get_mut("Capabilities").unwrap().value = old.encode_to_vec().into();
+    let bundle = fabric_channel::config::Bundle::from_config(BUNDLE.channel_id(), config).unwrap();
+    let mut block = decoded(vec![written(&[&PEER1]).build()]);
+    let error = check_policies(&mut block, &bundle, &State::with_chaincode(ORG1, &[]), &HashSet::new()).unwrap_err();
+    assert!(error.to_string().contains("older than V2_0"), "{error}");
+}
+
+#[test]
+fn an_id_that_is_not_claimed_is_computed_for_the_index() {
+    let block = decoded(vec![envelope_of_type(HeaderType::ConfigUpdate, "x".into())]);
+    assert_eq!(block.transactions[0].txid, "");
+    assert_eq!(block.transactions[0].index_txid(), protoutil::tx_id(b"nonce", &USER.serialized));
 }
 
 #[test]

@@ -17,11 +17,13 @@ use fabric_proto::kvrwset::{KvMetadataEntry, KvMetadataWrite, KvMetadataWriteHas
 use fabric_proto::msp::SerializedIdentity;
 use fabric_proto::protos::{
     ApplicationPolicy, ChaincodeAction, ChaincodeActionPayload, ChaincodeEndorsedAction, ChaincodeEvent,
-    ChaincodeHeaderExtension, ChaincodeId, CollectionConfig, Endorsement, ProposalResponsePayload, StaticCollectionConfig,
-    Transaction, TransactionAction, TxValidationCode, application_policy, collection_config,
+    ChaincodeHeaderExtension, ChaincodeId, CollectionConfig, Endorsement, ProposalResponsePayload,
+    StaticCollectionConfig, Transaction, TransactionAction, TxValidationCode, application_policy, collection_config,
 };
 use fabric_validation::lifecycle_state::{self, ChaincodeDefinition, NAMESPACES, ReadState, StateError, WriteState};
-use fabric_validation::{DecodedBlock, KnownSignatures, ValidationError, check_policies, decode_block, verify_signatures};
+use fabric_validation::{
+    DecodedBlock, KnownSignatures, ValidationError, check_policies, decode_block, verify_signatures,
+};
 use konsort_crypto::PrivateKey;
 use prost::Message;
 
@@ -201,13 +203,20 @@ pub(crate) fn hashed_write(namespace: &str, collection: &str, key_hash: &[u8], p
     let mut collection = CollectionRwset { name: collection.to_owned(), ..CollectionRwset::default() };
     let key_hash = Bytes::copy_from_slice(key_hash);
     match policy {
-        None => collection.hashed.hashed_writes =
-            vec![KvWriteHash { key_hash, value_hash: "v".into(), ..KvWriteHash::default() }],
-        Some(policy) => collection.hashed.metadata_writes =
-            vec![KvMetadataWriteHash { key_hash, entries: vec![entry(policy)] }],
+        None => {
+            collection.hashed.hashed_writes =
+                vec![KvWriteHash { key_hash, value_hash: "v".into(), ..KvWriteHash::default() }]
+        }
+        Some(policy) => {
+            collection.hashed.metadata_writes = vec![KvMetadataWriteHash { key_hash, entries: vec![entry(policy)] }]
+        }
     }
     TxRwset {
-        namespaces: vec![NsRwset { namespace: namespace.to_owned(), collections: vec![collection], ..NsRwset::default() }],
+        namespaces: vec![NsRwset {
+            namespace: namespace.to_owned(),
+            collections: vec![collection],
+            ..NsRwset::default()
+        }],
     }
 }
 
@@ -290,7 +299,12 @@ impl StateReader for State {
         Ok(self.public.lock().unwrap().get(&(namespace.to_owned(), key.to_owned())).cloned())
     }
 
-    fn get_hash(&self, namespace: &str, collection: &str, key_hash: &[u8]) -> Result<Option<VersionedValue>, LedgerError> {
+    fn get_hash(
+        &self,
+        namespace: &str,
+        collection: &str,
+        key_hash: &[u8],
+    ) -> Result<Option<VersionedValue>, LedgerError> {
         Ok(self.hashed.get(&(namespace.to_owned(), collection.to_owned(), key_hash.to_vec())).cloned())
     }
 

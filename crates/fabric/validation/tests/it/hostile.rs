@@ -7,8 +7,8 @@ use fabric_channel::config::Bundle;
 use fabric_proto::common::Block;
 use fabric_proto::protos::TxValidationCode as Code;
 use fabric_validation::{KnownSignatures, ValidationError, decode_block, verify_block, verify_signatures};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 use crate::golden::{self, Chain, as_ordered};
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use fabric_channel::protoutil;
 use fabric_proto::common::Block;
 use fabric_validation::{Committed, Pipeline, PipelineOptions, ValidationError};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 use crate::golden::{BLOCKS, Chain, as_ordered, genesis};
 

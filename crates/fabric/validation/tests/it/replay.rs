@@ -88,14 +88,15 @@ fn compare_state(state: &dyn StateReader, hashed_keys: &BTreeSet<(String, String
             assert_eq!(hex_of(&found.value), row["value_hex"].as_str().unwrap(), "value of {place}");
             assert_eq!(found.version.block, row["block"].as_u64().unwrap(), "block of {place}");
             assert_eq!(found.version.tx, row["tx"].as_u64().unwrap(), "transaction of {place}");
-            assert_eq!(hex_of(&found.metadata), row["metadata_hex"].as_str().unwrap_or_default(), "metadata of {place}");
+            assert_eq!(
+                hex_of(&found.metadata),
+                row["metadata_hex"].as_str().unwrap_or_default(),
+                "metadata of {place}"
+            );
         }
         for (namespace, keys) in public {
-            let found: Vec<Vec<u8>> = state
-                .range(&namespace, "", "")
-                .unwrap()
-                .map(|row| row.unwrap().key.into_bytes())
-                .collect();
+            let found: Vec<Vec<u8>> =
+                state.range(&namespace, "", "").unwrap().map(|row| row.unwrap().key.into_bytes()).collect();
             assert_eq!(found.len(), keys.len(), "number of rows in {namespace:?}");
         }
         let left: BTreeSet<_> = hashed_keys

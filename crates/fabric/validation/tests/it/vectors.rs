@@ -15,7 +15,9 @@ fn ids_and_hashes_of_every_transaction_of_the_chain() {
     let (mut ids, mut proposals, mut endorsements) = (0, 0, 0);
     for number in 0..BLOCKS {
         let data = block(number).data.unwrap().data;
-        for (raw, expected) in data.iter().zip(facts[usize::try_from(number).unwrap()]["transactions"].as_array().unwrap()) {
+        for (raw, expected) in
+            data.iter().zip(facts[usize::try_from(number).unwrap()]["transactions"].as_array().unwrap())
+        {
             assert_eq!(hex::encode(sha256(raw)), expected["envelope_sha256"]);
             if expected["type"] != "ENDORSER_TRANSACTION" || expected["code"] != "VALID" {
                 continue;
@@ -35,11 +37,15 @@ fn ids_and_hashes_of_every_transaction_of_the_chain() {
             );
             assert_eq!(hex::encode(hash), expected["proposal_hash"]);
             proposals += 1;
-            let TxBody::Endorser(endorser) = decode_transaction(raw).body else { panic!("not an endorser transaction") };
+            let TxBody::Endorser(endorser) = decode_transaction(raw).body else {
+                panic!("not an endorser transaction")
+            };
             let signed: Vec<String> = endorser
                 .endorsements
                 .iter()
-                .map(|one| hex::encode(sha256(&protoutil::endorsement_signed_bytes(&endorser.response_payload, &one.endorser))))
+                .map(|one| {
+                    hex::encode(sha256(&protoutil::endorsement_signed_bytes(&endorser.response_payload, &one.endorser)))
+                })
                 .collect();
             assert_eq!(serde_json::json!(signed), expected["endorsement_signed_bytes_sha256"]);
             endorsements += signed.len();
@@ -64,7 +70,8 @@ fn proposals_answers_and_envelopes_belong_together() {
         assert_eq!(hex::encode(hash), expected["proposal_hash"], "{name}");
         for endorsement in expected["endorsements"].as_array().unwrap() {
             let peer = endorsement["peer"].as_str().unwrap();
-            let response = ProposalResponse::decode(golden::file(&format!("{name}/proposal_response_{peer}.pb"))).unwrap();
+            let response =
+                ProposalResponse::decode(golden::file(&format!("{name}/proposal_response_{peer}.pb"))).unwrap();
             let made = response.endorsement.unwrap();
             let bytes = protoutil::endorsement_signed_bytes(&response.payload, &made.endorser);
             assert_eq!(hex::encode(sha256(&bytes)), endorsement["signed_bytes_sha256"], "{name} {peer}");
