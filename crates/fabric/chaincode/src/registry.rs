@@ -164,6 +164,19 @@ impl Registry {
         }
     }
 
+    /// A stream was refused; who waits for its registration learns why, unless the stream is not the one that is waited for.
+    pub(crate) fn refused(&self, caller: &Caller, cause: &str) {
+        let owner = match caller {
+            Caller::Dialled(expected) => Some(expected.clone()),
+            Caller::Certificate(hash) => self.tables.lock().certificates.get(hash).cloned(),
+            Caller::Anonymous | Caller::Plain => None,
+        };
+        let launch = owner.and_then(|package_id| self.tables.lock().launching.get(&package_id).cloned());
+        if let Some(launch) = launch {
+            launch.notify(Err(LaunchError::Registration(cause.to_owned())));
+        }
+    }
+
     /// The stream to a server has ended; who still waits for its registration is told.
     pub(crate) fn stream_ended(&self, package_id: &str) {
         let launch = self.tables.lock().launching.get(package_id).cloned();

@@ -224,6 +224,7 @@ impl Session {
         });
         if let Err(text) = self.registry.register(&handle, &self.caller) {
             tracing::error!(chaincode = %handle.package_id, "failed to register: {text}");
+            self.registry.refused(&self.caller, &text);
             self.end = Some(Err(Status::unknown(text)));
             return;
         }

@@ -1,6 +1,6 @@
 //! Running a contract: dialling the peer or listening for it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use fabric_proto::protos::{
     ChaincodeMessage,
@@ -20,6 +20,9 @@ use crate::{
     session::Session,
     settings::{ClientSettings, Mode, ServerSettings},
 };
+
+/// How long to wait for the reason when the peer has ended the stream.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs a contract as environment and arguments say, until the peer ends the stream (client) or `shutdown` (server).
 pub async fn run(
@@ -54,20 +57,34 @@ pub async fn connect(contract: impl Contract, settings: &ClientSettings) -> Resu
     let mut client = ChaincodeSupportClient::new(dialed.channel)
         .max_decoding_message_size(MAX_MESSAGE_SIZE)
         .max_encoding_message_size(MAX_MESSAGE_SIZE);
-    let (session, inbound, end) = Session::dialled(Arc::new(contract), &settings.chaincode_id);
+    let (session, inbound, mut rest) = Session::dialled(Arc::new(contract), &settings.chaincode_id);
     let failed = |status: &Status| RunError::Stream {
         chaincode: settings.chaincode_id.clone(),
         status: status.message().to_owned(),
     };
-    // The session is polled by the connection; here is only waited for its end.
-    let (ended, wait) = tokio::sync::oneshot::channel::<()>();
-    let outgoing = session.chain(futures::stream::once(async move { drop(ended) }).filter_map(|()| std::future::ready(None)));
-    let response = client.register(outgoing).await.map_err(|status| failed(&status))?;
-    let _ = inbound.send(Box::pin(response.into_inner()));
-    let _ = wait.await;
-    let result = end.lock().take();
-    match result {
-        Some(Err(status)) => Err(failed(&status)),
+    // Whoever stops waiting for this future stops the chaincode.
+    let (_alive, stopped) = tokio::sync::oneshot::channel::<()>();
+    let response = client.register(session.take_until(stopped)).await.map_err(|status| failed(&status))?;
+    // The session is polled by the connection; here is only waited for its end, which may have come already.
+    let mut left = match inbound.send(Box::pin(response.into_inner())) {
+        Err(unread) => unread,
+        Ok(()) => match rest.recv().await {
+            Some(left) => left,
+            None => return Ok(()),
+        },
+    };
+    // A peer that ends the stream with an error may cut our half before the error is read.
+    let status = tokio::time::timeout(LAST_WORDS, async {
+        loop {
+            match left.next().await {
+                Some(Ok(_)) => {}
+                Some(Err(status)) => return Some(status),
+                None => return None,
+            }
+        }
+    });
+    match status.await {
+        Ok(Some(status)) => Err(failed(&status)),
         _ => Ok(()),
     }
 }

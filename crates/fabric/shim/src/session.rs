@@ -90,9 +90,6 @@ enum Source {
     Open(Inbound),
 }
 
-/// How a session ended.
-type End = Arc<Mutex<Option<Result<(), Status>>>>;
-
 /// The stream of messages to a peer.
 pub(crate) struct Session<C> {
     contract: Arc<C>,
@@ -104,7 +101,8 @@ pub(crate) struct Session<C> {
     answers: HashMap<(String, String), Arc<Answer>>,
     outgoing: mpsc::UnboundedSender<ChaincodeMessage>,
     requests: mpsc::UnboundedReceiver<ChaincodeMessage>,
-    end: End,
+    /// Gets what is left of the peer's messages when the session ends.
+    rest: Option<mpsc::UnboundedSender<Inbound>>,
     ended: bool,
 }
 
@@ -114,12 +112,16 @@ impl<C: Contract> Session<C> {
         Self::new(contract, chaincode_id, Source::Open(inbound))
     }
 
-    /// A session that dials: its messages arrive once the sender is used. The last value tells how it ended.
-    pub(crate) fn dialled(contract: Arc<C>, chaincode_id: &str) -> (Self, oneshot::Sender<Inbound>, End) {
+    /// A session that dials: its messages arrive once the sender is used. The last value gives back what is left of them at the end.
+    pub(crate) fn dialled(
+        contract: Arc<C>,
+        chaincode_id: &str,
+    ) -> (Self, oneshot::Sender<Inbound>, mpsc::UnboundedReceiver<Inbound>) {
         let (sender, receiver) = oneshot::channel();
-        let session = Self::new(contract, chaincode_id, Source::Waiting(receiver));
-        let end = Arc::clone(&session.end);
-        (session, sender, end)
+        let mut session = Self::new(contract, chaincode_id, Source::Waiting(receiver));
+        let (rest, left) = mpsc::unbounded_channel();
+        session.rest = Some(rest);
+        (session, sender, left)
     }
 
     fn new(contract: Arc<C>, chaincode_id: &str, source: Source) -> Self {
@@ -139,7 +141,7 @@ impl<C: Contract> Session<C> {
             answers: HashMap::new(),
             outgoing,
             requests,
-            end: Arc::default(),
+            rest: None,
             ended: false,
         }
     }
@@ -210,11 +212,10 @@ impl<C: Contract> Session<C> {
         self.transactions.push(transact(contract, stub, key, init).boxed());
     }
 
-    fn finish(&mut self, end: Result<(), Status>) {
+    fn finish(&mut self) {
         self.ended = true;
         self.transactions.clear();
         self.answers.clear();
-        self.end.lock().get_or_insert(end);
     }
 }
 
@@ -267,8 +268,12 @@ impl<C: Contract> Stream for Session<C> {
             }
             match session.poll_inbound(context) {
                 Poll::Ready(Some(Ok(message))) => session.handle(message),
-                Poll::Ready(Some(Err(status))) => session.finish(Err(status)),
-                Poll::Ready(None) => session.finish(Ok(())),
+                Poll::Ready(Some(Err(status))) => {
+                    // Given back to be read by whoever runs the session.
+                    session.source = Source::Open(Box::pin(futures::stream::iter([Err(status)])));
+                    session.finish();
+                }
+                Poll::Ready(None) => session.finish(),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -277,6 +282,10 @@ impl<C: Contract> Stream for Session<C> {
 
 impl<C> Drop for Session<C> {
     fn drop(&mut self) {
-        self.end.lock().get_or_insert(Ok(()));
+        if let Some(rest) = self.rest.take()
+            && let Source::Open(inbound) = &mut self.source
+        {
+            let _ = rest.send(std::mem::replace(inbound, Box::pin(futures::stream::empty())));
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! Building and starting a chaincode.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use fabric_proto::protos::chaincode_client::ChaincodeClient;
 use futures::StreamExt as _;
-use konsort_node::{ClientTls, DialOptions, MAX_MESSAGE_SIZE, Roots, TlsIdentity};
+use konsort_node::{ClientTls, DialError, DialOptions, MAX_MESSAGE_SIZE, Roots, TlsIdentity};
 
 use super::Inner;
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
     registry::Launch,
     session::Session,
 };
+
+/// Between attempts to reach a chaincode server.
+const RETRY: Duration = Duration::from_millis(200);
 
 impl Inner {
     /// Has the first launcher that takes the package build it.
@@ -132,9 +135,15 @@ impl Inner {
             }
         };
         let options = DialOptions { tls, connect_timeout: server.dial_timeout, ..DialOptions::default() };
-        let dialed = konsort_node::dial_checked(&server.address, &options)
-            .await
-            .map_err(|error| failed(format!("error creating grpc connection to {}: {error}", server.address)))?;
+        // The server may be starting at the same moment, so a refused connection is tried again while the timeout lasts.
+        let until = tokio::time::Instant::now() + server.dial_timeout;
+        let dialed = loop {
+            match konsort_node::dial_checked(&server.address, &options).await {
+                Ok(dialed) => break dialed,
+                Err(DialError::Connect { .. }) if tokio::time::Instant::now() + RETRY < until => tokio::time::sleep(RETRY).await,
+                Err(error) => return Err(failed(format!("error creating grpc connection to {}: {error}", server.address))),
+            }
+        };
         let (session, inbound) = Session::dialled(Arc::clone(&self.registry), self.session_settings(), package_id);
         let mut client = ChaincodeClient::new(dialed.channel)
             .max_decoding_message_size(MAX_MESSAGE_SIZE)
