@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fabric_proto::gossip::Envelope;
 use fabric_proto::gossip::gossip_server::GossipServer;
 use konsort_node::{DialOptions, Tasks};
 use parking_lot::Mutex;
@@ -140,14 +139,14 @@ impl Gossip {
         self.0.membership.lock().channel_peers(channel)
     }
 
-    /// This peer's own signed alive statement (discovery passes it on).
-    pub fn own_alive(&self) -> Envelope {
-        self.0.membership.lock().own_alive()
+    /// This peer itself, as others see it in a channel it has joined.
+    pub fn own_channel_peer(&self, channel: &str) -> Option<ChannelPeer> {
+        self.0.membership.lock().own_channel_peer(channel)
     }
 
-    /// This peer's own signed statement about a channel it has joined.
-    pub fn own_state_info(&self, channel: &str) -> Option<Envelope> {
-        self.0.membership.lock().own_state_info(channel)
+    /// This peer itself.
+    pub fn own_member(&self) -> Member {
+        self.0.membership.lock().own_member()
     }
 }
 

@@ -245,7 +245,7 @@ impl Membership {
     }
 
     /// This peer's own signed alive statement, as it would be sent now.
-    pub fn own_alive(&mut self) -> Envelope {
+    fn own_alive(&mut self) -> Envelope {
         let timestamp = self.timestamp();
         message::alive(
             self.pki_id.clone(),
@@ -257,7 +257,7 @@ impl Membership {
     }
 
     /// This peer's own signed statement about a channel, the last one that was made.
-    pub fn own_state_info(&mut self, channel: &str) -> Option<Envelope> {
+    fn own_state_info(&mut self, channel: &str) -> Option<Envelope> {
         let timestamp = self.timestamp();
         let view = self.channels.get_mut(channel)?;
         Some(view.own(&self.pki_id, channel, timestamp, &*self.notary))
@@ -295,6 +295,38 @@ impl Membership {
             identity: known.identity.clone(),
             alive: record.envelope.clone(),
         })
+    }
+
+    /// This peer as others see it in a channel; `None` before the channel is joined.
+    pub fn own_channel_peer(&mut self, channel: &str) -> Option<ChannelPeer> {
+        let alive = self.own_alive();
+        let state_info = self.own_state_info(channel)?;
+        let view = self.channels.get(channel)?;
+        Some(ChannelPeer {
+            member: Member {
+                pki_id: self.pki_id.clone(),
+                mspid: self.mspid.clone(),
+                endpoint: self.myself.endpoint.clone(),
+                internal_endpoint: Some(self.myself.internal_endpoint.clone()),
+                identity: self.notary.identity(),
+                alive,
+            },
+            height: view.height(),
+            chaincodes: view.chaincodes().to_vec(),
+            state_info,
+        })
+    }
+
+    /// This peer as a member.
+    pub fn own_member(&mut self) -> Member {
+        Member {
+            pki_id: self.pki_id.clone(),
+            mspid: self.mspid.clone(),
+            endpoint: self.myself.endpoint.clone(),
+            internal_endpoint: Some(self.myself.internal_endpoint.clone()),
+            identity: self.notary.identity(),
+            alive: self.own_alive(),
+        }
     }
 
     /// One step; `now` never goes back.

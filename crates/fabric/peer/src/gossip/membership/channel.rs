@@ -48,6 +48,14 @@ impl ChannelView {
         self.anchors.iter()
     }
 
+    pub(crate) fn height(&self) -> u64 {
+        self.height
+    }
+
+    pub(crate) fn chaincodes(&self) -> &[(String, String)] {
+        &self.chaincodes
+    }
+
     pub(crate) fn set_height(&mut self, height: u64) {
         if self.height != height {
             self.height = height;
