@@ -13,6 +13,11 @@
 //! depend on the chain alone, never on threads or timing. What has no verdict is a [`ValidationError`], and then nothing of the
 //! block is committed.
 //!
+//! Of the 28 codes the rules for application capabilities V2_0 and later give 18. `NOT_VALIDATED` is the state before a verdict. The
+//! other nine cannot be had from the original under these rules and are not given here either: `NIL_ENVELOPE`, `UNKNOWN_TX_TYPE`,
+//! `TARGET_CHAIN_NOT_FOUND`, `MARSHAL_TX_ERROR`, `NIL_TXACTION` and `BAD_CHANNEL_HEADER` stand behind checks that come earlier,
+//! `EXPIRED_CHAINCODE` and `CHAINCODE_VERSION_CONFLICT` belong to the legacy lifecycle, `INVALID_WRITESET` to CouchDB's key rules.
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //!

@@ -145,7 +145,9 @@ impl Pipeline {
 
     fn join(&mut self) {
         self.input = None;
-        for thread in self.threads.drain(..) {
+        let here = std::thread::current().id();
+        // The last handle may be dropped inside the sink, which cannot wait for itself.
+        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != here) {
             // A panic of the sink is the sink's; the stages themselves do not panic on any input.
             drop(thread.join());
         }
