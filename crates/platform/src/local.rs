@@ -88,7 +88,7 @@ pub enum LocalError {
     #[error("another konsort command is working on {}; wait until it has ended", .0.display())]
     Busy(PathBuf),
     /// There is no network in the folder.
-    #[error("there is no network in {}; make one with `konsort up --data {0}`", .0.display())]
+    #[error("there is no network in {}; make one with `konsort up`", .0.display())]
     NoNetwork(PathBuf),
     /// The network is already running.
     #[error("the network in {} is already running; see `konsort status`, end it with `konsort down`", .0.display())]

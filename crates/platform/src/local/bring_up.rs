@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fabric_channel::genesis::{self, TopLevel};
 use fabric_channel::msp::SigningIdentity;
 use fabric_client::admin::ChaincodeDefinition;
 use fabric_client::{AdminClient, Call, Endpoint, GatewayClient, OrdererClient, ParticipationClient};
@@ -67,9 +68,11 @@ pub(super) fn make_files(layout: &Layout, spec: &NetworkSpec) -> Result<(), Loca
         .map_err(|error| step("making certificates")(error.to_string()))?;
     let configtx = files::configtx_yaml(layout, spec);
     files::write(&layout.root().join("configtx.yaml"), configtx.as_bytes())?;
-    let block = fabric_channel::genesis::Configtx::parse(&configtx, layout.root())
-        .and_then(|configtx| configtx.genesis_block("Channel", &spec.channel))
+    let channel_group = TopLevel::from_yaml(&configtx, &|_| None)
+        .and_then(|file| file.profile("Channel", layout.root()))
+        .and_then(|profile| profile.channel_group())
         .map_err(|error| step("making the genesis block")(error.to_string()))?;
+    let block = genesis::block(&spec.channel, channel_group);
     files::write(&layout.genesis(), &block.encode_to_vec())?;
     for node in &spec.nodes {
         let (name, text) = match node.role {

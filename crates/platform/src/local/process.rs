@@ -96,7 +96,7 @@ fn start_time(pid: i32) -> Option<u64> {
 }
 
 /// Stops all given nodes: a polite signal to every one, then, after `grace`, the end.
-pub fn stop_all(processes: &[NodeProcess], grace: Duration) -> Vec<String> {
+pub(super) fn stop_all(processes: &[NodeProcess], grace: Duration) -> Vec<String> {
     for process in processes {
         process.terminate();
     }
@@ -113,7 +113,7 @@ pub fn stop_all(processes: &[NodeProcess], grace: Duration) -> Vec<String> {
 }
 
 /// The last `bytes` of a log, from a line start.
-pub fn log_tail(path: &Path, bytes: u64) -> String {
+pub(super) fn log_tail(path: &Path, bytes: u64) -> String {
     let read = || -> std::io::Result<String> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
