@@ -25,7 +25,7 @@ pub enum Operation {
     Delete(Space, Vec<u8>),
 }
 
-/// Changes that become visible together; later ones win.
+/// Changes that become visible together. A key stands in it at most once: the order of two changes to one key is not defined.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     pub(crate) operations: Vec<Operation>,

@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn the_documented_example() {
         let mut updates = UpdateBatch::default();
-        for (index, (key, value)) in [("a1", "12"), ("a2", "24"), ("a3", "36")].into_iter().enumerate() {
+        for (index, (key, value)) in [("a1", "1"), ("a2", "2"), ("a3", "3")].into_iter().enumerate() {
             let value = UpdateValue {
                 value: Some(Bytes::from(value)),
                 metadata: Bytes::new(),
@@ -76,8 +76,15 @@ mod tests {
             "x".into(),
             UpdateValue { value: Some(Bytes::from("left out")), metadata: Bytes::new(), version: Height::new(12, 0) },
         );
-        let bytes = hex::encode(update_bytes(&updates));
-        assert!(bytes.starts_with("0a100a026b761a0261312a01313203010c000a0d"), "{bytes}");
+        assert_eq!(
+            hex::encode(update_bytes(&updates)),
+            "0a100a026b761a0261312a01313203010c000a0d1a0261322a01323204010c01010a0d1a0261332a01333204010c0102"
+        );
+        let previous = hex::decode("6b5650dc705a8ccc542a28bc6b551521c5ebed33dd919e742ead76e74760f226").unwrap();
+        assert_eq!(
+            hex::encode(commit_hash(&previous, &[0; 3], &updates)),
+            "1e039f94b56c3993424611a7a0f2b04f50fe5f1659fba9b3658a46bd149a695c"
+        );
     }
 
     #[test]

@@ -58,18 +58,28 @@ pub(crate) fn expiry(expiry: u64, written: u64, namespace: &str, collection: &st
     key
 }
 
+/// Takes a length-prefixed name off the front.
+fn name(rest: &mut Bytes) -> Option<String> {
+    let length = rest.try_get_u32().ok()? as usize;
+    let bytes = (length <= rest.len()).then(|| rest.split_to(length))?;
+    String::from_utf8(bytes.to_vec()).ok()
+}
+
+/// Takes the names off a state key and leaves the key itself.
+pub(crate) fn split(key: &mut Bytes, is_hashed: bool) -> Option<(String, Option<String>)> {
+    key.try_get_u8().ok()?;
+    let namespace = name(key)?;
+    let collection = if is_hashed { Some(name(key)?) } else { None };
+    Some((namespace, collection))
+}
+
 /// The parts of an expiry key: the writing block, namespace, collection, key hash.
 pub(crate) fn parse_expiry(key: &Bytes) -> Option<(u64, String, String, Bytes)> {
     let mut rest = key.clone();
     rest.try_get_u8().ok()?;
     rest.try_get_u64().ok()?;
     let written = rest.try_get_u64().ok()?;
-    let mut name = || {
-        let length = rest.try_get_u32().ok()? as usize;
-        let bytes = (length <= rest.len()).then(|| rest.split_to(length))?;
-        String::from_utf8(bytes.to_vec()).ok()
-    };
-    let (namespace, collection) = (name()?, name()?);
+    let (namespace, collection) = (name(&mut rest)?, name(&mut rest)?);
     Some((written, namespace, collection, rest))
 }
 

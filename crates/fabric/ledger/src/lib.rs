@@ -37,7 +37,7 @@ pub use height::Height;
 pub use ledger::{BlockToCommit, ChainInfo, HistoryEntries, HistoryEntry, Ledger, Options, StagedBlock, TxToCommit};
 pub use simulator::{Metadata, RangeIterator, RangeRow, Simulator, TxSimulationResults, WriteMetadata};
 pub use state::{
-    StateGet, StateReader, StateRow, StateRows, StateSnapshot, StateView, VersionedValue, decode_metadata,
+    DumpedRow, StateGet, StateReader, StateRow, StateRows, StateSnapshot, StateView, VersionedValue, decode_metadata,
     encode_metadata,
 };
 pub use updates::{UpdateBatch, UpdateValue};

@@ -10,7 +10,7 @@ use fabric_proto::kvrwset::{KvMetadataEntry, KvMetadataWrite};
 use prost::Message as _;
 
 use crate::{Height, LedgerError};
-pub use snapshot::StateSnapshot;
+pub use snapshot::{DumpedRow, StateSnapshot};
 pub use view::StateView;
 
 /// One row of the world state (for hashed collections `value` is the hash of the value).

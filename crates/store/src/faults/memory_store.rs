@@ -1,6 +1,6 @@
 //! A store in memory that can forget the batches it was never asked to persist.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -72,6 +72,13 @@ impl Store for MemoryStore {
     }
 
     fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        let mut keys = BTreeSet::new();
+        for operation in &batch.operations {
+            let (Operation::Put(space, key, _) | Operation::Delete(space, key)) = operation;
+            if !keys.insert((space, key)) {
+                return Err(StoreError::Engine { path: "memory".into(), what: format!("key {key:02x?} twice in a batch") });
+            }
+        }
         let mut inner = self.inner.lock();
         apply(Arc::make_mut(&mut inner.now), &batch, |_| true);
         inner.pending.push(batch);

@@ -128,15 +128,13 @@ fn damage_before_synced_records_is_refused_by_file_and_offset() {
 fn damage_in_a_closed_file_is_found_when_read_and_when_scanned() {
     let files = filled(12, 0);
     let name = recover::segment_name(0);
+    let files = Arc::new(files.crash_keeping(usize::MAX));
     files.flip(&name, 40);
-    let log = SegmentLog::open_in(Arc::new(files.crash_keeping(usize::MAX)), small()).unwrap();
+    let log = SegmentLog::open_in(files.clone(), small()).unwrap();
     assert!(matches!(log.verify(), Err(StoreError::Damaged { offset: 37, .. })));
     // Without its offset list the file is scanned, and refused even though nothing later in it is intact.
     files.flip(&name.replace(".seg", ".idx"), 1);
-    assert!(matches!(
-        SegmentLog::open_in(Arc::new(files.crash_keeping(usize::MAX)), small()),
-        Err(StoreError::Damaged { offset: 37, .. })
-    ));
+    assert!(matches!(SegmentLog::open_in(files, small()), Err(StoreError::Damaged { offset: 37, .. })));
 }
 
 #[test]

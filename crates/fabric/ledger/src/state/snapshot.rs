@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use konsort_store::{Snapshot, prefix_end};
 
 use super::{StateReader, StateRow, StateRows, VersionedValue};
@@ -32,6 +33,32 @@ impl StateSnapshot {
     pub fn height(&self) -> Result<u64, LedgerError> {
         let found = self.rows.get(keys::STATE, keys::SAVEPOINT)?;
         Ok(found.and_then(|bytes| keys::decode_number(&bytes)).unwrap_or(0))
+    }
+}
+
+/// One row of the whole state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DumpedRow {
+    /// Namespace.
+    pub namespace: String,
+    /// The collection of a hashed row; `None` for a public one.
+    pub collection: Option<String>,
+    /// The key, or the key hash of a hashed row.
+    pub key: Bytes,
+    /// The row.
+    pub value: VersionedValue,
+}
+
+impl StateSnapshot {
+    /// Every row: hashed rows first, then public ones; within a namespace (and collection) keys ascend.
+    pub fn dump(&self) -> impl Iterator<Item = Result<DumpedRow, LedgerError>> + Send + use<> {
+        let hashed = self.rows.prefix(keys::STATE, b"h").map(|entry| (true, entry));
+        let public = self.rows.prefix(keys::STATE, b"p").map(|entry| (false, entry));
+        hashed.chain(public).map(|(is_hashed, entry)| {
+            let (mut key, row) = entry?;
+            let parts = keys::split(&mut key, is_hashed).ok_or_else(|| LedgerError::Corrupt { what: "state key".into() })?;
+            Ok(DumpedRow { namespace: parts.0, collection: parts.1, key, value: keys::decode_row(row)? })
+        })
     }
 }
 

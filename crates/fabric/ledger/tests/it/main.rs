@@ -1,0 +1,10 @@
+//! Whole-ledger tests: a real network's chain, models, crashes.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod chain;
+mod crash;
+mod golden;
+mod kill;
+mod model;
+mod private;
+mod simulate;
