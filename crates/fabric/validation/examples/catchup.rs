@@ -22,6 +22,7 @@ use fabric_proto::common::{
     Block, BlockData, BlockHeader, BlockMetadata, LastConfig, Metadata, MetadataSignature, OrdererBlockMetadata,
 };
 use fabric_proto::kvrwset::{KvRead, KvWrite, Version};
+use fabric_proto::protos::TxValidationCode;
 use fabric_validation::{Pipeline, PipelineOptions};
 use prost::Message;
 
@@ -45,7 +46,9 @@ fn main() {
     let options = PipelineOptions { depth: 8, ..PipelineOptions::default() };
     let pipeline = Pipeline::start(chain.ledger.clone(), chain.bundle.clone(), options, move |result| {
         let committed = result.unwrap();
-        sender.send(committed.staged.flags.iter().filter(|code| **code == 0).count()).unwrap();
+        sender
+            .send(committed.block.transactions.iter().filter(|tx| tx.code == TxValidationCode::Valid).count())
+            .unwrap();
     })
     .unwrap();
     for block in blocks {

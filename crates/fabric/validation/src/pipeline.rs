@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -291,10 +291,7 @@ fn write(ledger: &Ledger, judged: &Receiver<Judged>, mut sink: impl FnMut(Result
                     break;
                 }
             }
-            next = match judged.try_recv() {
-                Ok(message) => Some(message),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
+            next = judged.try_recv().ok();
         }
         if let Some(last) = group.last() {
             let number = last.block.number();

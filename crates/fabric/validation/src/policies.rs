@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use crate::ValidationError;
 use crate::decode::{DecodedBlock, DecodedTx, EndorserTx, TxBody};
-use keys::{Dependencies, KeyPolicies, touched};
+use keys::{Dependencies, KeyPolicies, KeyPolicy, touched};
 use rules::{CollectionRule, NamespaceRules, Rules, Verdict};
 
 /// Knows which transaction ids are on the ledger already (in blocks before the one under validation).
@@ -33,7 +33,7 @@ impl TxIds for Ledger {
 }
 
 /// Ids kept in memory, for tests and tools.
-impl TxIds for HashSet<String> {
+impl<S: std::hash::BuildHasher + Sync> TxIds for HashSet<String, S> {
     fn exists(&self, txid: &str) -> Result<bool, LedgerError> {
         Ok(self.contains(txid))
     }
@@ -218,11 +218,12 @@ impl Judge<'_> {
             let own = if known {
                 self.keys.policy(&key).map_err(|source| ValidationError::Ledger { number, index, source })?
             } else {
-                None
+                KeyPolicy::Absent
             };
             let satisfied = match own {
-                Some(policy) => check.key_policy(policy.as_deref()),
-                None => check.default_policy(key.collection),
+                KeyPolicy::Own(policy) => check.key_policy(&policy),
+                KeyPolicy::Broken => false,
+                KeyPolicy::Absent => check.default_policy(key.collection),
             };
             if !satisfied {
                 return Ok(Code::EndorsementPolicyFailure);
@@ -246,8 +247,8 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn key_policy(&mut self, policy: Option<&fabric_channel::policy::Policy>) -> bool {
-        let satisfied = policy.is_some_and(|policy| policy.evaluate_identities(&self.endorser.endorsers).is_ok());
+    fn key_policy(&mut self, policy: &fabric_channel::policy::Policy) -> bool {
+        let satisfied = policy.evaluate_identities(&self.endorser.endorsers).is_ok();
         self.any |= satisfied;
         satisfied
     }

@@ -59,16 +59,14 @@ fn filter(descriptor: &MessageDescriptor, bytes: &[u8], depth: usize) -> Option<
     while !rest.is_empty() {
         let start = rest;
         let (number, wire) = tag(&mut rest)?;
-        let content = rest;
         let inner = skip(&mut rest, number, wire)?;
         let Some(field) = descriptor.get_field(number).filter(|field| accepts(field, wire)) else { continue };
-        if let (Kind::Message(nested), Some(inner)) = (field.kind(), inner) {
+        if let Kind::Message(nested) = field.kind() {
             let nested = filter(&nested, inner, depth + 1)?;
             encode_varint(u64::from(number) << 3 | 2, &mut out);
             encode_varint(nested.len() as u64, &mut out);
             out.put_slice(&nested);
         } else {
-            debug_assert!(content.len() <= start.len());
             out.put_slice(&start[..start.len() - rest.len()]);
         }
     }
@@ -91,12 +89,12 @@ fn tag(rest: &mut &[u8]) -> Option<(u32, WireType)> {
     Some((number, WireType::try_from(key & 7).ok()?))
 }
 
-/// Steps over one field; returns its content when it is length-delimited.
-fn skip<'a>(rest: &mut &'a [u8], number: u32, wire: WireType) -> Option<Option<&'a [u8]>> {
+/// Steps over one field; gives its content when it is length-delimited, else nothing.
+fn skip<'a>(rest: &mut &'a [u8], number: u32, wire: WireType) -> Option<&'a [u8]> {
     let mut open = Vec::new();
     let mut current = (number, wire);
     loop {
-        let mut content = None;
+        let mut content: &[u8] = &[];
         match current.1 {
             WireType::Varint => {
                 prost::encoding::decode_varint(rest).ok()?;
@@ -105,7 +103,7 @@ fn skip<'a>(rest: &mut &'a [u8], number: u32, wire: WireType) -> Option<Option<&
             WireType::ThirtyTwoBit => *rest = rest.get(4..)?,
             WireType::LengthDelimited => {
                 let length = usize::try_from(prost::encoding::decode_varint(rest).ok()?).ok()?;
-                content = Some(rest.get(..length)?);
+                content = rest.get(..length)?;
                 *rest = rest.get(length..)?;
             }
             WireType::StartGroup if open.len() < MAX_GROUP_DEPTH => open.push(current.0),

@@ -21,31 +21,25 @@ pub(crate) const VALIDATION_PARAMETER: &str = "VALIDATION_PARAMETER";
 pub(super) struct Key<'a> {
     pub(super) namespace: &'a str,
     pub(super) collection: Option<&'a str>,
-    pub(super) key: &'a [u8],
+    pub(super) name: &'a [u8],
 }
 
 /// The keys that a transaction writes in a namespace, in the order in which their policies are asked: public values, public
 /// metadata, private values, private metadata.
 pub(super) fn touched<'a>(rwset: &'a TxRwset, namespace: &'a str) -> impl Iterator<Item = Key<'a>> {
     rwset.namespaces.iter().filter(move |ns| ns.namespace == namespace).flat_map(move |ns| {
-        let public = |key: &'a str| Key { namespace, collection: None, key: key.as_bytes() };
+        let public = |key: &'a str| Key { namespace, collection: None, name: key.as_bytes() };
         let values = ns.public.writes.iter().map(move |write| public(&write.key));
         let metadata = ns.public.metadata_writes.iter().map(move |write| public(&write.key));
         let private_values = ns.collections.iter().flat_map(move |collection| {
-            let name = named(&collection.name);
-            collection.hashed.hashed_writes.iter().map(move |write| Key {
-                namespace,
-                collection: name,
-                key: &write.key_hash,
-            })
+            let rows = &collection.hashed;
+            let collection = named(&collection.name);
+            rows.hashed_writes.iter().map(move |write| Key { namespace, collection, name: &write.key_hash })
         });
         let private_metadata = ns.collections.iter().flat_map(move |collection| {
-            let name = named(&collection.name);
-            collection.hashed.metadata_writes.iter().map(move |write| Key {
-                namespace,
-                collection: name,
-                key: &write.key_hash,
-            })
+            let rows = &collection.hashed;
+            let collection = named(&collection.name);
+            rows.metadata_writes.iter().map(move |write| Key { namespace, collection, name: &write.key_hash })
         });
         values.chain(metadata).chain(private_values).chain(private_metadata)
     })
@@ -115,18 +109,29 @@ impl Dependencies {
         if self.changes.is_empty() {
             return false;
         }
-        let key = (key.namespace.to_owned(), key.collection.map(str::to_owned), key.key.to_vec());
+        let key = (key.namespace.to_owned(), key.collection.map(str::to_owned), key.name.to_vec());
         self.changes
             .get(&key)
             .is_some_and(|changers| changers.iter().any(|earlier| *earlier < index && counts(*earlier)))
     }
 }
 
+/// What a key says about its own endorsement.
+#[derive(Debug, Clone)]
+pub(super) enum KeyPolicy {
+    /// Nothing: the collection's or chaincode's policy holds.
+    Absent,
+    /// This policy.
+    Own(Arc<Policy>),
+    /// Bytes that are no policy, which nobody satisfies. The original stops the channel here, at every peer.
+    Broken,
+}
+
 /// Reads and prepares the policies that keys carry in the world state.
 pub(super) struct KeyPolicies<'a> {
     state: &'a dyn StateReader,
     policies: &'a PolicyManager,
-    prepared: Mutex<HashMap<Bytes, Option<Arc<Policy>>>>,
+    prepared: Mutex<HashMap<Bytes, KeyPolicy>>,
 }
 
 impl<'a> KeyPolicies<'a> {
@@ -134,31 +139,31 @@ impl<'a> KeyPolicies<'a> {
         Self { state, policies, prepared: Mutex::default() }
     }
 
-    /// The key's own policy: `None` when it has none, `Some(None)` when what it has is no policy and nobody satisfies it.
-    pub(super) fn policy(&self, key: &Key<'_>) -> Result<Option<Option<Arc<Policy>>>, LedgerError> {
+    /// The key's own policy in the state before this block.
+    pub(super) fn policy(&self, key: &Key<'_>) -> Result<KeyPolicy, LedgerError> {
         let row = match key.collection {
             // Public keys are text; what is not (a hash under no collection) has no row.
-            None => match std::str::from_utf8(key.key) {
+            None => match std::str::from_utf8(key.name) {
                 Ok(text) => self.state.get(key.namespace, text)?,
                 Err(_) => None,
             },
-            Some(collection) => self.state.get_hash(key.namespace, collection, key.key)?,
+            Some(collection) => self.state.get_hash(key.namespace, collection, key.name)?,
         };
         let Some(metadata) = row.map(|row| row.metadata).filter(|metadata| !metadata.is_empty()) else {
-            return Ok(None);
+            return Ok(KeyPolicy::Absent);
         };
         let Some(bytes) = decode_metadata(&metadata)?.remove(VALIDATION_PARAMETER).filter(|bytes| !bytes.is_empty())
         else {
-            return Ok(None);
+            return Ok(KeyPolicy::Absent);
         };
         if let Some(policy) = self.prepared.lock().get(&bytes) {
-            return Ok(Some(policy.clone()));
+            return Ok(policy.clone());
         }
         let policy = crate::wire::decode::<SignaturePolicyEnvelope>("common.SignaturePolicyEnvelope", &bytes)
             .ok()
             .and_then(|envelope| self.policies.signature_policy(envelope).ok())
-            .map(Arc::new);
+            .map_or(KeyPolicy::Broken, |policy| KeyPolicy::Own(Arc::new(policy)));
         self.prepared.lock().insert(bytes, policy.clone());
-        Ok(Some(policy))
+        Ok(policy)
     }
 }

@@ -205,10 +205,10 @@ pub(crate) fn hashed_write(namespace: &str, collection: &str, key_hash: &[u8], p
     match policy {
         None => {
             collection.hashed.hashed_writes =
-                vec![KvWriteHash { key_hash, value_hash: "v".into(), ..KvWriteHash::default() }]
+                vec![KvWriteHash { key_hash, value_hash: "v".into(), ..KvWriteHash::default() }];
         }
         Some(policy) => {
-            collection.hashed.metadata_writes = vec![KvMetadataWriteHash { key_hash, entries: vec![entry(policy)] }]
+            collection.hashed.metadata_writes = vec![KvMetadataWriteHash { key_hash, entries: vec![entry(policy)] }];
         }
     }
     TxRwset {
