@@ -1,23 +1,25 @@
 //! The pipeline gives the verdicts of the serial walk, whatever its depth and however many threads there are.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
+use fabric_channel::config::Bundle;
 use fabric_channel::protoutil;
+use fabric_ledger::{Ledger, Options};
 use fabric_proto::common::Block;
-use fabric_validation::{Committed, Pipeline, PipelineOptions, ValidationError};
+use fabric_validation::{ChannelCollections, Committed, Pipeline, PipelineOptions, ValidationError};
 use proptest::prelude::*;
 use prost::Message;
 
-use crate::golden::{BLOCKS, Chain, as_ordered, genesis};
+use crate::golden::{BLOCKS, CHANNEL, Chain, as_ordered, block, genesis};
 
 #[derive(Debug, Clone, PartialEq)]
-struct Result_ {
+struct Outcome {
     flags: Vec<u8>,
     commit_hash: Bytes,
 }
 
-fn serial(blocks: &[Bytes]) -> Vec<Result_> {
+fn serial(blocks: &[Bytes]) -> Vec<Outcome> {
     let mut chain = genesis();
     let mut results = Vec::new();
     for block in blocks {
@@ -29,11 +31,11 @@ fn serial(blocks: &[Bytes]) -> Vec<Result_> {
     results
 }
 
-fn of(committed: &Committed) -> Result_ {
-    Result_ { flags: committed.staged.flags.clone(), commit_hash: committed.staged.commit_hash.clone() }
+fn of(committed: &Committed) -> Outcome {
+    Outcome { flags: committed.staged.flags.clone(), commit_hash: committed.staged.commit_hash.clone() }
 }
 
-fn pipelined(blocks: &[Bytes], options: PipelineOptions) -> (Vec<Result_>, Option<ValidationError>) {
+fn pipelined(blocks: &[Bytes], options: PipelineOptions) -> (Vec<Outcome>, Option<ValidationError>) {
     let Chain { ledger, bundle, collections, .. } = &genesis();
     let (sender, receiver) = mpsc::channel();
     let options = PipelineOptions { collections: collections.clone(), ..options };
@@ -92,6 +94,44 @@ fn thread_counts_do_not_matter() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         assert_eq!(pool.install(|| serial(&blocks)), expected, "{threads} threads");
     }
+}
+
+#[test]
+fn an_aborted_pipeline_leaves_a_ledger_that_goes_on_after_reopening() {
+    let blocks = chain();
+    let expected = serial(&blocks);
+    let folder = tempfile::tempdir().unwrap();
+    let genesis = block(0);
+    let mut bundle = Arc::new(Bundle::from_config_block(&genesis).unwrap());
+    let collections = ChannelCollections::new(&bundle);
+    let options = || Options { collections: Arc::new(collections.clone()), ..Options::default() };
+    drop(Ledger::create(folder.path().join("ledger"), CHANNEL, &genesis, options()).unwrap());
+    let mut results = Vec::new();
+    for stop in [30, 59, 75, blocks.len()] {
+        let ledger = Ledger::open(folder.path().join("ledger"), CHANNEL, options()).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let pipeline_options = PipelineOptions { collections: collections.clone(), ..PipelineOptions::default() };
+        let pipeline = Pipeline::start(ledger.clone(), bundle.clone(), pipeline_options, move |result| {
+            sender.send(of(&result.unwrap())).unwrap();
+        })
+        .unwrap();
+        let height = usize::try_from(ledger.height()).unwrap();
+        for block in &blocks[height - 1..stop] {
+            pipeline.submit(block.clone()).unwrap();
+        }
+        if stop == blocks.len() {
+            pipeline.finish();
+        } else {
+            pipeline.abort();
+        }
+        results.extend(receiver);
+        assert_eq!(results.len() + 1, usize::try_from(ledger.height()).unwrap());
+        // The configuration in force is that of the last configuration block, as a node finds it after a restart.
+        let last = (0..ledger.height()).rev().map(block).find(protoutil::is_config_block).unwrap();
+        bundle = Arc::new(Bundle::from_config_block(&last).unwrap());
+        collections.update(&bundle);
+    }
+    assert_eq!(results, expected);
 }
 
 /// Damages envelopes of some blocks and links the chain again, so that only verdicts can differ.
