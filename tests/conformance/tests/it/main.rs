@@ -3,3 +3,4 @@
 
 mod descriptors;
 mod gateway;
+mod tools;
