@@ -176,6 +176,14 @@ impl Crl {
     }
 }
 
+impl PartialEq for Crl {
+    fn eq(&self, other: &Self) -> bool {
+        self.der() == other.der()
+    }
+}
+
+impl Eq for Crl {}
+
 /// A list to be signed.
 #[derive(Debug, Clone, Default)]
 pub struct CrlTemplate {

@@ -15,6 +15,8 @@ mod organization;
 mod principal;
 mod setup;
 mod signing;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 pub use folder::folder_config;

@@ -66,6 +66,11 @@ impl MspManager {
         Ok(identities.entry(identity.serialized().clone()).or_insert(identity).clone())
     }
 
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.0.identities.read().len()
+    }
+
     /// Whether the identity is a valid member of its organisation in this channel.
     pub fn validate(&self, identity: &Identity) -> Result<(), MspError> {
         self.msp(identity.mspid()).ok_or_else(|| MspError::UnknownMsp(identity.mspid().to_owned()))?.validate(identity)

@@ -7,8 +7,8 @@ use fabric_proto::common::msp_role::MspRoleType;
 use fabric_proto::common::{CombinedPrincipal, MspIdentityAnonymity, MspPrincipal, MspRole, OrganizationUnit};
 use prost::Message;
 
-use super::organization::{Inner, decode_identity};
-use super::{Context as _, Identity, Msp, MspError, MspVersion};
+use super::organization::Inner;
+use super::{Context as _, Identity, MspError, MspVersion};
 
 /// Combined principals nest; nobody nests deeper than a few levels on purpose.
 const MAX_NESTING: usize = 32;
@@ -161,18 +161,15 @@ impl Inner {
     }
 
     fn satisfies_identity(&self, identity: &Identity, asked: &Bytes) -> Result<(), MspError> {
-        let same = |msp: &Msp| -> Result<(), MspError> {
-            let wanted = msp.deserialize(asked).context("invalid identity principal, not a certificate")?;
-            if wanted.certificate != identity.certificate {
-                return Err(MspError::Principal("The identities do not match".into()));
-            }
-            wanted.validate()
-        };
         // The bytes are most often those of the identity itself.
-        if *asked == identity.serialized && decode_identity(asked).is_ok() {
+        if *asked == identity.serialized {
             return identity.validate();
         }
-        same(&identity.msp)
+        let wanted = identity.msp.deserialize(asked).context("invalid identity principal, not a certificate")?;
+        if wanted.certificate != identity.certificate {
+            return Err(MspError::Principal("The identities do not match".into()));
+        }
+        wanted.validate()
     }
 
     fn satisfies_unit(&self, identity: &Identity, asked: &OrganizationUnit) -> Result<(), MspError> {
