@@ -191,3 +191,47 @@ impl BlockStore {
 fn damaged(what: &str) -> LedgerError {
     LedgerError::Corrupt { what: what.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use fabric_proto::common::{BlockData, BlockHeader};
+
+    use super::*;
+
+    fn block(number: u64, previous_hash: Bytes) -> Block {
+        Block {
+            header: Some(BlockHeader { number, previous_hash, data_hash: Bytes::from("data") }),
+            data: Some(BlockData { data: vec![Bytes::from(vec![number as u8; 100])] }),
+            metadata: None,
+        }
+    }
+
+    #[test]
+    fn an_orderers_blocks_are_kept_linked_and_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlockStore::open(folder.path()).unwrap();
+        assert_eq!((store.height(), store.last_hash()), (0, Bytes::new()));
+        let mut written = Vec::new();
+        for number in 0..40 {
+            let block = block(number, store.last_hash());
+            store.append(&block).unwrap();
+            written.push(block);
+        }
+        store.sync().unwrap();
+        assert!(matches!(
+            store.append(&block(41, store.last_hash())),
+            Err(LedgerError::WrongNumber { number: 41, expected: 40, .. })
+        ));
+        assert!(matches!(store.append(&block(40, Bytes::from("x"))), Err(LedgerError::WrongPrevious { .. })));
+        assert!(matches!(store.append(&Block::default()), Err(LedgerError::MalformedBlock { .. })));
+        assert!(matches!(store.transaction("id"), Err(LedgerError::NoIndex)));
+        let last = store.last_hash();
+        drop(store);
+        let store = BlockStore::open(folder.path()).unwrap();
+        assert_eq!((store.height(), store.last_hash()), (40, last));
+        for (number, block) in written.iter().enumerate() {
+            assert_eq!(store.block(number as u64).unwrap().unwrap(), block.encode_to_vec());
+        }
+        assert!(store.block(40).unwrap().is_none());
+    }
+}

@@ -7,14 +7,18 @@ use bytes::Bytes;
 use fabric_proto::commithash::KvWrite;
 use konsort_crypto::hash::sha256_parts;
 
-
 use crate::{UpdateBatch, UpdateValue, rwset::CONFIG_NAMESPACE};
 
 /// The serialized update list of a block (empty for an empty batch).
 pub fn update_bytes(updates: &UpdateBatch) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut namespaces: Vec<&str> =
-        updates.public.keys().chain(updates.hashed.keys()).map(String::as_str).filter(|ns| *ns != CONFIG_NAMESPACE).collect();
+    let mut namespaces: Vec<&str> = updates
+        .public
+        .keys()
+        .chain(updates.hashed.keys())
+        .map(String::as_str)
+        .filter(|ns| *ns != CONFIG_NAMESPACE)
+        .collect();
     namespaces.sort_unstable();
     namespaces.dedup();
     for namespace in namespaces {

@@ -41,7 +41,9 @@ fn put_der(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
         out.push(0x80 | (bytes.len() - skip) as u8);
         out.extend_from_slice(&bytes[skip..]);
     }
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+    for part in parts {
+        out.extend_from_slice(part);
+    }
 }
 
 /// A stored block decoded, its byte fields sharing the stored buffer.

@@ -19,7 +19,9 @@ pub enum LedgerError {
         expected: u64,
     },
     /// A block whose link to the previous one is wrong.
-    #[error("block {number} on channel {channel} names {got} as previous hash but the last block hashes to {want}: the block is of another chain")]
+    #[error(
+        "block {number} on channel {channel} names {got} as previous hash but the last block hashes to {want}: the block is of another chain"
+    )]
     WrongPrevious {
         /// The channel of the ledger.
         channel: String,
@@ -54,7 +56,9 @@ pub enum LedgerError {
         what: String,
     },
     /// The derived databases know more blocks than the block files hold.
-    #[error("the {what} of channel {channel} is at block height {derived} but the block files end at {blocks}: block files were lost or replaced; restore them")]
+    #[error(
+        "the {what} of channel {channel} is at block height {derived} but the block files end at {blocks}: block files were lost or replaced; restore them"
+    )]
     AheadOfBlocks {
         /// The channel of the ledger.
         channel: String,

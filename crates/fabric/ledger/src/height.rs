@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn ordered_bytes_keep_the_order() {
-        let mut heights = vec![Height::new(300, 1), Height::new(2, 70000), Height::new(2, 3), Height::new(255, 0)];
+        let mut heights = [Height::new(300, 1), Height::new(2, 70000), Height::new(2, 3), Height::new(255, 0)];
         heights.sort_unstable();
         let mut bytes: Vec<_> = heights.iter().map(|h| h.to_bytes()).collect();
         let before = bytes.clone();

@@ -74,10 +74,7 @@ impl TxRwset {
 
     /// The message with its exact upstream bytes.
     pub fn to_message(&self) -> TxReadWriteSet {
-        TxReadWriteSet {
-            data_model: 0,
-            ns_rwset: self.namespaces.iter().map(NsRwset::to_message).collect(),
-        }
+        TxReadWriteSet { data_model: 0, ns_rwset: self.namespaces.iter().map(NsRwset::to_message).collect() }
     }
 
     /// The serialized message.
@@ -93,8 +90,9 @@ impl TxRwset {
 
 impl NsRwset {
     fn from_message(message: NsReadWriteSet) -> Result<Self, LedgerError> {
-        let public = KvrwSet::decode(message.rwset)
-            .map_err(|source| LedgerError::decode(format!("read-write set of namespace {:?}", message.namespace), source))?;
+        let public = KvrwSet::decode(message.rwset).map_err(|source| {
+            LedgerError::decode(format!("read-write set of namespace {:?}", message.namespace), source)
+        })?;
         let mut collections = Vec::with_capacity(message.collection_hashed_rwset.len());
         for collection in message.collection_hashed_rwset {
             let hashed = HashedRwSet::decode(collection.hashed_rwset).map_err(|source| {

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 
 use crate::{CollectionSet, Collections, Height, LedgerError, StateGet, StateReader, VersionedValue, decode_metadata};
 use builder::RwsetBuilder;
-pub use range::{RangeIterator, RangeRow};
 use range::RangeRecord;
+pub use range::{RangeIterator, RangeRow};
 
 /// Metadata by name.
 pub type Metadata = BTreeMap<String, Bytes>;

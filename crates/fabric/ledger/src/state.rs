@@ -47,7 +47,12 @@ pub trait StateReader: Send + Sync {
     }
 
     /// The hashed row of a private key; `value` is the hash of the value.
-    fn get_hash(&self, namespace: &str, collection: &str, key_hash: &[u8]) -> Result<Option<VersionedValue>, LedgerError>;
+    fn get_hash(
+        &self,
+        namespace: &str,
+        collection: &str,
+        key_hash: &[u8],
+    ) -> Result<Option<VersionedValue>, LedgerError>;
 
     /// Public rows with `start <= key < end`; an empty `end` means the end of the namespace.
     fn range<'a>(&'a self, namespace: &str, start: &str, end: &str) -> Result<StateRows<'a>, LedgerError>;
@@ -88,7 +93,12 @@ impl<R: StateReader + ?Sized> StateReader for &R {
         (**self).version(namespace, key)
     }
 
-    fn get_hash(&self, namespace: &str, collection: &str, key_hash: &[u8]) -> Result<Option<VersionedValue>, LedgerError> {
+    fn get_hash(
+        &self,
+        namespace: &str,
+        collection: &str,
+        key_hash: &[u8],
+    ) -> Result<Option<VersionedValue>, LedgerError> {
         (**self).get_hash(namespace, collection, key_hash)
     }
 

@@ -81,6 +81,7 @@ impl MemoryFiles {
     }
 
     /// The files after a crash that let exactly the first `bytes` unsynced bytes of each file reach the disk.
+    #[must_use]
     pub fn crash_keeping(&self, bytes: usize) -> Self {
         self.crash(|_, pending, content| {
             let mut left = bytes;
@@ -93,6 +94,7 @@ impl MemoryFiles {
     }
 
     /// The files after a power cut: of the unsynced sectors any subset (chosen by `seed`) reached the disk, the others read as zeros.
+    #[must_use]
     pub fn crash_scrambled(&self, seed: u64) -> Self {
         let mut random = seed ^ 0x9e37_79b9_7f4a_7c15;
         let mut next = move || {
@@ -191,17 +193,17 @@ impl LogFile for MemoryFile {
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
-        let mut content = self.content.lock();
+        let content = &mut *self.content.lock();
         content.now.truncate(size as usize);
-        content.synced = content.now.clone();
+        content.synced.clone_from(&content.now);
         content.pending.clear();
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         self.budget.spend()?;
-        let mut content = self.content.lock();
-        content.synced = content.now.clone();
+        let content = &mut *self.content.lock();
+        content.synced.clone_from(&content.now);
         content.pending.clear();
         Ok(())
     }

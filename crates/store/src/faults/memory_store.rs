@@ -1,6 +1,9 @@
 //! A store in memory that can forget the batches it was never asked to persist.
 
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -45,6 +48,7 @@ impl MemoryStore {
 
     /// The store after a crash that kept, of the batches never persisted, only the first `keep(space)` in each space.
     /// (An engine may have written one space further than another when it died.)
+    #[must_use]
     pub fn crash(&self, keep: impl Fn(Space) -> usize) -> Self {
         let inner = self.inner.lock();
         let mut rows = (*inner.persisted).clone();
@@ -76,7 +80,10 @@ impl Store for MemoryStore {
         for operation in &batch.operations {
             let (Operation::Put(space, key, _) | Operation::Delete(space, key)) = operation;
             if !keys.insert((space, key)) {
-                return Err(StoreError::Engine { path: "memory".into(), what: format!("key {key:02x?} twice in a batch") });
+                return Err(StoreError::Engine {
+                    path: "memory".into(),
+                    what: format!("key {key:02x?} twice in a batch"),
+                });
             }
         }
         let mut inner = self.inner.lock();

@@ -101,9 +101,7 @@ fn scan(
     while at < content.len() {
         let expected = first + offsets.len() as u64;
         match frame::parse(&content[at..]) {
-            Some((header, payload))
-                if header.number == expected && payload.len() <= options.max_record_bytes =>
-            {
+            Some((header, payload)) if header.number == expected && payload.len() <= options.max_record_bytes => {
                 offsets.push(at as u64);
                 at += HEADER_BYTES + payload.len();
             }

@@ -12,7 +12,9 @@ use super::{
     Options, StagedBlock, expiry, history,
     write::{self, Parts},
 };
-use crate::{BlockStore, LedgerError, StateSnapshot, StateView, UpdateBatch, commit_hash::commit_hash, decode, keys, mvcc};
+use crate::{
+    BlockStore, LedgerError, StateSnapshot, StateView, UpdateBatch, commit_hash::commit_hash, decode, keys, mvcc,
+};
 
 /// The store is made durable after this many replayed blocks.
 const PERSIST_BLOCKS: u64 = 1000;

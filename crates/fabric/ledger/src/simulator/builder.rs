@@ -106,10 +106,9 @@ impl RwsetBuilder {
                 collections.push(CollectionRwset { name: collection_name, hashed: collection.hashed(), private_hash });
             }
             if !private_collections.is_empty() {
-                private.ns_pvt_rwset.push(NsPvtReadWriteSet {
-                    namespace: name.clone(),
-                    collection_pvt_rwset: private_collections,
-                });
+                private
+                    .ns_pvt_rwset
+                    .push(NsPvtReadWriteSet { namespace: name.clone(), collection_pvt_rwset: private_collections });
             }
             let set = KvrwSet {
                 reads: namespace

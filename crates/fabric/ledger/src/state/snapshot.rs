@@ -56,7 +56,8 @@ impl StateSnapshot {
         let public = self.rows.prefix(keys::STATE, b"p").map(|entry| (false, entry));
         hashed.chain(public).map(|(is_hashed, entry)| {
             let (mut key, row) = entry?;
-            let parts = keys::split(&mut key, is_hashed).ok_or_else(|| LedgerError::Corrupt { what: "state key".into() })?;
+            let parts =
+                keys::split(&mut key, is_hashed).ok_or_else(|| LedgerError::Corrupt { what: "state key".into() })?;
             Ok(DumpedRow { namespace: parts.0, collection: parts.1, key, value: keys::decode_row(row)? })
         })
     }

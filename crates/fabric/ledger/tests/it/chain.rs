@@ -32,9 +32,8 @@ pub(crate) fn envelope(txid: &str, rwset: &TxRwset) -> Bytes {
     let endorsed =
         ChaincodeEndorsedAction { proposal_response_payload: encode(response), ..ChaincodeEndorsedAction::default() };
     let payload = ChaincodeActionPayload { action: Some(endorsed), ..ChaincodeActionPayload::default() };
-    let transaction = Transaction {
-        actions: vec![TransactionAction { payload: encode(payload), ..TransactionAction::default() }],
-    };
+    let transaction =
+        Transaction { actions: vec![TransactionAction { payload: encode(payload), ..TransactionAction::default() }] };
     wrap(3, txid, encode(transaction))
 }
 
@@ -65,7 +64,8 @@ pub(crate) fn genesis() -> Block {
 
 /// A block of these transactions that follows the ledger's last staged block.
 pub(crate) fn next(number: u64, previous_hash: Bytes, rwsets: Vec<TxRwset>) -> BlockToCommit {
-    let txids: Vec<String> = (0..rwsets.len()).map(|index| hex::encode(sha256(format!("{number}/{index}").as_bytes()))).collect();
+    let txids: Vec<String> =
+        (0..rwsets.len()).map(|index| hex::encode(sha256(format!("{number}/{index}").as_bytes()))).collect();
     let data = txids.iter().zip(&rwsets).map(|(txid, rwset)| envelope(txid, rwset)).collect();
     let transactions = txids
         .into_iter()

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use fabric_ledger::{DumpedRow, Ledger, LedgerError, Options};
-use konsort_store::{LogOptions, SegmentLog, Space, Store, faults::{MemoryFiles, MemoryStore}};
+use konsort_store::{
+    LogOptions, SegmentLog, Space, Store,
+    faults::{MemoryFiles, MemoryStore},
+};
 
 use crate::{
     chain::{dump, genesis, random_block},

@@ -9,7 +9,10 @@ use std::{
 };
 
 use fabric_ledger::{Ledger, Options};
-use konsort_store::{LogOptions, SegmentLog, Store, faults::{MemoryFiles, MemoryStore}};
+use konsort_store::{
+    LogOptions, SegmentLog, Store,
+    faults::{MemoryFiles, MemoryStore},
+};
 
 use crate::{
     chain::{dump, genesis, random_block},
@@ -39,7 +42,7 @@ fn child_commits_until_killed() {
     let ledger = open_or_create(&PathBuf::from(folder));
     loop {
         let mut previous = ledger.info().current_hash;
-        for _ in 0..1 + ledger.height() % 3 {
+        for _ in 0..=ledger.height() % 3 {
             previous = ledger.stage(random_block(SEED, &ledger, previous)).unwrap().hash.clone();
         }
         ledger.flush().unwrap();
@@ -65,7 +68,9 @@ fn a_killed_process_reopens_with_everything_it_acknowledged() {
         let stdout = child.stdout.take().unwrap();
         let reader = std::thread::spawn(move || {
             let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-            let heights = lines.filter_map(|line| line.rsplit_once("durable ").and_then(|(_, height)| height.trim().parse::<u64>().ok()));
+            let heights = lines.filter_map(|line| {
+                line.rsplit_once("durable ").and_then(|(_, height)| height.trim().parse::<u64>().ok())
+            });
             heights.last()
         });
         std::thread::sleep(Duration::from_millis(30 + round * 37 % 150));
@@ -77,7 +82,10 @@ fn a_killed_process_reopens_with_everything_it_acknowledged() {
         }
         let ledger = Ledger::open(scratch.path(), "ch", options()).unwrap();
         let height = ledger.height();
-        assert!(height >= acknowledged.max(reached), "round {round}: {height} blocks, {acknowledged} were acknowledged");
+        assert!(
+            height >= acknowledged.max(reached),
+            "round {round}: {height} blocks, {acknowledged} were acknowledged"
+        );
         while reference.height() < height {
             reference.commit(random_block(SEED, &reference, reference.info().current_hash)).unwrap();
         }

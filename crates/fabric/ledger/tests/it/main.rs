@@ -1,5 +1,5 @@
 //! Whole-ledger tests: a real network's chain, models, crashes.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
 mod chain;
 mod crash;

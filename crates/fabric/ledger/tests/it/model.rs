@@ -24,12 +24,19 @@ fn model_version(state: &Model, ns: &str, coll: &str, key: &[u8]) -> Option<Heig
 }
 
 /// A key changed by this block conflicts even when it has the read version again (deleted before, deleted after).
-fn model_reads(rwset: &TxRwset, before: &Model, touched: &[(String, String, Vec<u8>)], now: &Model) -> TxValidationCode {
+fn model_reads(
+    rwset: &TxRwset,
+    before: &Model,
+    touched: &[(String, String, Vec<u8>)],
+    now: &Model,
+) -> TxValidationCode {
     for ns in &rwset.namespaces {
         let changed = |coll: &str, key: &[u8]| touched.contains(&(ns.namespace.clone(), coll.into(), key.to_vec()));
         for read in &ns.public.reads {
             let key = read.key.as_bytes();
-            if changed("", key) || model_version(before, &ns.namespace, "", key) != read.version.as_ref().map(Height::from) {
+            if changed("", key)
+                || model_version(before, &ns.namespace, "", key) != read.version.as_ref().map(Height::from)
+            {
                 return TxValidationCode::MvccReadConflict;
             }
         }

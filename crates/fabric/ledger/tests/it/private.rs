@@ -9,8 +9,8 @@ use fabric_ledger::{
 };
 use fabric_proto::{
     kvrwset::{
-        HashedRwSet, KvMetadataWrite, KvRead, KvWriteHash, KvrwSet, QueryReads, QueryReadsMerkleSummary, RangeQueryInfo,
-        range_query_info::ReadsInfo,
+        HashedRwSet, KvMetadataWrite, KvRead, KvWriteHash, KvrwSet, QueryReads, QueryReadsMerkleSummary,
+        RangeQueryInfo, range_query_info::ReadsInfo,
     },
     protos::TxValidationCode,
 };
@@ -57,7 +57,9 @@ fn commit(ledger: &Ledger, rwsets: Vec<TxRwset>) {
 fn hash_of(ledger: &Ledger, key: &str) -> Option<Bytes> {
     let (durable, view) = (ledger.snapshot(), ledger.view());
     let row = view.get_hash("cc", COLLECTION, key.as_bytes()).unwrap();
-    assert!(ledger.staged_height() > ledger.height() || row == durable.get_hash("cc", COLLECTION, key.as_bytes()).unwrap());
+    assert!(
+        ledger.staged_height() > ledger.height() || row == durable.get_hash("cc", COLLECTION, key.as_bytes()).unwrap()
+    );
     row.map(|row| row.value)
 }
 
@@ -129,7 +131,10 @@ fn metadata_stays_over_value_writes_and_ends_with_the_key() {
     commit(&ledger, vec![writes("cc", &[("k", "")]), meta("k", "policy")]);
     assert!(ledger.snapshot().get("cc", "k").unwrap().is_none());
     let history: Vec<_> = ledger.history("cc", "k").unwrap().map(|entry| entry.unwrap()).collect();
-    assert_eq!(history.iter().map(|e| (&e.value[..], e.is_delete)).collect::<Vec<_>>(), [(&b""[..], true), (b"2", false), (b"1", false)]);
+    assert_eq!(
+        history.iter().map(|e| (&e.value[..], e.is_delete)).collect::<Vec<_>>(),
+        [(&b""[..], true), (b"2", false), (b"1", false)]
+    );
 }
 
 fn verdict(ledger: &Ledger, rwset: TxRwset) -> TxValidationCode {
@@ -151,7 +156,8 @@ fn hostile_range_claims_get_a_verdict() {
     let ledger = ledger(&folder, 0);
     let keys: Vec<String> = (0..200).map(|number| format!("k{number:03}")).collect();
     commit(&ledger, vec![writes("cc", &keys.iter().map(|key| (key.as_str(), "v")).collect::<Vec<_>>())]);
-    let query = |reads_info| RangeQueryInfo { start_key: "k".into(), end_key: "l".into(), itr_exhausted: true, reads_info };
+    let query =
+        |reads_info| RangeQueryInfo { start_key: "k".into(), end_key: "l".into(), itr_exhausted: true, reads_info };
     for max_degree in [0, 1, 2, 3, u32::MAX] {
         for max_level in [0, 1, 2, 7, u32::MAX] {
             for hashes in [0, 1, 90] {
@@ -165,7 +171,8 @@ fn hostile_range_claims_get_a_verdict() {
     let nameless = KvRead { key: "k000".into(), version: None };
     let claim = ranged(query(Some(ReadsInfo::RawReads(QueryReads { kv_reads: vec![nameless] }))));
     assert_eq!(verdict(&ledger, claim), TxValidationCode::PhantomReadConflict);
-    let backwards = RangeQueryInfo { start_key: "z".into(), end_key: "a".into(), itr_exhausted: true, reads_info: None };
+    let backwards =
+        RangeQueryInfo { start_key: "z".into(), end_key: "a".into(), itr_exhausted: true, reads_info: None };
     assert_eq!(verdict(&ledger, ranged(backwards)), TxValidationCode::Valid);
     assert_eq!(verdict(&ledger, ranged(query(None))), TxValidationCode::PhantomReadConflict);
 }
@@ -197,7 +204,10 @@ fn a_block_that_does_not_follow_is_refused_and_changes_nothing() {
     assert_eq!((ledger.staged_height(), ledger.flush().unwrap().len()), (1, 0));
     commit(&ledger, vec![writes("cc", &[("k", "v")])]);
     assert_eq!(ledger.height(), 2);
-    assert!(matches!(Ledger::create(folder.path().join("blocks/.."), "ch", &genesis(), Options::default()), Err(LedgerError::Store(_))));
+    assert!(matches!(
+        Ledger::create(folder.path().join("blocks/.."), "ch", &genesis(), Options::default()),
+        Err(LedgerError::Store(_))
+    ));
     drop(ledger);
     assert!(matches!(Ledger::create(folder.path(), "ch", &genesis(), Options::default()), Err(LedgerError::Folder(_))));
     assert!(Ledger::exists(folder.path()));

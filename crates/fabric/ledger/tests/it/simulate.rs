@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use fabric_ledger::{
-    Height, Ledger, LedgerError, Options, Simulator, StateReader, StateSnapshot,
-    rwset::TxRwset,
-};
+use fabric_ledger::{Height, Ledger, LedgerError, Options, Simulator, StateReader, StateSnapshot, rwset::TxRwset};
 use fabric_proto::kvrwset::{KvRead, KvWrite, QueryReads, RangeQueryInfo, range_query_info::ReadsInfo};
 use proptest::prelude::*;
 
@@ -42,7 +39,8 @@ fn call() -> impl Strategy<Value = Call> {
         (0..130_u8, any::<u8>()).prop_map(|(key, value)| Call::Put(key, value)),
         (0..130_u8).prop_map(Call::Delete),
         (0..130_u8, any::<bool>()).prop_map(|(key, set)| Call::Metadata(key, set)),
-        (0..130_u8, prop::option::of(0..130_u8), 0..60_u8).prop_map(|(start, end, taken)| Call::Range(start, end, taken)),
+        (0..130_u8, prop::option::of(0..130_u8), 0..60_u8)
+            .prop_map(|(start, end, taken)| Call::Range(start, end, taken)),
     ]
 }
 
@@ -108,10 +106,8 @@ fn model(calls: &[Call], state: &StateSnapshot) -> Option<TxRwset> {
     public.reads = reads.into_values().collect();
     public.writes = writes.into_values().collect();
     public.range_queries_info = ranges;
-    public.metadata_writes = metas
-        .into_iter()
-        .map(|(key, entries)| fabric_proto::kvrwset::KvMetadataWrite { key, entries })
-        .collect();
+    public.metadata_writes =
+        metas.into_iter().map(|(key, entries)| fabric_proto::kvrwset::KvMetadataWrite { key, entries }).collect();
     Some(if calls.is_empty() { TxRwset::default() } else { rwset })
 }
 
@@ -162,7 +158,10 @@ fn own_writes_are_not_read_and_the_read_is_recorded() {
     let simulator = ledger.simulator("tx");
     simulator.set_state("a", "k01", "mine".into()).unwrap();
     assert_eq!(simulator.get_state("a", "k01").unwrap().unwrap(), "value");
-    assert_eq!(simulator.get_state_multiple("a", &["k02".into(), "none".into()]).unwrap(), [Some("value".into()), None]);
+    assert_eq!(
+        simulator.get_state_multiple("a", &["k02".into(), "none".into()]).unwrap(),
+        [Some("value".into()), None]
+    );
     let results = simulator.finish().unwrap();
     let rwset = TxRwset::decode(&results.public).unwrap();
     let reads: Vec<&str> = rwset.namespaces[0].public.reads.iter().map(|read| read.key.as_str()).collect();
@@ -228,16 +227,27 @@ fn private_sets_are_hashed_and_ordered_by_clear_key() {
     simulator.set_private_data("a", COLLECTION, "z", "1".into()).unwrap();
     simulator.set_private_data("a", COLLECTION, "a", "2".into()).unwrap();
     simulator.purge_private_data("a", COLLECTION, "m").unwrap();
-    simulator.set_private_data_metadata("a", COLLECTION, "a", [("VALIDATION_PARAMETER".to_owned(), Bytes::from("p"))].into()).unwrap();
+    simulator
+        .set_private_data_metadata("a", COLLECTION, "a", [("VALIDATION_PARAMETER".to_owned(), Bytes::from("p"))].into())
+        .unwrap();
     assert_eq!(simulator.get_private_data("a", COLLECTION, "q").unwrap(), None);
     let results = simulator.finish().unwrap();
     let rwset = TxRwset::decode(&results.public).unwrap();
     let collection = &rwset.namespaces[0].collections[0];
     let hash = |text: &str| Bytes::copy_from_slice(&konsort_crypto::hash::sha256(text.as_bytes()));
-    let written: Vec<_> = collection.hashed.hashed_writes.iter().map(|w| (w.key_hash.clone(), w.value_hash.clone(), w.is_delete, w.is_purge)).collect();
+    let written: Vec<_> = collection
+        .hashed
+        .hashed_writes
+        .iter()
+        .map(|w| (w.key_hash.clone(), w.value_hash.clone(), w.is_delete, w.is_purge))
+        .collect();
     assert_eq!(
         written,
-        [(hash("a"), hash("2"), false, false), (hash("m"), Bytes::new(), true, true), (hash("z"), hash("1"), false, false)]
+        [
+            (hash("a"), hash("2"), false, false),
+            (hash("m"), Bytes::new(), true, true),
+            (hash("z"), hash("1"), false, false)
+        ]
     );
     assert_eq!(collection.hashed.hashed_reads[0].key_hash, hash("q"));
     assert_eq!(collection.hashed.metadata_writes[0].entries[0].value, "p");
