@@ -18,6 +18,8 @@ mod cli;
 mod config;
 mod layout;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
