@@ -7,6 +7,8 @@
 //! The front works ahead of the judge, the judge ahead of the disk. A configuration block holds the front until its
 //! configuration is in force, because signatures of later blocks are judged by it.
 
+mod budget;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,6 +21,8 @@ use fabric_ledger::{BlockToCommit, Ledger, StagedBlock, TxToCommit};
 use fabric_proto::protos::TxValidationCode as Code;
 use parking_lot::RwLock;
 
+use budget::{Budget, ClosesOnDrop};
+
 use crate::decode::{DecodedBlock, TxBody, decode_block};
 use crate::known::KnownSignatures;
 use crate::{ChannelCollections, ValidationError, apply_config, check_policies, verify_block, verify_signatures};
@@ -28,6 +32,8 @@ use crate::{ChannelCollections, ValidationError, apply_config, check_policies, v
 pub struct PipelineOptions {
     /// Blocks between any two stages; with more, one sync covers more blocks when the node is behind.
     pub depth: usize,
+    /// Bytes of blocks in flight; a larger block passes alone.
+    pub max_bytes: usize,
     /// Whether hashes and orderers' signatures are checked (off only for blocks from a place that has checked them).
     pub verify_blocks: bool,
     /// Endorsements that this node has made.
@@ -38,7 +44,13 @@ pub struct PipelineOptions {
 
 impl Default for PipelineOptions {
     fn default() -> Self {
-        Self { depth: 8, verify_blocks: true, known: Arc::default(), collections: ChannelCollections::default() }
+        Self {
+            depth: 16,
+            max_bytes: 64 << 20,
+            verify_blocks: true,
+            known: Arc::default(),
+            collections: ChannelCollections::default(),
+        }
     }
 }
 
@@ -65,15 +77,17 @@ pub struct Pipeline {
     bundle: Arc<RwLock<Arc<Bundle>>>,
     threads: Vec<JoinHandle<()>>,
     aborted: Arc<AtomicBool>,
+    budget: Arc<Budget>,
 }
 
 struct Verified {
+    size: usize,
     block: DecodedBlock,
     bundle: Arc<Bundle>,
 }
 
 enum Judged {
-    Block(Box<Committed>),
+    Block(usize, Box<Committed>),
     Failed(ValidationError),
 }
 
@@ -87,6 +101,8 @@ impl Pipeline {
         sink: impl FnMut(Result<Committed, ValidationError>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let depth = options.depth.max(1);
+        let budget = Arc::new(Budget::new(options.max_bytes));
+        let writer_budget = budget.clone();
         let (input, blocks) = sync_channel(depth);
         let (to_judge, from_front) = sync_channel(depth);
         let (to_writer, from_judge) = sync_channel(depth);
@@ -117,14 +133,24 @@ impl Pipeline {
         let threads = vec![
             spawn("front", Box::new(move || front.run(&blocks)))?,
             spawn("judge", Box::new(move || judge.run(&from_front)))?,
-            spawn("writer", Box::new(move || write(&ledger, &from_judge, sink)))?,
+            spawn(
+                "writer",
+                Box::new(move || {
+                    write(&ledger, &from_judge, &writer_budget, sink);
+                    writer_budget.close();
+                }),
+            )?,
         ];
-        Ok(Self { input: Some(input), bundle: current, threads, aborted })
+        Ok(Self { input: Some(input), bundle: current, threads, aborted, budget })
     }
 
     /// Hands over the next block's bytes; waits while the pipeline is full.
     pub fn submit(&self, block: Bytes) -> Result<(), Stopped> {
-        self.input.as_ref().ok_or(Stopped)?.send(block).map_err(|_| Stopped)
+        let input = self.input.as_ref().ok_or(Stopped)?;
+        if !self.budget.take(block.len()) {
+            return Err(Stopped);
+        }
+        input.send(block).map_err(|_| Stopped)
     }
 
     /// The configuration in force for the last judged block.
@@ -202,7 +228,7 @@ impl Front {
             crate::block::check_header(&block.header, number, previous, bundle.channel_id())?;
         }
         verify_signatures(&mut block, &bundle, &self.options.known);
-        Ok(Verified { block, bundle })
+        Ok(Verified { size: bytes.len(), block, bundle })
     }
 }
 
@@ -222,7 +248,7 @@ impl Judge {
                 return;
             }
             let judged = received.and_then(|verified| {
-                let config = verified.block.is_config();
+                let (size, config) = (verified.size, verified.block.is_config());
                 let committed = judge(&self.ledger, verified.block, &verified.bundle)?;
                 if let Some(bundle) = &committed.new_config {
                     self.collections.update(bundle);
@@ -232,10 +258,10 @@ impl Judge {
                     // The front may be gone; then nobody waits.
                     let _ = self.applied.send(());
                 }
-                Ok(committed)
+                Ok((size, committed))
             });
             let (message, failed) = match judged {
-                Ok(committed) => (Judged::Block(Box::new(committed)), false),
+                Ok((size, committed)) => (Judged::Block(size, Box::new(committed)), false),
                 Err(error) => (Judged::Failed(error), true),
             };
             if self.output.send(message).is_err() || failed {
@@ -278,14 +304,19 @@ pub fn take_commit(block: &mut DecodedBlock) -> BlockToCommit {
 }
 
 /// Makes blocks durable, as many with one sync as have been judged meanwhile, and reports them.
-fn write(ledger: &Ledger, judged: &Receiver<Judged>, mut sink: impl FnMut(Result<Committed, ValidationError>)) {
+fn write(
+    ledger: &Ledger,
+    judged: &Receiver<Judged>,
+    budget: &Budget,
+    mut sink: impl FnMut(Result<Committed, ValidationError>),
+) {
     while let Ok(first) = judged.recv() {
         let mut group = Vec::new();
         let mut failed = None;
         let mut next = Some(first);
         while let Some(message) = next.take() {
             match message {
-                Judged::Block(block) => group.push(block),
+                Judged::Block(size, block) => group.push((size, block)),
                 Judged::Failed(error) => {
                     failed = Some(error);
                     break;
@@ -293,15 +324,16 @@ fn write(ledger: &Ledger, judged: &Receiver<Judged>, mut sink: impl FnMut(Result
             }
             next = judged.try_recv().ok();
         }
-        if let Some(last) = group.last() {
+        if let Some((_, last)) = group.last() {
             let number = last.block.number();
             if let Err(source) = ledger.flush() {
                 sink(Err(ValidationError::Commit { number, source }));
                 return;
             }
         }
-        for block in group {
+        for (size, block) in group {
             sink(Ok(*block));
+            budget.give_back(size);
         }
         if let Some(error) = failed {
             sink(Err(error));
