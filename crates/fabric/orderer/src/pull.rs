@@ -1,0 +1,162 @@
+//! Fetching blocks from other orderers, each checked before it is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric_channel::config::Bundle;
+use fabric_channel::protoutil::{self, Signer};
+use fabric_proto::common::Block;
+use fabric_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
+use fabric_proto::orderer::seek_info::SeekErrorResponse;
+use fabric_proto::orderer::{DeliverResponse, SeekInfo, SeekPosition, deliver_response};
+use tokio_stream::StreamExt as _;
+use tonic::Streaming;
+
+use crate::channel::Channel;
+use crate::cluster::Cluster;
+use crate::error::ChannelError;
+
+const PAUSE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Fetches consecutive blocks of one channel.
+#[derive(Debug)]
+pub(crate) struct Puller {
+    channel: Arc<Channel>,
+    cluster: Cluster,
+    stream: Option<(u64, Streaming<DeliverResponse>)>,
+    turn: usize,
+}
+
+/// Where blocks can be had: the consenters' addresses of the present configuration.
+fn endpoints(bundle: &Bundle) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    if let Ok(settings) = crate::raft::metadata_of(bundle) {
+        all.extend(settings.consenters.iter().map(|c| format!("{}:{}", c.host, c.port)));
+    }
+    if let Some(orderer) = bundle.orderer() {
+        all.extend(orderer.endpoints().map(|(_, address)| address.to_owned()));
+    }
+    all.extend(bundle.orderer_addresses().iter().cloned());
+    let mut seen = std::collections::BTreeSet::new();
+    all.retain(|address| seen.insert(address.clone()));
+    all
+}
+
+/// Whether a block follows the one before it and carries the signatures the configuration asks for.
+pub(crate) fn verify(block: &Block, number: u64, previous_hash: &[u8], bundle: &Bundle) -> Result<(), ChannelError> {
+    let wrong = |text: String| Err(ChannelError::unusable(format!("block [{number}] from another orderer: {text}")));
+    let (Some(header), Some(data), Some(metadata)) = (&block.header, &block.data, &block.metadata) else {
+        return wrong("it lacks header, data or metadata".to_owned());
+    };
+    if header.number != number {
+        return wrong(format!("it has number {}", header.number));
+    }
+    if header.previous_hash != previous_hash {
+        return wrong("it does not follow the previous block".to_owned());
+    }
+    if header.data_hash != protoutil::data_hash(&data.data)[..] {
+        return wrong("its data do not match its header".to_owned());
+    }
+    let signatures = bundle.block_signature_set(header, metadata)?;
+    let policy = bundle.policies().policy("/Channel/Orderer/BlockValidation");
+    policy.evaluate(&signatures).or_else(|error| wrong(format!("its signatures do not satisfy the policy BlockValidation: {error}")))
+}
+
+impl Puller {
+    pub(crate) fn new(channel: Arc<Channel>, cluster: Cluster) -> Self {
+        Self { channel, cluster, stream: None, turn: 0 }
+    }
+
+    /// The block with this number, however long it takes; it must be the next one of the ledger.
+    pub(crate) async fn next(&mut self, number: u64) -> Block {
+        loop {
+            match self.attempt(number).await {
+                Ok(block) => return block,
+                Err(error) => {
+                    tracing::warn!(channel = self.channel.id(), "cannot fetch block [{number}]: {error}");
+                    self.stream = None;
+                    self.turn += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn attempt(&mut self, number: u64) -> Result<Block, ChannelError> {
+        if self.stream.as_ref().is_none_or(|(next, _)| *next != number) {
+            self.stream = Some((number, self.open(number).await.map_err(ChannelError::Unusable)?));
+        }
+        let Some((next, stream)) = &mut self.stream else { return Err(ChannelError::unusable("no connection")) };
+        let message = tokio::time::timeout(PATIENCE, stream.message()).await;
+        let message = message.map_err(|_| ChannelError::unusable("no block came within 30 s"))?;
+        let message = message.map_err(|status| ChannelError::unusable(status.message()))?;
+        let block = match message.and_then(|m| m.r#type) {
+            Some(deliver_response::Type::Block(block)) => block,
+            Some(deliver_response::Type::Status(status)) => return Err(ChannelError::unusable(format!("the other orderer answered with status {status}"))),
+            None => return Err(ChannelError::unusable("the other orderer closed the stream")),
+        };
+        verify(&block, number, &self.channel.blocks().last_hash(), &self.channel.bundle())?;
+        *next = number + 1;
+        Ok(block)
+    }
+
+    async fn open(&self, number: u64) -> Result<Streaming<DeliverResponse>, String> {
+        let endpoints = endpoints(&self.channel.bundle());
+        let Some(address) = endpoints.get(self.turn % endpoints.len().max(1)) else {
+            return Err("the channel's configuration names no orderers".to_owned());
+        };
+        let last = protoutil::seek_specified(u64::MAX);
+        open(address, self.channel.id(), self.channel.signer(), &self.cluster, protoutil::seek_specified(number), last).await
+    }
+}
+
+async fn open(
+    address: &str,
+    channel: &str,
+    signer: &dyn Signer,
+    cluster: &Cluster,
+    from: SeekPosition,
+    to: SeekPosition,
+) -> Result<Streaming<DeliverResponse>, String> {
+    let dialed = konsort_node::dial_checked(address, &cluster.dial_options()).await.map_err(|e| e.to_string())?;
+    let limit = konsort_node::MAX_MESSAGE_SIZE;
+    let mut client = AtomicBroadcastClient::new(dialed.channel).max_decoding_message_size(limit).max_encoding_message_size(limit);
+    let info = SeekInfo { error_response: SeekErrorResponse::BestEffort as i32, ..protoutil::seek(from, to) };
+    let request = protoutil::seek_envelope(channel, Some(signer), &info, cluster.certificate_hash());
+    // The stream must stay open: its end would end the answers too.
+    let requests = tokio_stream::once(request).chain(tokio_stream::pending());
+    let stream = client.deliver(requests).await.map_err(|status| status.message().to_owned())?;
+    Ok(stream.into_inner())
+}
+
+/// The first block of a channel that is known by a later configuration block only; tried until it comes.
+pub(crate) async fn genesis(channel: &str, join_block: &Block, signer: &dyn Signer, cluster: &Cluster) -> Result<Block, ChannelError> {
+    let endpoints = endpoints(&Bundle::from_config_block(join_block)?);
+    if endpoints.is_empty() {
+        return Err(ChannelError::unusable("the join block names no orderers"));
+    }
+    for address in endpoints.iter().cycle() {
+        match fetch_first(address, channel, signer, cluster).await {
+            Ok(block) => return Ok(block),
+            Err(error) => tracing::warn!(channel, "cannot fetch the first block from {address}: {error}"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(ChannelError::unusable("the join block names no orderers"))
+}
+
+async fn fetch_first(address: &str, channel: &str, signer: &dyn Signer, cluster: &Cluster) -> Result<Block, String> {
+    let (from, to) = (protoutil::seek_oldest(), protoutil::seek_oldest());
+    let mut stream = open(address, channel, signer, cluster, from, to).await?;
+    let message = tokio::time::timeout(PATIENCE, stream.message()).await.map_err(|_| "no block came within 30 s".to_owned())?;
+    match message.map_err(|status| status.message().to_owned())?.and_then(|m| m.r#type) {
+        Some(deliver_response::Type::Block(block)) => {
+            let number = block.header.as_ref().map(|h| h.number);
+            let hash = block.data.as_ref().map(|d| protoutil::data_hash(&d.data));
+            let claimed = block.header.as_ref().map(|h| h.data_hash.clone()).unwrap_or_default();
+            if number == Some(0) && hash.is_some_and(|h| h[..] == claimed) { Ok(block) } else { Err("it is not a well-formed first block".to_owned()) }
+        }
+        other => Err(format!("the answer was {other:?}")),
+    }
+}

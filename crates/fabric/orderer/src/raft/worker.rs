@@ -1,0 +1,655 @@
+//! The one thread of a channel that owns its Raft node, cutter and block writing.
+//!
+//! Everything that waits is taken in before the log is flushed once, so the number of syncs falls as the load grows.
+//! Signatures are checked before messages come here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fabric_channel::config::Bundle;
+use fabric_channel::protoutil;
+use fabric_proto::common::{Block, Envelope};
+use fabric_proto::etcdraft::{ClusterMetadata, ConfigMetadata};
+use fabric_proto::orderer::ConsensusRequest;
+use konsort_crypto::hash::sha256;
+use konsort_raft::{ConfChange, ConfChangeType, Config, Entry, FolderDisk, Input, Message, MessageType, Refusal, Replica, Role, Transport};
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, sleep_until};
+
+use super::membership::outstanding;
+use super::settings::Timing;
+use super::{Change, Command, Declined, Evicted, Members, Pending, RaftNode, Shared};
+use crate::channel::{Channel, decode_block};
+use crate::cluster::Cluster;
+use crate::consenter::Activity;
+use crate::cutter::{Cutter, Item};
+use crate::error::ChannelError;
+use crate::writer;
+
+/// Entries kept behind a snapshot for consenters that lag only a little; upstream's number.
+const KEPT_ENTRIES: u64 = 4;
+/// Submissions taken in one go.
+const BATCH: usize = 256;
+
+impl Item for Envelope {
+    fn size(&self) -> usize {
+        self.payload.len() + self.signature.len()
+    }
+}
+
+/// Hands messages to the cluster.
+#[derive(Debug)]
+struct Outbox {
+    channel: String,
+    cluster: Cluster,
+    /// What goes with messages of the leader: who is alive.
+    metadata: Bytes,
+    snapshots: Vec<u64>,
+}
+
+impl Transport for Outbox {
+    fn send(&mut self, message: Message) {
+        let to = message.to;
+        if message.message_type == MessageType::Snap as i32 {
+            self.snapshots.push(to);
+        }
+        let payload = message.encode_to_vec().into();
+        let request = ConsensusRequest { channel: self.channel.clone(), payload, metadata: self.metadata.clone() };
+        self.cluster.send(&self.channel, to, request);
+    }
+}
+
+/// How the loop goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Continue,
+    /// Somebody wants it to stop.
+    Stop,
+    /// This node is no consenter any more.
+    Evicted,
+}
+
+pub(super) struct Worker {
+    id: u64,
+    channel: Arc<Channel>,
+    node: RaftNode,
+    shared: Arc<Shared>,
+    replica: Replica<FolderDisk>,
+    outbox: Outbox,
+    timing: Timing,
+    cutter: Cutter<Envelope>,
+    batch_began: Option<Instant>,
+    /// Number and header hash of the last block written.
+    tip: (u64, Bytes),
+    /// Number and header hash of the last block made, on a leader that may make more.
+    made: Option<(u64, Bytes)>,
+    last_config: u64,
+    in_flight: usize,
+    /// A configuration block or membership change is on its way: nothing may follow it yet.
+    config_in_flight: bool,
+    conf_change: Option<ConfChange>,
+    bytes_since_snapshot: u64,
+    backlog: VecDeque<Pending>,
+    /// This node starts the first election of a new channel.
+    campaigns: bool,
+    evicted: bool,
+}
+
+impl Worker {
+    pub(super) fn open(
+        id: u64,
+        channel: Arc<Channel>,
+        node: RaftNode,
+        shared: Arc<Shared>,
+        last: &Block,
+        settings: &ConfigMetadata,
+    ) -> Result<Self, ChannelError> {
+        let mut timing = Timing::new(settings)?;
+        if let Some(tick) = node.tick_override {
+            timing.tick = tick;
+        }
+        let header = last.header.clone().unwrap_or_default();
+        let members = shared.members.lock().clone();
+        let last_config = if header.number == 0 { 0 } else { protoutil::last_config_index(last)? };
+        let peers: &[u64] = if header.number == 0 { &members.metadata.consenter_ids } else { &[] };
+        let folder = node.wal.join(channel.id());
+        let disk = FolderDisk::new(&folder).map_err(|source| ChannelError::Io { path: folder.clone(), source })?;
+        let bundle = channel.bundle();
+        let max_message = bundle.orderer().map_or(2 << 20, |o| o.batch_size.preferred_max_bytes as usize);
+        let config = Config {
+            election_ticks: timing.election_ticks,
+            heartbeat_ticks: timing.heartbeat_ticks,
+            max_message_bytes: max_message,
+            max_inflight: timing.max_in_flight,
+            seed: u64::from_le_bytes(konsort_crypto::random_bytes::<8>()),
+            ..Config::new(id)
+        };
+        let replica = Replica::open(config, disk, members.metadata.raft_index, peers)?;
+        // One member starts the first election, the same that upstream's nodes would choose.
+        let (number, _) = varint(&sha256(channel.id().as_bytes())[24..]);
+        let campaigns = !peers.is_empty() && id == number % peers.len() as u64 + 1;
+        let outbox = Outbox { channel: channel.id().to_owned(), cluster: node.cluster.clone(), metadata: Bytes::new(), snapshots: Vec::new() };
+        let tip = (header.number, Bytes::copy_from_slice(&protoutil::header_hash(&header)));
+        let worker = Self {
+            id,
+            channel,
+            node,
+            shared,
+            replica,
+            outbox,
+            timing,
+            cutter: Cutter::default(),
+            batch_began: None,
+            tip,
+            made: None,
+            last_config,
+            in_flight: 0,
+            config_in_flight: false,
+            conf_change: None,
+            bytes_since_snapshot: 0,
+            backlog: VecDeque::new(),
+            campaigns,
+            evicted: false,
+        };
+        worker.show();
+        Ok(worker)
+    }
+
+    /// Runs until it is stopped, the node is evicted, or the disk fails.
+    pub(super) fn run(mut self, mut submissions: mpsc::Receiver<Pending>, mut commands: mpsc::Receiver<Command>, evicted: Evicted) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(channel = self.channel.id(), "cannot start the consenter: {error}");
+                self.shared.state.lock().1 = Activity::Failed;
+                return;
+            }
+        };
+        let outcome = runtime.block_on(self.serve(&mut submissions, &mut commands));
+        if let Err(error) = self.channel.blocks().sync() {
+            tracing::error!(channel = self.channel.id(), "cannot sync the ledger: {error}");
+        }
+        self.shared.leader.store(0, Ordering::Release);
+        match outcome {
+            Ok(Next::Evicted) => evicted(),
+            Ok(_) => {}
+            Err(error) => {
+                // What may or may not have reached the disk must not be built upon.
+                tracing::error!(channel = self.channel.id(), "the consenter stops: {error}");
+                self.shared.state.lock().1 = Activity::Failed;
+            }
+        }
+        self.shared.errored.send_replace(true);
+        self.metric_gauges(false);
+    }
+
+    async fn serve(&mut self, submissions: &mut mpsc::Receiver<Pending>, commands: &mut mpsc::Receiver<Command>) -> Result<Next, ChannelError> {
+        self.catch_up_with_log().await?;
+        let mut ticker = tokio::time::interval(self.timing.tick);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut campaign = tokio::time::interval(self.timing.tick.min(Duration::from_millis(200)));
+        campaign.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if self.replica.node().conf_state().voters == [self.id] {
+            // Nobody else can lead; waiting for the election timeout would only cost time.
+            self.step(Input::Campaign);
+        }
+        self.flush().await?;
+        let mut incoming = Vec::with_capacity(BATCH);
+        loop {
+            let deadline = self.batch_deadline();
+            let accepting = self.accepts() && self.backlog.is_empty();
+            tokio::select! {
+                biased;
+                command = commands.recv() => {
+                    let mut next = command;
+                    while let Some(command) = next {
+                        if self.command(command) == Next::Stop {
+                            return Ok(Next::Stop);
+                        }
+                        next = commands.try_recv().ok();
+                    }
+                }
+                _ = ticker.tick() => self.step(Input::Tick),
+                _ = campaign.tick(), if self.campaigns => self.campaign(),
+                () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => self.cut_batch(),
+                count = submissions.recv_many(&mut incoming, BATCH), if accepting => {
+                    if count == 0 {
+                        return Ok(Next::Stop);
+                    }
+                    self.backlog.extend(incoming.drain(..));
+                }
+            }
+            self.work_off();
+            self.flush().await?;
+            if self.evicted {
+                return Ok(Next::Evicted);
+            }
+        }
+    }
+
+    fn campaign(&mut self) {
+        if self.replica.node().leader_id().is_some() {
+            self.campaigns = false;
+        } else if self.replica.node().role() == Role::Follower || self.replica.node().role() == Role::PreCandidate {
+            self.step(Input::Campaign);
+        }
+    }
+
+    /// Whether another submission may be looked at; anybody but a busy leader answers at once.
+    fn accepts(&self) -> bool {
+        let leads = self.replica.node().role() == Role::Leader;
+        !leads || (self.made.is_some() && !self.config_in_flight && self.in_flight < self.timing.max_in_flight)
+    }
+
+    fn batch_deadline(&self) -> Option<Instant> {
+        let began = self.batch_began?;
+        // A leader that waits for blocks in flight cuts when they are through.
+        if self.made.is_none() || self.in_flight >= self.timing.max_in_flight {
+            return None;
+        }
+        Some(began + self.channel.bundle().orderer().map_or(Duration::from_secs(2), |o| o.batch_timeout))
+    }
+
+    fn step(&mut self, input: Input) {
+        if let Err(refusal) = self.replica.step(input) {
+            match refusal {
+                Refusal::BadMessage { .. } => tracing::warn!(channel = self.channel.id(), "{refusal}"),
+                _ => tracing::debug!(channel = self.channel.id(), "{refusal}"),
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Next {
+        match command {
+            Command::Halt => return Next::Stop,
+            Command::Unreachable(peer) => self.step(Input::Unreachable(peer)),
+            Command::SnapshotSent { to, delivered } => self.step(Input::SnapshotSent { to, delivered }),
+            Command::Message { message, metadata } => {
+                let from = message.from;
+                self.step(Input::Message(message));
+                if !metadata.is_empty()
+                    && self.replica.node().leader_id() == Some(from)
+                    && let Ok(cluster) = ClusterMetadata::decode(metadata)
+                {
+                    self.node.metrics.active_nodes.with(&[self.channel.id()]).set(cluster.active_nodes.len() as f64);
+                    *self.shared.active.lock() = cluster.active_nodes;
+                }
+            }
+        }
+        Next::Continue
+    }
+
+    /// Takes submissions as long as blocks may be made.
+    fn work_off(&mut self) {
+        while self.accepts()
+            && let Some(pending) = self.backlog.pop_front()
+        {
+            let outcome = self.take(pending.submission);
+            // Whoever asked may have gone.
+            let _gone = pending.answer.send(outcome);
+        }
+    }
+
+    fn take(&mut self, submission: super::Submission) -> Result<(), Declined> {
+        let node = self.replica.node();
+        if node.role() != Role::Leader {
+            let leader = if node.role() == Role::Follower { node.leader_id().unwrap_or(0) } else { 0 };
+            return Err(Declined::Leader(leader));
+        }
+        let sequence = self.channel.bundle().sequence();
+        let stale = submission.config_sequence < sequence;
+        if submission.is_config {
+            let check = |now: &Bundle, next: &Bundle| {
+                let members = self.shared.members.lock().clone();
+                let active = self.shared.active.lock().clone();
+                super::settings::check_update(now, next, &members, &active)
+            };
+            let envelope = if stale {
+                let again = self.channel.process_config(&submission.envelope, &check);
+                again.map_err(|e| Declined::Invalid(format!("bad config message: {e}")))?.0
+            } else {
+                submission.envelope
+            };
+            if self.concerns_this_node(&envelope)
+                && let Some(successor) = self.replica.node().best_successor()
+            {
+                tracing::info!(channel = self.channel.id(), "a configuration update replaces this leader, handing over to node {successor}");
+                self.step(Input::TransferLeader(successor));
+                return Err(Declined::HandOver);
+            }
+            self.cut_batch();
+            self.propose(vec![envelope]);
+            self.config_in_flight = true;
+            return Ok(());
+        }
+        if stale {
+            self.channel.process_normal(&submission.envelope).map_err(|e| Declined::Invalid(format!("bad normal message: {e}")))?;
+        }
+        let bundle = self.channel.bundle();
+        let Some(orderer) = bundle.orderer() else { return Err(Declined::Invalid("the channel has no orderer configuration".to_owned())) };
+        let began = *self.batch_began.get_or_insert_with(Instant::now);
+        let cut = self.cutter.ordered(submission.envelope, &orderer.batch_size);
+        for batch in cut.batches {
+            self.node.metrics.block_fill_duration.with(&[self.channel.id()]).observe_since(began);
+            self.batch_began = cut.pending.then(Instant::now);
+            self.propose(batch);
+        }
+        if !cut.pending {
+            self.batch_began = None;
+        }
+        Ok(())
+    }
+
+    /// Whether a configuration transaction removes this node or replaces its certificates.
+    fn concerns_this_node(&self, transaction: &Envelope) -> bool {
+        let members = self.shared.members.lock().clone();
+        let next = Bundle::from_envelope(transaction).ok().and_then(|b| super::metadata_of(&b).ok());
+        let change = next.and_then(|settings| Change::between(&members, &settings.consenters).ok());
+        change.is_some_and(|c| c.rotated == Some(self.id) || !c.next.consenters.contains_key(&self.id))
+    }
+
+    fn cut_batch(&mut self) {
+        let batch = self.cutter.cut();
+        if let Some(began) = self.batch_began.take() {
+            self.node.metrics.block_fill_duration.with(&[self.channel.id()]).observe_since(began);
+        }
+        if !batch.is_empty() {
+            self.propose(batch);
+        }
+    }
+
+    fn propose(&mut self, batch: Vec<Envelope>) {
+        let Some((number, hash)) = self.made.clone() else { return };
+        let data = batch.into_iter().map(|envelope| envelope.encode_to_vec().into()).collect();
+        let block = writer::next_block(number + 1, hash, data);
+        let header = block.header.clone().unwrap_or_default();
+        self.made = Some((number + 1, Bytes::copy_from_slice(&protoutil::header_hash(&header))));
+        self.in_flight += 1;
+        tracing::info!(channel = self.channel.id(), node = self.id, "Created block [{}], there are {} blocks in flight", number + 1, self.in_flight - 1);
+        self.step(Input::Propose(vec![block.encode_to_vec().into()]));
+    }
+
+    /// Carries out everything that is pending.
+    async fn flush(&mut self) -> Result<(), ChannelError> {
+        while self.replica.has_pending() {
+            let began = Instant::now();
+            let outcome = self.replica.flush(&mut self.outbox)?;
+            if outcome.persisted.is_some() {
+                self.node.metrics.data_persist_duration.with(&[self.channel.id()]).observe_since(began);
+            }
+            for to in std::mem::take(&mut self.outbox.snapshots) {
+                // The connection tells when it could not deliver; until then it counts as delivered.
+                self.step(Input::SnapshotSent { to, delivered: true });
+            }
+            // A leader that was deposed in this very batch must know it before its blocks are counted.
+            if let Some(leadership) = outcome.leadership {
+                self.leadership(leadership.leader.unwrap_or(0));
+            }
+            if let Some(snapshot) = outcome.snapshot {
+                self.install(&snapshot).await?;
+            }
+            for entry in outcome.committed {
+                self.apply(&entry)?;
+            }
+            self.settle();
+            self.work_off();
+        }
+        Ok(())
+    }
+
+    fn leadership(&mut self, leader: u64) {
+        let before = self.shared.leader.swap(leader, Ordering::AcqRel);
+        if leader != before {
+            tracing::info!(channel = self.channel.id(), node = self.id, "Raft leader changed: {before} -> {leader}");
+            self.node.metrics.leader_changes.with(&[self.channel.id()]).inc();
+        }
+        let leads = leader == self.id && self.replica.node().role() == Role::Leader;
+        if !leads {
+            // What was collected but not in a block is lost, as it would be with a crash; clients see no commit.
+            self.cutter.cut();
+            self.batch_began = None;
+        }
+        self.made = None;
+        self.in_flight = 0;
+        self.config_in_flight = false;
+        let cluster_size = self.shared.members.lock().consenters.len();
+        // With one or two consenters readers have nowhere else to go, and the cluster must be able to grow.
+        self.shared.errored.send_replace(leader == 0 && cluster_size > 2);
+        self.metric_gauges(leads);
+    }
+
+    /// A new leader serves once everything before its election is applied.
+    fn settle(&mut self) {
+        let node = self.replica.node();
+        if node.role() != Role::Leader {
+            return;
+        }
+        self.update_active();
+        let node = self.replica.node();
+        if self.made.is_some() || node.log().last_index() > node.applied_index() {
+            return;
+        }
+        let voters = node.conf_state().voters;
+        let metadata = self.shared.members.lock().metadata.clone();
+        if let Some(change) = outstanding(&metadata, &voters) {
+            if self.conf_change.as_ref() != Some(&change) || !self.config_in_flight {
+                self.config_in_flight = true;
+                self.conf_change = Some(change.clone());
+                self.step(Input::ProposeConfChange(change));
+            }
+            return;
+        }
+        self.config_in_flight = false;
+        tracing::info!(channel = self.channel.id(), node = self.id, "Start accepting requests as Raft leader at block [{}]", self.tip.0);
+        self.made = Some(self.tip.clone());
+    }
+
+    fn update_active(&mut self) {
+        let node = self.replica.node();
+        let mut active: Vec<u64> = node.progress().filter(|(id, p)| *id == self.id || p.recent_active).map(|(id, _)| id).collect();
+        active.sort_unstable();
+        let mut shared = self.shared.active.lock();
+        if *shared != active {
+            self.node.metrics.active_nodes.with(&[self.channel.id()]).set(active.len() as f64);
+            self.outbox.metadata = ClusterMetadata { active_nodes: active.clone() }.encode_to_vec().into();
+            *shared = active;
+        }
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Result<(), ChannelError> {
+        if let Some(change) = entry.conf_change() {
+            self.applied_change(&change);
+            return Ok(());
+        }
+        if entry.data.is_empty() {
+            return Ok(());
+        }
+        self.bytes_since_snapshot += entry.data.len() as u64;
+        let block = decode_block(entry.data.clone())?;
+        let number = block.header.as_ref().map_or(0, |h| h.number);
+        if number > self.tip.0 + 1 {
+            return Err(ChannelError::unusable(format!("got block [{number}], expect block [{}]", self.tip.0 + 1)));
+        }
+        if number == self.tip.0 + 1 {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            self.write(block, entry.index)?;
+        }
+        if self.bytes_since_snapshot >= self.timing.snapshot_interval {
+            self.snapshot(entry, number)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, mut block: Block, index: u64) -> Result<(), ChannelError> {
+        let header = block.header.clone().unwrap_or_default();
+        let number = header.number;
+        let mut metadata = self.shared.members.lock().metadata.clone();
+        let mut change = None;
+        let mut bundle = None;
+        if protoutil::is_config_block(&block) {
+            let next = Bundle::from_config_block(&block)?;
+            let settings = super::metadata_of(&next)?;
+            let members = self.shared.members.lock().clone();
+            let found = Change::between(&members, &settings.consenters).map_err(ChannelError::Unusable)?;
+            metadata = found.next.metadata.clone();
+            self.timing.snapshot_interval = Timing::new(&settings)?.snapshot_interval;
+            self.last_config = number;
+            self.config_in_flight = false;
+            change = Some(found);
+            bundle = Some(next);
+        }
+        metadata.raft_index = index;
+        if let Some(bundle) = bundle {
+            crate::channel::check_bundle(&bundle)?;
+            self.channel.set_bundle(bundle);
+        }
+        writer::complete(&mut block, self.last_config, metadata.encode_to_vec().into(), self.channel.signer());
+        tracing::info!(channel = self.channel.id(), node = self.id, "Writing block [{number}] (Raft index: {index}) to ledger");
+        self.channel.append(&block)?;
+        self.tip = (number, Bytes::copy_from_slice(&protoutil::header_hash(&header)));
+        self.node.metrics.committed_block_number.with(&[self.channel.id()]).set(number as f64);
+        match change {
+            None => self.shared.members.lock().metadata = metadata,
+            Some(change) => {
+                let changed = change.changed();
+                let conf_change = change.conf_change;
+                *self.shared.members.lock() = Members { metadata, consenters: change.next.consenters };
+                if let Some(conf_change) = conf_change {
+                    // Nobody else proposes it: followers' proposals are refused by the node itself.
+                    self.config_in_flight = true;
+                    self.conf_change = Some(conf_change.clone());
+                    if conf_change.change_type == ConfChangeType::AddNode as i32 {
+                        self.connect();
+                    }
+                    self.step(Input::ProposeConfChange(conf_change));
+                } else if changed {
+                    self.connect();
+                }
+                // A configuration block is rare and decides who may sync whom: it is made durable at once.
+                self.channel.blocks().sync()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&self) {
+        let members = self.shared.members.lock().clone();
+        self.node.cluster.configure(self.channel.id(), self.id, &members.consenters);
+        self.node.metrics.cluster_size.with(&[self.channel.id()]).set(members.consenters.len() as f64);
+    }
+
+    fn applied_change(&mut self, change: &ConfChange) {
+        let ours = self.conf_change.as_ref().is_some_and(|c| c.node_id == change.node_id && c.change_type == change.change_type);
+        if ours {
+            self.conf_change = None;
+            self.config_in_flight = false;
+            self.connect();
+        }
+        let removal = change.change_type == ConfChangeType::RemoveNode as i32;
+        if removal && change.node_id == self.id && !self.shared.members.lock().consenters.contains_key(&self.id) {
+            tracing::info!(channel = self.channel.id(), "This node is being removed from replica set");
+            self.evicted = true;
+        }
+    }
+
+    fn snapshot(&mut self, entry: &Entry, number: u64) -> Result<(), ChannelError> {
+        tracing::info!(
+            channel = self.channel.id(),
+            "Accumulated {} bytes since last snapshot, taking snapshot at block [{number}] (index: {})",
+            self.bytes_since_snapshot,
+            entry.index
+        );
+        // The log is what makes blocks durable; it may forget them only when the ledger has them for good.
+        self.channel.blocks().sync()?;
+        self.bytes_since_snapshot = 0;
+        match self.replica.compact(entry.index, entry.data.clone(), KEPT_ENTRIES) {
+            Ok(()) => {}
+            Err(konsort_raft::ReplicaError::Wal(error)) => return Err(error.into()),
+            Err(konsort_raft::ReplicaError::Refused(refusal)) => tracing::warn!(channel = self.channel.id(), "{refusal}"),
+        }
+        self.node.metrics.snapshot_block_number.with(&[self.channel.id()]).set(number as f64);
+        Ok(())
+    }
+
+    /// Fetches what a snapshot found in the log covers and the ledger lacks.
+    async fn catch_up_with_log(&mut self) -> Result<(), ChannelError> {
+        let snapshot = self.replica.node().snapshot().clone();
+        if snapshot.index() > 0 { self.install(&snapshot).await } else { Ok(()) }
+    }
+
+    async fn install(&mut self, snapshot: &konsort_raft::Snapshot) -> Result<(), ChannelError> {
+        let target = decode_block(snapshot.data.clone())?;
+        let number = target.header.as_ref().map_or(0, |h| h.number);
+        if self.tip.0 >= number {
+            return Ok(());
+        }
+        tracing::info!(channel = self.channel.id(), "Catching up with snapshot taken at block [{number}], starting from block [{}]", self.tip.0 + 1);
+        self.shared.state.lock().1 = Activity::Onboarding;
+        let mut puller = crate::pull::Puller::new(self.channel.clone(), self.node.cluster.clone());
+        while self.tip.0 < number {
+            let block = puller.next(self.tip.0 + 1).await;
+            self.adopt(&block)?;
+        }
+        self.channel.blocks().sync()?;
+        self.shared.state.lock().1 = Activity::Active;
+        tracing::info!(channel = self.channel.id(), "Finished syncing with cluster up to and including block [{number}]");
+        Ok(())
+    }
+
+    /// Writes a block that another orderer completed.
+    fn adopt(&mut self, block: &Block) -> Result<(), ChannelError> {
+        let header = block.header.clone().unwrap_or_default();
+        let metadata = protoutil::decode("etcdraft.BlockMetadata", &protoutil::consenter_metadata(block)?.value)?;
+        if protoutil::is_config_block(block) {
+            let bundle = Bundle::from_config_block(block)?;
+            crate::channel::check_bundle(&bundle)?;
+            let settings = super::metadata_of(&bundle)?;
+            let consenters = super::consenters_of(&metadata, &settings)?;
+            self.channel.set_bundle(bundle);
+            self.last_config = header.number;
+            *self.shared.members.lock() = Members { metadata, consenters };
+            self.connect();
+        } else {
+            self.shared.members.lock().metadata = metadata;
+        }
+        self.channel.append(block)?;
+        self.tip = (header.number, Bytes::copy_from_slice(&protoutil::header_hash(&header)));
+        self.node.metrics.committed_block_number.with(&[self.channel.id()]).set(header.number as f64);
+        Ok(())
+    }
+
+    fn show(&self) {
+        let channel = self.channel.id();
+        let metrics = &self.node.metrics;
+        metrics.cluster_size.with(&[channel]).set(self.shared.members.lock().consenters.len() as f64);
+        metrics.committed_block_number.with(&[channel]).set(self.tip.0 as f64);
+        metrics.snapshot_block_number.with(&[channel]).set(0.0);
+        self.metric_gauges(false);
+    }
+
+    fn metric_gauges(&self, leads: bool) {
+        let channel = self.channel.id();
+        self.node.metrics.is_leader.with(&[channel]).set(if leads { 1.0 } else { 0.0 });
+        if !leads {
+            self.node.metrics.active_nodes.with(&[channel]).set(0.0);
+        }
+    }
+}
+
+/// Reads one base-128 number; second value: its length, 0 when there is none.
+fn varint(bytes: &[u8]) -> (u64, usize) {
+    let mut value = 0u64;
+    for (i, byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f).checked_shl(7 * i as u32).unwrap_or(0);
+        if byte & 0x80 == 0 {
+            return (value, i + 1);
+        }
+    }
+    (0, 0)
+}
+
