@@ -136,8 +136,9 @@ impl Pipeline {
             spawn(
                 "writer",
                 Box::new(move || {
+                    // Also when the sink panics.
+                    let _closes = ClosesOnDrop(&writer_budget);
                     write(&ledger, &from_judge, &writer_budget, sink);
-                    writer_budget.close();
                 }),
             )?,
         ];
