@@ -12,7 +12,7 @@ use fabric_proto::{
 use konsort_crypto::hash::{sha256, sha256_parts};
 use prost::Message;
 
-use crate::{LedgerError, TxToCommit, rwset::TxRwset};
+use crate::{LedgerError, TxToCommit, rwset::TxRwset, tolerant};
 
 /// Hash of a block header: SHA-256 of `SEQUENCE { INTEGER number, OCTET STRING previous, OCTET STRING data hash }` in DER.
 pub(crate) fn header_hash(header: &BlockHeader) -> Bytes {
@@ -80,36 +80,39 @@ pub(crate) fn stored_commit_hash(block: &Block) -> Result<Bytes, LedgerError> {
 /// The id under which a transaction is indexed: of its channel header, or, where that is empty (configuration), computed as
 /// hex SHA-256(nonce || creator); `None` when the envelope does not decode that far.
 pub fn transaction_id(envelope: &Bytes) -> Option<String> {
-    let envelope = Envelope::decode(envelope.clone()).ok()?;
-    let header = Payload::decode(envelope.payload).ok()?.header?;
-    let channel = ChannelHeader::decode(header.channel_header).ok()?;
+    let envelope: Envelope = tolerant::decode("common.Envelope", envelope).ok()?;
+    let payload: Payload = tolerant::decode("common.Payload", &envelope.payload).ok()?;
+    let header = payload.header?;
+    let channel: ChannelHeader = tolerant::decode("common.ChannelHeader", &header.channel_header).ok()?;
     if !channel.tx_id.is_empty() {
         return Some(channel.tx_id);
     }
-    let signature = SignatureHeader::decode(header.signature_header).ok()?;
+    let signature: SignatureHeader = tolerant::decode("common.SignatureHeader", &header.signature_header).ok()?;
     Some(hex::encode(sha256_parts(&[&signature.nonce, &signature.creator])))
 }
 
 /// Channel header and read-write set of a valid transaction; no set for types that write nothing.
 pub(crate) fn valid_transaction(envelope: &Bytes) -> Result<(ChannelHeader, Option<TxRwset>), LedgerError> {
-    fn part<M: Message + Default>(what: &str, bytes: Bytes) -> Result<M, LedgerError> {
-        M::decode(bytes).map_err(|source| LedgerError::decode(what, source))
+    fn part<M: Message + Default>(name: &str, bytes: &Bytes) -> Result<M, LedgerError> {
+        tolerant::decode(name, bytes).map_err(|source| LedgerError::decode(name, source))
     }
-    let envelope: Envelope = part("envelope", envelope.clone())?;
-    let payload: Payload = part("payload", envelope.payload)?;
+    let envelope: Envelope = part("common.Envelope", envelope)?;
+    let payload: Payload = part("common.Payload", &envelope.payload)?;
     let header = payload.header.unwrap_or_default();
-    let channel: ChannelHeader = part("channel header", header.channel_header)?;
+    let channel: ChannelHeader = part("common.ChannelHeader", &header.channel_header)?;
     let rwset = match HeaderType::try_from(channel.r#type) {
         Ok(HeaderType::Config) => Some(TxRwset::config(payload.data)),
         Ok(HeaderType::EndorserTransaction) => {
-            let transaction: Transaction = part("transaction", payload.data)?;
+            let transaction: Transaction = part("protos.Transaction", &payload.data)?;
             let Some(action) = transaction.actions.into_iter().next() else { return Ok((channel, None)) };
-            let action: ChaincodeActionPayload = part("chaincode action payload", action.payload)?;
+            let action: ChaincodeActionPayload = part("protos.ChaincodeActionPayload", &action.payload)?;
             let endorsed = action.action.unwrap_or_default();
             let response: ProposalResponsePayload =
-                part("proposal response payload", endorsed.proposal_response_payload)?;
-            let action: ChaincodeAction = part("chaincode action", response.extension)?;
-            Some(TxRwset::decode(&action.results)?)
+                part("protos.ProposalResponsePayload", &endorsed.proposal_response_payload)?;
+            let action: ChaincodeAction = part("protos.ChaincodeAction", &response.extension)?;
+            Some(tolerant::decode_rwset(&action.results).ok_or_else(|| LedgerError::Corrupt {
+                what: format!("read-write set of valid transaction {}", channel.tx_id),
+            })?)
         }
         _ => None,
     };

@@ -27,6 +27,7 @@ pub mod mvcc;
 pub mod rwset;
 mod simulator;
 mod state;
+pub mod tolerant;
 mod updates;
 
 pub use blocks::{BlockStore, TransactionLocation};
