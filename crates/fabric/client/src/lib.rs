@@ -26,11 +26,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod admin;
+pub mod configtxgen;
+pub mod configtxlator;
+pub mod cryptogen;
 pub mod envelope;
 mod error;
 pub mod gateway;
 pub mod package;
 pub mod proposal;
+pub mod protolator;
 pub mod tools;
 pub mod transport;
 

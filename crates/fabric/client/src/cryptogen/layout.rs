@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use konsort_crypto::{KeyKind, PrivateKey};
 use konsort_pki::{Certificate, CertificateTemplate, KeyUsage, Name, PkiError, key_file};
 
-use super::config::{Config, NodeSpec, OrgSpec};
 use super::CryptogenError;
+use super::config::{Config, NodeSpec, OrgSpec};
 
 /// Certificates start this long before now, so that clocks may differ a little.
 const BACKDATE: i64 = 5 * 60;
@@ -342,27 +342,18 @@ pub(super) fn extend(config: &Config, input: &Path, announce: &mut dyn FnMut(&st
     Ok(())
 }
 
-fn create(
-    kind: OrgKind,
-    spec: &OrgSpec,
-    base: &Path,
-    announce: &mut dyn FnMut(&str),
-) -> Result<(), CryptogenError> {
+fn create(kind: OrgKind, spec: &OrgSpec, base: &Path, announce: &mut dyn FnMut(&str)) -> Result<(), CryptogenError> {
     let domain = checked(&spec.domain)?;
     checked(&spec.ca.common_name)?;
     if kind == OrgKind::Peer {
         announce(domain);
     }
     let in_organization = |what| {
-        move |source| CryptogenError::Organization {
-            what,
-            organization: spec.domain.clone(),
-            source: Box::new(source),
-        }
+        move |source| CryptogenError::Organization { what, organization: spec.domain.clone(), source: Box::new(source) }
     };
     let folder = kind.folder(base, domain);
-    let sign = Authority::create(&folder.join("ca"), spec, spec.ca.common_name.clone())
-        .map_err(in_organization("signCA"))?;
+    let sign =
+        Authority::create(&folder.join("ca"), spec, spec.ca.common_name.clone()).map_err(in_organization("signCA"))?;
     let tls = Authority::create(&folder.join("tlsca"), spec, format!("tls{}", spec.ca.common_name))
         .map_err(in_organization("tlsCA"))?;
     let organization = Organization { spec, folder, sign, tls };

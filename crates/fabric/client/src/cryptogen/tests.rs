@@ -185,7 +185,9 @@ fn names_come_from_templates_and_stay_in_their_folder() {
         &Config::parse("PeerOrgs: [{Domain: c.d, Template: {Count: 1, Hostname: '{{.Wrong}}'}}]").unwrap(),
         folder.path(),
     );
-    assert!(error.unwrap_err().to_string().starts_with("Error processing peer configuration: Error executing template"));
+    assert!(
+        error.unwrap_err().to_string().starts_with("Error processing peer configuration: Error executing template")
+    );
 }
 
 #[test]
@@ -239,7 +241,10 @@ fn mistakes_on_the_command_line_are_named() {
     assert_eq!(stderr(&[]), "cryptogen: error: command not specified, try --help\n");
     assert_eq!(stderr(&["make"]), "cryptogen: error: expected command but got \"make\", try --help\n");
     assert_eq!(stderr(&["generate", "--what"]), "cryptogen: error: unknown long flag '--what', try --help\n");
-    assert_eq!(stderr(&["generate", "--output"]), "cryptogen: error: expected argument for flag '--output', try --help\n");
+    assert_eq!(
+        stderr(&["generate", "--output"]),
+        "cryptogen: error: expected argument for flag '--output', try --help\n"
+    );
     assert_eq!(stderr(&["version", "more"]), "cryptogen: error: unexpected more, try --help\n");
     let (code, stdout, _) = run_tool(&["--help"]);
     assert_eq!(code, 0);

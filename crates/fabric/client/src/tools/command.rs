@@ -14,7 +14,6 @@ pub(crate) enum Kind {
     TextArray,
     Bool,
     Int,
-    Uint,
     Duration,
 }
 
@@ -49,10 +48,6 @@ impl Flag {
 
     pub(crate) const fn int(long: &'static str, usage: &'static str) -> Self {
         Self::of(Kind::Int, long, None, "", usage)
-    }
-
-    pub(crate) const fn uint(long: &'static str, usage: &'static str) -> Self {
-        Self::of(Kind::Uint, long, None, "", usage)
     }
 
     pub(crate) const fn duration(long: &'static str, default: &'static str, usage: &'static str) -> Self {

@@ -30,18 +30,6 @@ impl Failure {
     pub(crate) fn with_usage(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), usage: true }
     }
-
-    /// Puts context before the text.
-    pub(crate) fn context(mut self, context: &str) -> Self {
-        self.text = self.text.map(|text| format!("{context}: {text}"));
-        self
-    }
-
-    /// Asks for the usage too.
-    pub(crate) fn and_usage(mut self) -> Self {
-        self.usage = true;
-        self
-    }
 }
 
 impl From<String> for Failure {

@@ -255,11 +255,6 @@ impl Parsed {
         self.known.iter().find(|flag| flag.long == long).map_or("", |flag| flag.default)
     }
 
-    /// Whether the flag was given.
-    pub(crate) fn given(&self, long: &str) -> bool {
-        self.values.contains_key(long)
-    }
-
     /// A text flag, or its default.
     pub(crate) fn text(&self, long: &str) -> &str {
         self.values
@@ -281,11 +276,6 @@ impl Parsed {
     /// A number; absent is 0.
     pub(crate) fn int(&self, long: &str) -> i64 {
         parse_int(self.text(long)).unwrap_or(0)
-    }
-
-    /// A number that is not negative; absent is 0.
-    pub(crate) fn uint(&self, long: &str) -> u64 {
-        self.text(long).parse().unwrap_or(0)
     }
 
     /// A duration; absent is its default.
@@ -314,8 +304,6 @@ fn check(flag: Flag, value: &str) -> Result<(), String> {
         Kind::Bool => syntax("ParseBool"),
         Kind::Int if parse_int(value).is_some() => Ok(()),
         Kind::Int => syntax("ParseInt"),
-        Kind::Uint if value.parse::<u64>().is_ok() => Ok(()),
-        Kind::Uint => syntax("ParseUint"),
         Kind::Duration if konsort_node::parse_duration(value).is_some() => Ok(()),
         Kind::Duration if value.ends_with(|last: char| last.is_ascii_digit()) => {
             Err(format!("time: missing unit in duration {value:?}"))

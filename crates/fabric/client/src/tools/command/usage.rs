@@ -84,7 +84,6 @@ fn row(flag: &Flag, usage: &str) -> (String, String) {
         Kind::TextArray => " stringArray",
         Kind::Bool => "",
         Kind::Int => " int",
-        Kind::Uint => " uint",
         Kind::Duration => " duration",
     };
     left.push_str(kind);
