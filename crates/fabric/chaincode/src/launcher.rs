@@ -1,5 +1,11 @@
 //! The door to whatever builds and runs chaincode.
 
+mod builds;
+mod child;
+mod confined;
+mod external;
+mod logfile;
+mod process;
 mod service;
 
 use std::{fmt::Debug, path::{Path, PathBuf}, time::Duration};
@@ -8,6 +14,8 @@ use futures::future::BoxFuture;
 
 use crate::{error::LaunchError, package::Package};
 
+pub use external::{External, ExternalBuilder};
+pub use process::{Process, ProcessSettings};
 pub use service::{Service, parse_connection};
 
 /// Builds packages and starts them. The runtime asks its launchers in order; the first that takes a package runs it.

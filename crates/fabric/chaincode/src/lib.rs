@@ -21,6 +21,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod call;
+pub mod confine;
 mod error;
 pub mod launcher;
 pub mod package;
@@ -34,7 +35,9 @@ pub use call::{
     Call, Capabilities, CollectionPermission, DispatchError, Dispatcher, INITIALIZED_KEY, Outcome, Target, check_initialization,
 };
 pub use error::{ChaincodeError, InstallError, LaunchError, PackageError};
-pub use launcher::{ChaincodeLauncher, PeerConnection, Running, RunningProcess, ServerAddress};
+pub use launcher::{
+    ChaincodeLauncher, ExternalBuilder, ProcessSettings, PeerConnection, Running, RunningProcess, ServerAddress,
+};
 pub use package::{Package, PackageInfo, PackageStore};
 pub use runtime::{Runtime, Settings, Support};
 pub use session::Batching;

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fabric_proto::protos::{ChaincodeMessage, Response, chaincode_message::Type};
+use konsort_node::Environment;
 use parking_lot::Mutex;
 use prost::Message as _;
 
@@ -15,7 +16,7 @@ pub use service::Support;
 use crate::{
     call::{Call, Dispatcher, Outcome},
     error::{ChaincodeError, InstallError, LaunchError, PackageError},
-    launcher::{ChaincodeLauncher, Service},
+    launcher::{ChaincodeLauncher, External, ExternalBuilder, Process, ProcessSettings, Service},
     package::{Package, PackageInfo, PackageStore},
     registry::{Entry, Registry},
     session::{Batching, SessionHandle, SessionSettings},
@@ -48,8 +49,12 @@ pub struct Settings {
     pub total_query_limit: u32,
     /// The batches that chaincode may use (`chaincode.runtimeParams`).
     pub batching: Batching,
+    /// External builders in order (`chaincode.externalBuilders`).
+    pub external_builders: Vec<ExternalBuilder>,
+    /// How processes are run and confined.
+    pub process: ProcessSettings,
     /// The peer's environment, of which builders and processes see a chosen part.
-    pub environment: BTreeMap<String, String>,
+    pub environment: Environment,
 }
 
 impl Settings {
@@ -67,7 +72,9 @@ impl Settings {
             keepalive: None,
             total_query_limit: 100_000,
             batching: Batching::default(),
-            environment: BTreeMap::new(),
+            external_builders: Vec::new(),
+            process: ProcessSettings::default(),
+            environment: Environment::default(),
         }
     }
 }
@@ -98,8 +105,11 @@ impl std::fmt::Debug for Runtime {
 impl Runtime {
     /// A runtime with the usual launchers: external builders, then services, then processes.
     pub fn open(settings: Settings) -> Result<Self, PackageError> {
-        let service = Service::new(settings.environment.clone());
-        Self::with_launchers(settings, vec![Arc::new(service)])
+        let environment = &settings.environment;
+        let external = External::new(settings.external_builders.clone(), &settings.folder, environment.clone());
+        let service = Service::new(environment.clone());
+        let process = Process::new(settings.process.clone(), &settings.folder, environment.clone());
+        Self::with_launchers(settings, vec![Arc::new(external), Arc::new(service), Arc::new(process)])
     }
 
     /// A runtime with other launchers.

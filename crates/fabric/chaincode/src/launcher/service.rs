@@ -1,10 +1,11 @@
 //! Chaincode as a service: the package holds a `connection.json`, the peer dials.
 
-use std::{collections::BTreeMap, io::Read as _, time::Duration};
+use std::{io::Read as _, time::Duration};
 
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use futures::{FutureExt as _, future::BoxFuture};
+use konsort_node::Environment;
 use serde::Deserialize;
 
 use super::{ChaincodeLauncher, PeerConnection, Running, ServerAddress, ServerTls};
@@ -22,9 +23,9 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 const TEMPLATE_VARIABLE: &str = "CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG";
 
 /// Takes packages of type `ccaas` (and `external` when they hold a `connection.json`).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Service {
-    environment: BTreeMap<String, String>,
+    environment: Environment,
 }
 
 /// `connection.json` as it stands in the package.
@@ -43,7 +44,7 @@ struct Connection {
 
 impl Service {
     /// A launcher that fills templates from the peer's environment.
-    pub fn new(environment: BTreeMap<String, String>) -> Self {
+    pub fn new(environment: Environment) -> Self {
         Self { environment }
     }
 
@@ -53,7 +54,7 @@ impl Service {
         let text = connection_file(package.code())
             .map_err(&failed)?
             .ok_or_else(|| failed("connection.json not found in the root of the code package".into()))?;
-        parse_connection(&text, self.environment.get(TEMPLATE_VARIABLE).map(String::as_str)).map_err(failed)
+        parse_connection(&text, self.environment.get(TEMPLATE_VARIABLE)).map_err(failed)
     }
 }
 
