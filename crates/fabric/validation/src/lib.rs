@@ -58,7 +58,6 @@ pub mod lifecycle_state;
 pub mod pipeline;
 mod policies;
 mod signatures;
-mod wire;
 
 pub use block::verify_block;
 pub use collections::ChannelCollections;

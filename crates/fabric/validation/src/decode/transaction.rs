@@ -9,7 +9,7 @@ use fabric_proto::protos::{
 };
 
 use super::{CreatorSignature, DecodedTx, EndorserTx, TxBody};
-use crate::wire::{decode, decode_rwset};
+use fabric_ledger::tolerant::{decode, decode_rwset};
 
 /// Takes one envelope of a block apart.
 pub fn decode_transaction(envelope: &Bytes) -> DecodedTx {

@@ -159,10 +159,11 @@ impl<'a> KeyPolicies<'a> {
         if let Some(policy) = self.prepared.lock().get(&bytes) {
             return Ok(policy.clone());
         }
-        let policy = crate::wire::decode::<SignaturePolicyEnvelope>("common.SignaturePolicyEnvelope", &bytes)
-            .ok()
-            .and_then(|envelope| self.policies.signature_policy(envelope).ok())
-            .map_or(KeyPolicy::Broken, |policy| KeyPolicy::Own(Arc::new(policy)));
+        let policy =
+            fabric_ledger::tolerant::decode::<SignaturePolicyEnvelope>("common.SignaturePolicyEnvelope", &bytes)
+                .ok()
+                .and_then(|envelope| self.policies.signature_policy(envelope).ok())
+                .map_or(KeyPolicy::Broken, |policy| KeyPolicy::Own(Arc::new(policy)));
         self.prepared.lock().insert(bytes, policy.clone());
         Ok(policy)
     }

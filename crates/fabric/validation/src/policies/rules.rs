@@ -158,7 +158,7 @@ fn members_policy(policies: &PolicyManager, needed: usize, mspids: &[String]) ->
 }
 
 fn application_policy(bytes: &Bytes, policies: &PolicyManager) -> Prepared {
-    let Ok(policy) = crate::wire::decode::<ApplicationPolicy>("protos.ApplicationPolicy", bytes) else {
+    let Ok(policy) = fabric_ledger::tolerant::decode::<ApplicationPolicy>("protos.ApplicationPolicy", bytes) else {
         return Prepared(None);
     };
     Prepared(match policy.r#type {

@@ -251,6 +251,14 @@ fn an_id_that_is_not_claimed_is_computed_for_the_index() {
 }
 
 #[test]
+fn a_field_of_another_wire_type_is_unknown_as_to_the_original() {
+    let state = State::with_chaincode(ORG1, &[]);
+    // Field 5 of the channel header (`tx_id` text) once more as a number, and the same in the read-write set's namespace list.
+    let spec = Spec { odd_fields: true, ..written(&[&PEER1]) };
+    assert_eq!(one(spec, &state), Valid);
+}
+
+#[test]
 fn a_block_whose_signatures_were_not_checked_gets_no_verdict() {
     let mut block = decode_block(&block_of(vec![written(&[&PEER1]).build()])).unwrap();
     let error = check_policies(&mut block, &BUNDLE, &State::default(), &HashSet::new()).unwrap_err();

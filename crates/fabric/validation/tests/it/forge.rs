@@ -95,6 +95,8 @@ pub(crate) struct Spec {
     pub(crate) bad_txid: bool,
     pub(crate) no_action: bool,
     pub(crate) event: Option<ChaincodeEvent>,
+    /// Known fields with another wire type, in the channel header and in the read-write set.
+    pub(crate) odd_fields: bool,
 }
 
 impl Spec {
@@ -118,10 +120,14 @@ impl Spec {
             ..ChannelHeader::default()
         };
         let signer = signature_header(&nonce);
-        let header = Header { channel_header: channel.encode_to_vec().into(), signature_header: signer.clone() };
+        let odd = |number: u8, bytes: Bytes| {
+            if self.odd_fields { [&bytes[..], &[number << 3, 1]].concat().into() } else { bytes }
+        };
+        let channel_header = odd(5, channel.encode_to_vec().into());
+        let header = Header { channel_header, signature_header: signer.clone() };
         let proposal = Bytes::from_static(b"\x0a\x01i");
         let action = ChaincodeAction {
-            results: self.rwset.encode(),
+            results: odd(2, self.rwset.encode()),
             events: self.event.map_or_else(Bytes::new, |event| event.encode_to_vec().into()),
             chaincode_id: Some(chaincode_id(self.chaincode)),
             ..ChaincodeAction::default()
