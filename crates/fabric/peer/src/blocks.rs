@@ -79,8 +79,11 @@ impl BlockSource {
     async fn pipeline(&self, turn: &mut usize, failures: &mut u32, shutdown: &Shutdown) -> Next {
         let (errors, mut failed) = mpsc::unbounded_channel();
         let channel = self.channel.clone();
-        let options =
-            PipelineOptions { known: Arc::clone(self.channel.known_signatures()), ..PipelineOptions::default() };
+        let options = PipelineOptions {
+            known: Arc::clone(self.channel.known_signatures()),
+            collections: self.channel.collections().clone(),
+            ..PipelineOptions::default()
+        };
         let sink = move |result: Result<fabric_validation::Committed, ValidationError>| match result {
             Ok(committed) => channel.committed(&committed),
             // The receiver is gone only when the source stopped.

@@ -11,6 +11,7 @@ use fabric_channel::protoutil;
 use fabric_ledger::{Ledger, LedgerError, Options};
 use fabric_proto::common::{Block, HeaderType};
 use fabric_proto::protos::TxValidationCode;
+use fabric_validation::lifecycle_state::LIFECYCLE_NAMESPACE;
 use fabric_validation::{ChannelCollections, Committed, KnownSignatures, TxBody};
 use konsort_node::Metrics;
 use parking_lot::{Mutex, RwLock};
@@ -19,6 +20,8 @@ use tokio::sync::{mpsc, watch};
 
 use commits::Commits;
 pub use commits::TxStatus;
+
+use crate::endorser::{ChannelAccess, ChannelDirectory};
 
 /// Why a channel cannot be opened or joined.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +86,7 @@ pub enum ChannelError {
 pub struct Channel(Arc<Inner>);
 
 struct Inner {
-    id: String,
+    id: Arc<str>,
     ledger: Ledger,
     config: watch::Sender<Arc<Bundle>>,
     collections: ChannelCollections,
@@ -91,6 +94,7 @@ struct Inner {
     commits: Commits,
     halted: Mutex<Option<String>>,
     figures: Figures,
+    definitions: watch::Sender<u64>,
 }
 
 impl std::fmt::Debug for Channel {
@@ -115,9 +119,24 @@ impl Channel {
         Arc::clone(&self.0.config.borrow())
     }
 
+    /// The channel as an invocation sees it.
+    pub fn access(&self) -> ChannelAccess {
+        ChannelAccess {
+            id: Arc::clone(&self.0.id),
+            ledger: self.0.ledger.clone(),
+            bundle: self.bundle(),
+            known: Arc::clone(&self.0.known),
+        }
+    }
+
     /// Tells every new configuration.
     pub fn config_watch(&self) -> watch::Receiver<Arc<Bundle>> {
         self.0.config.subscribe()
+    }
+
+    /// Tells the number of every block that changes chaincode definitions or approvals.
+    pub fn definitions_watch(&self) -> watch::Receiver<u64> {
+        self.0.definitions.subscribe()
     }
 
     /// Endorsements made here, which the validation need not verify again. Shared by all channels.
@@ -167,6 +186,10 @@ impl Channel {
             if let Err(error) = bundle.check_peer_capabilities() {
                 self.halt(&error.to_string());
             }
+        }
+        let updates = &staged.updates;
+        if updates.public.contains_key(LIFECYCLE_NAMESPACE) || updates.hashed.contains_key(LIFECYCLE_NAMESPACE) {
+            self.0.definitions.send_replace(staged.number);
         }
         self.0.commits.notify(staged.number, &staged.txids, &staged.flags);
         self.0.figures.committed(self.id(), committed);
@@ -294,7 +317,7 @@ impl Channels {
         collections.update(&bundle);
         self.0.figures.height.with(&[id]).set(ledger.height() as f64);
         let channel = Channel(Arc::new(Inner {
-            id: id.to_owned(),
+            id: id.into(),
             ledger,
             config: watch::Sender::new(Arc::new(bundle)),
             collections,
@@ -302,6 +325,7 @@ impl Channels {
             commits: Commits::default(),
             halted: Mutex::default(),
             figures: self.0.figures.clone(),
+            definitions: watch::Sender::new(0),
         }));
         self.0.open.write().insert(id.to_owned(), channel.clone());
         // Nobody listens any more when the peer stops.
@@ -354,6 +378,22 @@ impl Channels {
         std::fs::File::create(&marker).and_then(|file| file.sync_all()).map_err(at(marker))?;
         std::fs::File::open(&folder).and_then(|file| file.sync_all()).map_err(at(folder))?;
         self.add(&id, ledger, collections, bundle)
+    }
+}
+
+impl ChannelDirectory for Channels {
+    fn get(&self, channel: &str) -> Option<ChannelAccess> {
+        Self::get(self, channel).map(|channel| channel.access())
+    }
+
+    fn list(&self) -> Vec<String> {
+        self.0.open.read().keys().cloned().collect()
+    }
+
+    fn join(&self, genesis: Block) -> Result<(), String> {
+        Self::join(self, &genesis)
+            .map(drop)
+            .map_err(|error| format!("cannot create ledger from genesis block: {error}"))
     }
 }
 

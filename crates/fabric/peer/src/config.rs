@@ -59,6 +59,18 @@ pub struct PeerConfig {
     pub history: bool,
     /// `ledger.state.totalQueryLimit`.
     pub total_query_limit: u32,
+    /// `chaincode.mode` is `dev`: chaincode is started by a person.
+    pub chaincode_dev_mode: bool,
+    /// Where other organisations reach this peer (`peer.gossip.externalEndpoint`); empty when they shall not know it.
+    pub external_endpoint: String,
+    /// Where the own organisation reaches it (`peer.gossip.endpoint`).
+    pub internal_endpoint: String,
+    /// Peers of the own organisation to contact first (`peer.gossip.bootstrap`).
+    pub bootstrap: Vec<String>,
+    /// `peer.discovery.enabled`.
+    pub discovery: bool,
+    /// Our own program, which holds built-in contracts and confines chaincode; `None` for neither.
+    pub program: Option<PathBuf>,
     /// The file and environment themselves, for parts with settings of their own.
     pub source: Config,
 }
@@ -184,6 +196,12 @@ impl PeerConfig {
             metrics: config.string("metrics.provider") == "prometheus",
             history: config.bool("ledger.history.enableHistoryDatabase")?.unwrap_or(true),
             total_query_limit: u32::try_from(number("ledger.state.totalQueryLimit", 100_000)?).unwrap_or(u32::MAX),
+            chaincode_dev_mode: config.string("chaincode.mode") == "dev",
+            external_endpoint: config.string("peer.gossip.externalEndpoint"),
+            internal_endpoint: non_empty(config.string("peer.gossip.endpoint"), &address),
+            bootstrap: config.list("peer.gossip.bootstrap"),
+            discovery: config.bool("peer.discovery.enabled")?.unwrap_or(true),
+            program: std::env::current_exe().ok(),
             listen_address,
             address,
             source: config.clone(),
