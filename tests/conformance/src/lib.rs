@@ -122,6 +122,27 @@ impl Network {
             .with_context(|| format!("the network has no node {name}"))
     }
 
+    /// Every node of a role, in order.
+    pub fn nodes(&self, role: &str) -> Vec<&Value> {
+        self.description["nodes"].as_array().into_iter().flatten().filter(|node| node["role"] == role).collect()
+    }
+
+    /// Starts one node of the network alone, as its supervisor would; its output goes to its log.
+    pub fn start_node(&self, name: &str) -> anyhow::Result<std::process::Child> {
+        let node = self.node(name)?;
+        let folder = self.data().join("nodes").join(name);
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("node.log"))?;
+        let arguments: &[&str] = if node["role"] == "peer" { &["peer", "node", "start"] } else { &["orderer", "start"] };
+        Command::new(konsort()?)
+            .args(arguments)
+            .env("FABRIC_CFG_PATH", &folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))
+    }
+
     /// Environment of the `peer` command for an organisation's user.
     pub fn peer_environment(&self, mspid: &str, user: &str) -> anyhow::Result<BTreeMap<String, String>> {
         let nodes = self.description["nodes"].as_array().context("no nodes")?;

@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod descriptors;
+mod faults;
+mod faults_clients;
 mod gateway;
 mod tools;
