@@ -50,8 +50,6 @@ pub(crate) enum Command {
     Message { message: konsort_raft::Message, metadata: Bytes },
     /// Another consenter cannot be reached.
     Unreachable(u64),
-    /// A snapshot was handed over, or not.
-    SnapshotSent { to: u64, delivered: bool },
     /// Stop.
     Halt,
 }

@@ -194,6 +194,9 @@ impl Worker {
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut campaign = tokio::time::interval(self.timing.tick.min(Duration::from_millis(200)));
         campaign.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A first step hands out what was final before the start; only then the members are complete.
+        self.step(Input::Unreachable(0));
+        self.flush().await?;
         if self.replica.node().conf_state().voters == [self.id] {
             // Nobody else can lead; waiting for the election timeout would only cost time.
             self.step(Input::Campaign);
@@ -268,7 +271,6 @@ impl Worker {
         match command {
             Command::Halt => return Next::Stop,
             Command::Unreachable(peer) => self.step(Input::Unreachable(peer)),
-            Command::SnapshotSent { to, delivered } => self.step(Input::SnapshotSent { to, delivered }),
             Command::Message { message, metadata } => {
                 let from = message.from;
                 self.step(Input::Message(message));
@@ -383,7 +385,7 @@ impl Worker {
                 self.node.metrics.data_persist_duration.with(&[self.channel.id()]).observe_since(began);
             }
             for to in std::mem::take(&mut self.outbox.snapshots) {
-                // The connection tells when it could not deliver; until then it counts as delivered.
+                // It counts as delivered, as upstream counts it; when it was lost, the next probe finds out.
                 self.step(Input::SnapshotSent { to, delivered: true });
             }
             // A leader that was deposed in this very batch must know it before its blocks are counted.

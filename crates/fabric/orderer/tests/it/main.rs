@@ -1,0 +1,5 @@
+//! Whole orderers on loopback, with TLS.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod harness;
+mod single;
