@@ -46,8 +46,7 @@ impl PrivateKey {
     pub fn generate(kind: KeyKind) -> Result<Self, KeyError> {
         match Curve::of(kind) {
             Some(curve) => {
-                let pair =
-                    EcdsaKeyPair::generate(curve.signing).map_err(|_| KeyError::CannotGenerate(kind))?;
+                let pair = EcdsaKeyPair::generate(curve.signing).map_err(|_| KeyError::CannotGenerate(kind))?;
                 Self::from_ecdsa(curve, pair).ok_or(KeyError::CannotGenerate(kind))
             }
             None if kind == KeyKind::Ed25519 => {

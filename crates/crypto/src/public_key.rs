@@ -259,8 +259,8 @@ impl PublicKey {
         if point.len() != 1 + 2 * curve.coordinate || point[0] != 0x04 {
             return Err(PublicKeyError::Invalid("elliptic curve"));
         }
-        let key = ParsedPublicKey::new(curve.verification, point)
-            .map_err(|_| PublicKeyError::Invalid("elliptic curve"))?;
+        let key =
+            ParsedPublicKey::new(curve.verification, point).map_err(|_| PublicKeyError::Invalid("elliptic curve"))?;
         Ok(Material::Ecdsa { curve, key, point: point.to_vec() })
     }
 
@@ -388,8 +388,10 @@ impl Eq for PublicKey {}
 
 impl std::fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ski: String = self.ski()[..8].iter().map(|octet| format!("{octet:02x}")).collect();
-        write!(f, "PublicKey({:?}, {ski})", self.kind())
+        write!(f, "PublicKey({:?}, ", self.kind())?;
+        for octet in &self.ski()[..8] {
+            write!(f, "{octet:02x}")?;
+        }
+        f.write_str(")")
     }
 }
-

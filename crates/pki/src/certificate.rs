@@ -27,8 +27,7 @@ pub(crate) const AUTHORITY_KEY_ID: &str = "2.5.29.35";
 pub(crate) const EXTENDED_KEY_USAGE: &str = "2.5.29.37";
 /// Distribution points, policies, policy mappings and constraints, inhibit any policy, authority information access:
 /// known to Go, without effect on the chains verified here.
-const UNDERSTOOD: [&str; 6] =
-    ["2.5.29.31", "2.5.29.32", "2.5.29.33", "2.5.29.36", "2.5.29.54", "1.3.6.1.5.5.7.1.1"];
+const UNDERSTOOD: [&str; 6] = ["2.5.29.31", "2.5.29.32", "2.5.29.33", "2.5.29.36", "2.5.29.54", "1.3.6.1.5.5.7.1.1"];
 
 /// One extension as it stands in the certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +109,11 @@ impl Certificate {
     /// Parses every PEM block labelled `CERTIFICATE`.
     pub fn all_from_pem(text: &[u8]) -> Result<Vec<Self>, PkiError> {
         let blocks = pem::decode_all(text);
-        blocks.iter().filter(|block| block.label == "CERTIFICATE").map(|block| Self::from_der(&block.contents)).collect()
+        blocks
+            .iter()
+            .filter(|block| block.label == "CERTIFICATE")
+            .map(|block| Self::from_der(&block.contents))
+            .collect()
     }
 
     /// The certificate as PEM.

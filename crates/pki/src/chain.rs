@@ -155,7 +155,7 @@ pub fn verify(leaf: &Certificate, options: &VerifyOptions<'_>) -> Result<Vec<Vec
         vec![vec![leaf.clone()]]
     } else {
         let mut checks = 0;
-        build(leaf, &[leaf.clone()], &mut checks, options)?
+        build(leaf, std::slice::from_ref(leaf), &mut checks, options)?
     };
     let chains: Vec<_> = candidates.into_iter().filter(|chain| allows_usage(chain, options.usage)).collect();
     if chains.is_empty() { Err(ChainError::IncompatibleUsage) } else { Ok(chains) }
@@ -226,12 +226,10 @@ fn build(
     let mut chains = Vec::new();
     let mut hint = None;
     let mut failure = None;
-    let candidates = options
-        .roots
-        .potential_parents(child)
-        .into_iter()
-        .map(|candidate| (Role::Root, candidate))
-        .chain(options.intermediates.potential_parents(child).into_iter().map(|parent| (Role::Intermediate, parent)));
+    let candidates =
+        options.roots.potential_parents(child).into_iter().map(|candidate| (Role::Root, candidate)).chain(
+            options.intermediates.potential_parents(child).into_iter().map(|parent| (Role::Intermediate, parent)),
+        );
     for (role, candidate) in candidates {
         if chain.iter().any(|earlier| same_subject(earlier, candidate)) {
             continue;

@@ -25,8 +25,8 @@ struct Inner {
     next_update: Option<i64>,
     /// Sorted serial magnitudes.
     revoked: Vec<Vec<u8>>,
-    /// `None` without the extension, `Some(None)` when it names no key.
-    authority_key_id: Option<Option<Vec<u8>>>,
+    /// `None` without the extension, empty when it names no key.
+    authority_key_id: Option<Vec<u8>>,
 }
 
 /// A certificate revocation list. Cloning shares it.
@@ -61,8 +61,7 @@ impl Crl {
         tbs.optional(tag::INTEGER).map_err(malformed("version"))?;
         tbs.element(tag::SEQUENCE).map_err(malformed("algorithm identifier"))?;
         let raw_issuer = tbs.element(tag::SEQUENCE).map_err(malformed("issuer"))?.encoding.to_vec();
-        let this_update =
-            tbs.any().and_then(|element| time::parse(&element)).map_err(malformed("this update time"))?;
+        let this_update = tbs.any().and_then(|element| time::parse(&element)).map_err(malformed("this update time"))?;
         let next_update = match tbs.peek() {
             Some(tag::UTC_TIME | tag::GENERALIZED_TIME) => {
                 Some(tbs.any().and_then(|element| time::parse(&element)).map_err(malformed("next update time"))?)
@@ -90,7 +89,7 @@ impl Crl {
                 let extension = Extension::read(&mut extensions).map_err(malformed("extension"))?;
                 if extension.oid == AUTHORITY_KEY_ID && key_id.is_none() {
                     let id = authority_key_id(&extension.value).map_err(malformed("authority key identifier"))?;
-                    key_id = Some(id.map(<[u8]>::to_vec));
+                    key_id = Some(id.unwrap_or_default().to_vec());
                 }
             }
         }
@@ -132,9 +131,9 @@ impl Crl {
         self.0.next_update
     }
 
-    /// The key identifier of the issuing authority; the outer option is the extension, the inner the field.
-    pub fn authority_key_id(&self) -> Option<Option<&[u8]>> {
-        self.0.authority_key_id.as_ref().map(Option::as_deref)
+    /// The key identifier of the issuing authority: `None` without the extension, empty when it names no key.
+    pub fn authority_key_id(&self) -> Option<&[u8]> {
+        self.0.authority_key_id.as_deref()
     }
 
     /// Serial numbers listed, sorted.
@@ -200,8 +199,7 @@ pub struct CrlTemplate {
 impl CrlTemplate {
     /// Signs the list as `authority`.
     pub fn issue(&self, authority: &Certificate, key: &PrivateKey) -> Result<Crl, PkiError> {
-        let (algorithm, hash) =
-            algorithm::for_signer(key.kind()).ok_or(PkiError::Sign("RSA keys do not sign here"))?;
+        let (algorithm, hash) = algorithm::for_signer(key.kind()).ok_or(PkiError::Sign("RSA keys do not sign here"))?;
         let mut tbs = Writer::new();
         tbs.sequence(|tbs| {
             tbs.unsigned(&[1]).raw(&algorithm).raw(authority.raw_subject());
@@ -244,5 +242,4 @@ impl CrlTemplate {
         });
         Crl::from_der(&list.into_bytes())
     }
-
 }

@@ -38,11 +38,7 @@ impl KeyUsage {
 
     pub(crate) fn to_der(self) -> Vec<u8> {
         let octets = [(self.0 as u8).reverse_bits(), ((self.0 >> 8) as u8).reverse_bits()];
-        let used = if octets[1] != 0 {
-            2
-        } else {
-            usize::from(octets[0] != 0)
-        };
+        let used = if octets[1] != 0 { 2 } else { usize::from(octets[0] != 0) };
         let unused = if used == 0 { 0 } else { octets[used - 1].trailing_zeros() as u8 };
         let mut contents = vec![unused];
         contents.extend_from_slice(&octets[..used]);

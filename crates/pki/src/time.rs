@@ -95,7 +95,7 @@ fn split_zone(text: &str, year_digits: usize) -> Option<(&str, bool, i64)> {
 
 /// Writes a time as certificates do: `UTCTime` from 1950 to 2049, else `GeneralizedTime`.
 pub(crate) fn write(writer: &mut Writer, seconds: i64) {
-    let text: String = rfc3339(seconds).chars().filter(|symbol| symbol.is_ascii_digit()).collect();
+    let text: String = rfc3339(seconds).chars().filter(char::is_ascii_digit).collect();
     let (year, _, _) = civil_from_days(seconds.div_euclid(86_400));
     if (1950..2050).contains(&year) {
         writer.element(tag::UTC_TIME, format!("{}Z", &text[2..]).as_bytes());

@@ -29,10 +29,7 @@ fn what_does_not_belong_is_named() {
     let mut twice = leaf_template("leaf");
     let extension = konsort_pki::Extension { oid: "1.2.3".to_owned(), critical: false, value: vec![] };
     twice.extensions = vec![extension.clone(), extension];
-    assert_eq!(
-        twice.self_sign(&key()).unwrap_err().to_string(),
-        "x509: certificate contains duplicate extensions"
-    );
+    assert_eq!(twice.self_sign(&key()).unwrap_err().to_string(), "x509: certificate contains duplicate extensions");
 }
 
 proptest! {

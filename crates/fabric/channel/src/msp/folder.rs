@@ -94,8 +94,7 @@ pub fn folder_config(folder: &Path, mspid: &str) -> Result<FabricMspConfig, MspE
     }
     let optional = |name: &str| pem_files(&folder.join(name)).map(Option::unwrap_or_default);
     let tls_root_certs = optional("tlscacerts")?;
-    let tls_intermediate_certs =
-        if tls_root_certs.is_empty() { Vec::new() } else { optional("tlsintermediatecerts")? };
+    let tls_intermediate_certs = if tls_root_certs.is_empty() { Vec::new() } else { optional("tlsintermediatecerts")? };
     let (units, node_ous) = read_config(folder)?;
     Ok(FabricMspConfig {
         name: mspid.to_owned(),

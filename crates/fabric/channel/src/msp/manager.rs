@@ -89,9 +89,8 @@ impl MspManager {
         if self.0.msps.is_empty() {
             return Err(MspError::Setup("no MSP provider recognizes the identity".into()));
         }
-        well_formed(identity).map_err(|reason| {
-            MspError::Setup(format!("no MSP provider recognizes the identity: {reason}"))
-        })
+        well_formed(identity)
+            .map_err(|reason| MspError::Setup(format!("no MSP provider recognizes the identity: {reason}")))
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Inner {
     pub(super) roots: CertificatePool,
     pub(super) intermediates: CertificatePool,
     /// Certificates that have authorities below them: they may not issue identities.
-    pub(super) inner_authorities: HashSet<Vec<u8>>,
+    pub(super) superior_authorities: HashSet<Vec<u8>>,
     pub(super) admins: Vec<Certificate>,
     pub(super) crls: Vec<Crl>,
     pub(super) units: BTreeMap<String, Vec<Vec<u8>>>,
@@ -192,7 +192,7 @@ impl Inner {
             return Err(MspError::ShortChain(chain.len()));
         }
         let parent = &chain[usize::from(!below_authority)];
-        if self.inner_authorities.contains(parent.der()) {
+        if self.superior_authorities.contains(parent.der()) {
             return Err(MspError::Setup(format!(
                 "invalid validation chain. Parent certificate should be a leaf of the certification tree [{certificate:?}]"
             )));

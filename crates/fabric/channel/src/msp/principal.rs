@@ -73,7 +73,7 @@ impl Inner {
     fn satisfies_simple(&self, identity: &Identity, principal: &MspPrincipal) -> Result<(), MspError> {
         match Classification::try_from(principal.principal_classification) {
             Ok(Classification::Role) => self.satisfies_role(identity, &decode("MSPRole", &principal.principal)?),
-            Ok(Classification::Identity) => self.satisfies_identity(identity, &principal.principal),
+            Ok(Classification::Identity) => satisfies_identity(identity, &principal.principal),
             Ok(Classification::OrganizationUnit) => {
                 self.satisfies_unit(identity, &decode("OrganizationUnit", &principal.principal)?)
             }
@@ -84,10 +84,9 @@ impl Inner {
                     Ok(MspIdentityAnonymityType::Anonymous) => Err(MspError::Principal(
                         "Principal is anonymous, but X.509 MSP does not support anonymous identities".into(),
                     )),
-                    Err(_) => Err(MspError::Principal(format!(
-                        "Unknown principal anonymity type: {}",
-                        wanted.anonymity_type
-                    ))),
+                    Err(_) => {
+                        Err(MspError::Principal(format!("Unknown principal anonymity type: {}", wanted.anonymity_type)))
+                    }
                 }
             }
             _ => Err(invalid_kind(principal.principal_classification)),
@@ -153,23 +152,7 @@ impl Inner {
         if units.contains(&unit.unit) {
             return Ok(());
         }
-        Err(MspError::Principal(format!(
-            "The identity does not contain OU [{}], MSP: [{}]",
-            role.name(),
-            self.name
-        )))
-    }
-
-    fn satisfies_identity(&self, identity: &Identity, asked: &Bytes) -> Result<(), MspError> {
-        // The bytes are most often those of the identity itself.
-        if *asked == identity.serialized {
-            return identity.validate();
-        }
-        let wanted = identity.msp.deserialize(asked).context("invalid identity principal, not a certificate")?;
-        if wanted.certificate != identity.certificate {
-            return Err(MspError::Principal("The identities do not match".into()));
-        }
-        wanted.validate()
+        Err(MspError::Principal(format!("The identity does not contain OU [{}], MSP: [{}]", role.name(), self.name)))
     }
 
     fn satisfies_unit(&self, identity: &Identity, asked: &OrganizationUnit) -> Result<(), MspError> {
@@ -183,4 +166,17 @@ impl Inner {
         }
         Err(MspError::Principal("The identities do not match".into()))
     }
+}
+
+/// The principal is exactly this certificate, which must be valid.
+fn satisfies_identity(identity: &Identity, asked: &Bytes) -> Result<(), MspError> {
+    // The bytes are most often those of the identity itself.
+    if *asked == identity.serialized {
+        return identity.validate();
+    }
+    let wanted = identity.msp.deserialize(asked).context("invalid identity principal, not a certificate")?;
+    if wanted.certificate != identity.certificate {
+        return Err(MspError::Principal("The identities do not match".into()));
+    }
+    wanted.validate()
 }

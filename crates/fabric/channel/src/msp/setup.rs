@@ -19,7 +19,7 @@ pub(super) fn organization(config: &FabricMspConfig, version: MspVersion) -> Res
         config: FabricMspConfig { signing_identity: None, ..config.clone() },
         roots,
         intermediates,
-        inner_authorities: HashSet::new(),
+        superior_authorities: HashSet::new(),
         admins: Vec::new(),
         crls: revocation_lists(config)?,
         units: BTreeMap::new(),
@@ -38,9 +38,7 @@ pub(super) fn organization(config: &FabricMspConfig, version: MspVersion) -> Res
         let certificate = certificate_from_pem(admin)?;
         inner.admins.push(inner.sanitize(&certificate)?);
     }
-    if version >= MspVersion::V1_4_3
-        && inner.admins.is_empty()
-        && (!inner.enforce_roles || inner.roles.admin.is_none())
+    if version >= MspVersion::V1_4_3 && inner.admins.is_empty() && (!inner.enforce_roles || inner.roles.admin.is_none())
     {
         return Err(MspError::Setup("administrators must be declared when no admin ou classification is set".into()));
     }
@@ -145,7 +143,7 @@ fn check_authorities(inner: &mut Inner) -> Result<(), MspError> {
         let chain = inner.unique_chain(certificate).map_err(|error| {
             error.context(format!("failed getting validation chain, (SN: {})", certificate.serial_decimal()))
         })?;
-        inner.inner_authorities.extend(chain[1..].iter().map(|authority| authority.der().to_vec()));
+        inner.superior_authorities.extend(chain[1..].iter().map(|authority| authority.der().to_vec()));
     }
     Ok(())
 }
@@ -233,9 +231,7 @@ fn roles(config: &FabricMspConfig, inner: &mut Inner) -> Result<(), MspError> {
 fn check_admins(inner: &Inner) -> Result<(), MspError> {
     for (index, admin) in inner.admins.iter().enumerate() {
         if !inner.enforce_roles {
-            inner
-                .validate_certificate(admin)
-                .map_err(|error| error.context(format!("admin {index} is invalid")))?;
+            inner.validate_certificate(admin).map_err(|error| error.context(format!("admin {index} is invalid")))?;
             continue;
         }
         let client = inner.has_role(admin.organizational_units(), super::principal::Role::Client);
@@ -247,8 +243,7 @@ fn check_admins(inner: &Inner) -> Result<(), MspError> {
             continue;
         }
         // A path is needed for a certificate's units to count at all.
-        let units: &[String] =
-            if inner.identity_chain(admin).is_ok() { admin.organizational_units() } else { &[] };
+        let units: &[String] = if inner.identity_chain(admin).is_ok() { admin.organizational_units() } else { &[] };
         let client = inner.has_role(units, super::principal::Role::Client);
         let as_admin = inner.has_role(units, super::principal::Role::Admin);
         if let (Err(first), Err(second)) = (client, as_admin) {

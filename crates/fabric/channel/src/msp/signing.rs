@@ -40,9 +40,8 @@ impl SigningIdentity {
         let Some(pem) = found.first() else {
             return Err(MspError::Folder(format!("no signing certificate found in directory {shown}")));
         };
-        let certificate = Certificate::from_pem(pem).map_err(|error| {
-            MspError::Folder(format!("could not read the signing certificate in {shown}: {error}"))
-        })?;
+        let certificate = Certificate::from_pem(pem)
+            .map_err(|error| MspError::Folder(format!("could not read the signing certificate in {shown}: {error}")))?;
         let keystore = folder.join("keystore");
         let ski = certificate.public_key().ski();
         let key = key_file::find_by_ski(&keystore, &ski)

@@ -51,8 +51,12 @@ fn pem(certificate: &Certificate) -> Bytes {
     certificate.pem().into()
 }
 
-fn unit(name: &str) -> Option<FabricOuIdentifier> {
-    Some(FabricOuIdentifier { certificate: Bytes::new(), organizational_unit_identifier: name.to_owned() })
+fn unit(name: &str) -> FabricOuIdentifier {
+    FabricOuIdentifier { certificate: Bytes::new(), organizational_unit_identifier: name.to_owned() }
+}
+
+fn template(units: &[&str]) -> CertificateTemplate {
+    CertificateTemplate::leaf(subject("member", units), START, END)
 }
 
 fn subject(name: &str, units: &[&str]) -> Name {
@@ -69,10 +73,10 @@ impl Org {
             root_certs: vec![pem(&ca)],
             fabric_node_ous: Some(FabricNodeOUs {
                 enable: true,
-                client_ou_identifier: unit("client"),
-                peer_ou_identifier: unit("peer"),
-                admin_ou_identifier: unit("admin"),
-                orderer_ou_identifier: unit("orderer"),
+                client_ou_identifier: Some(unit("client")),
+                peer_ou_identifier: Some(unit("peer")),
+                admin_ou_identifier: Some(unit("admin")),
+                orderer_ou_identifier: Some(unit("orderer")),
             }),
             ..FabricMspConfig::default()
         };
@@ -87,16 +91,12 @@ impl Org {
         Msp::from_config(&self.config, version).unwrap()
     }
 
-    fn template(&self, units: &[&str]) -> CertificateTemplate {
-        CertificateTemplate::leaf(subject("member", units), START, END)
-    }
-
     fn issue(&self, template: &CertificateTemplate) -> Certificate {
         template.issue(new_key().public_key(), &self.ca, &self.ca_key).unwrap()
     }
 
     fn member(&self, units: &[&str]) -> Certificate {
-        self.issue(&self.template(units))
+        self.issue(&template(units))
     }
 }
 
@@ -111,8 +111,5 @@ fn judge(msp: &Msp, certificate: &Certificate) -> Result<(), String> {
 
 fn role_principal(mspid: &str, role: MspRoleType) -> MspPrincipal {
     let role = MspRole { msp_identifier: mspid.to_owned(), role: role as i32 };
-    MspPrincipal {
-        principal_classification: Classification::Role as i32,
-        principal: role.encode_to_vec().into(),
-    }
+    MspPrincipal { principal_classification: Classification::Role as i32, principal: role.encode_to_vec().into() }
 }

@@ -26,8 +26,7 @@ impl Inner {
         if supported {
             return Ok(());
         }
-        Err(MspError::KeyAlgorithm(kind.algorithm_name()))
-            .context("could not validate identity's public key algorithm")
+        Err(MspError::KeyAlgorithm(kind.algorithm_name())).context("could not validate identity's public key algorithm")
     }
 
     fn validate_with_chain(&self, certificate: &Certificate, chain: &[Certificate]) -> Result<(), MspError> {
@@ -132,11 +131,7 @@ fn unit_list(units: &[String], certifiers: &[u8]) -> String {
 /// Looks the certificate up in the revocation lists of its issuer. Lists are matched by key identifier and count only when
 /// the issuer signed them; the time of revocation plays no part, because the same list must give the same answer for old
 /// blocks on every peer.
-pub(super) fn check_revocation(
-    certificate: &Certificate,
-    chain: &[Certificate],
-    crls: &[Crl],
-) -> Result<(), MspError> {
+pub(super) fn check_revocation(certificate: &Certificate, chain: &[Certificate], crls: &[Crl]) -> Result<(), MspError> {
     let issuer = &chain[1];
     let Some(issuer_id) = issuer.subject_key_id() else {
         return Err(MspError::Setup("subjectKeyIdentifier not found in certificate".into()))
@@ -147,7 +142,7 @@ pub(super) fn check_revocation(
             return Err(MspError::Setup("authorityKeyIdentifier not found in certificate".into()))
                 .context("could not obtain Authority Key Identifier for crl");
         };
-        if authority.unwrap_or_default() != issuer_id || !crl.is_revoked(certificate.serial()) {
+        if authority != issuer_id || !crl.is_revoked(certificate.serial()) {
             continue;
         }
         match crl.check_signed_by(issuer) {

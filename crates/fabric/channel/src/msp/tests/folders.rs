@@ -118,9 +118,9 @@ fn an_expired_signing_identity_is_refused_at_start() {
     let org = Org::new();
     let folder = tempfile::tempdir().unwrap();
     let key = new_key();
-    let mut template = org.template(&["client"]);
-    template.not_after = START + 60;
-    let certificate = template.issue(key.public_key(), &org.ca, &org.ca_key).unwrap();
+    let mut wanted = template(&["client"]);
+    wanted.not_after = START + 60;
+    let certificate = wanted.issue(key.public_key(), &org.ca, &org.ca_key).unwrap();
     for (part, contents) in [("cacerts/ca.pem", org.ca.pem()), ("signcerts/me.pem", certificate.pem())] {
         let path = folder.path().join(part);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -52,16 +52,16 @@ fn a_high_s_certificate_is_the_same_identity_as_its_low_form() {
 #[test]
 fn expiry_does_not_invalidate_but_is_told() {
     let org = Org::new();
-    let mut template = org.template(&["client"]);
-    template.not_after = START + 10;
-    let member = org.issue(&template);
+    let mut wanted = template(&["client"]);
+    wanted.not_after = START + 10;
+    let member = org.issue(&wanted);
     let msp = org.msp();
     judge(&msp, &member).unwrap();
     assert_eq!(msp.deserialize(&serialize("Org", &member)).unwrap().expires_at(), START + 10);
     // But a start outside of the authority's own life is judged at that time.
-    template.not_before = END + 10;
-    template.not_after = END + 20;
-    let error = judge(&msp, &org.issue(&template)).unwrap_err();
+    wanted.not_before = END + 10;
+    wanted.not_after = END + 20;
+    let error = judge(&msp, &org.issue(&wanted)).unwrap_err();
     assert!(error.contains("certificate has expired or is not yet valid"), "{error}");
 }
 
@@ -85,7 +85,7 @@ fn strangers_and_forgeries_are_told_apart_from_members() {
         "could not obtain certification chain: An X509 certificate with Basic Constraint: Certificate Authority equals \
          true cannot be used as an identity"
     );
-    let mut self_signed = org.template(&["client"]);
+    let mut self_signed = template(&["client"]);
     self_signed.is_ca = None;
     let self_signed = self_signed.self_sign(&new_key()).unwrap();
     assert!(judge(&msp, &self_signed).unwrap_err().contains("unknown authority"));
@@ -107,10 +107,8 @@ fn names_and_encodings_that_do_not_fit_are_refused_with_upstream_texts() {
         manager.deserialize(&not_pem.encode_to_vec().into()).unwrap_err().to_string(),
         "could not decode the PEM structure"
     );
-    let not_certificate = SerializedIdentity {
-        mspid: "Org".into(),
-        id_bytes: konsort_crypto::pem::encode("CERTIFICATE", b"no").into(),
-    };
+    let not_certificate =
+        SerializedIdentity { mspid: "Org".into(), id_bytes: konsort_crypto::pem::encode("CERTIFICATE", b"no").into() };
     let error = manager.deserialize(&not_certificate.encode_to_vec().into()).unwrap_err().to_string();
     assert!(error.starts_with("parseCertificate failed: x509: malformed"), "{error}");
 }
@@ -138,7 +136,7 @@ fn revocation_needs_the_issuers_own_list_and_ignores_dates() {
 fn keys_are_gated_by_the_channels_level() {
     let org = Org::new();
     let key = PrivateKey::generate(KeyKind::Ed25519).unwrap();
-    let member = org.template(&["client"]).issue(key.public_key(), &org.ca, &org.ca_key).unwrap();
+    let member = template(&["client"]).issue(key.public_key(), &org.ca, &org.ca_key).unwrap();
     assert_eq!(
         judge(&org.version(MspVersion::V1_4_3), &member).unwrap_err(),
         "could not validate identity's public key algorithm: Ed25519 is not supported"
@@ -148,16 +146,16 @@ fn keys_are_gated_by_the_channels_level() {
     let identity = msp.deserialize(&serialize("Org", &member)).unwrap();
     identity.verify(b"m", &key.sign(b"m")).unwrap();
     let p384 = PrivateKey::generate(KeyKind::EcdsaP384).unwrap();
-    let member = org.template(&["peer"]).issue(p384.public_key(), &org.ca, &org.ca_key).unwrap();
+    let member = template(&["peer"]).issue(p384.public_key(), &org.ca, &org.ca_key).unwrap();
     judge(&org.version(MspVersion::V1_0), &member).unwrap();
 }
 
 #[test]
 fn a_purpose_without_servers_is_refused_as_upstream_does() {
     let org = Org::new();
-    let mut template = org.template(&["client"]);
-    template.extended_key_usage = vec![ExtendedKeyUsage::ClientAuth];
-    let error = judge(&org.msp(), &org.issue(&template)).unwrap_err();
+    let mut wanted = template(&["client"]);
+    wanted.extended_key_usage = vec![ExtendedKeyUsage::ClientAuth];
+    let error = judge(&org.msp(), &org.issue(&wanted)).unwrap_err();
     assert!(error.ends_with("x509: certificate specifies an incompatible key usage"), "{error}");
 }
 
@@ -170,7 +168,7 @@ fn intermediates_issue_and_then_the_root_may_not() {
         .unwrap();
     org.config.intermediate_certs = vec![pem(&middle)];
     let msp = org.msp();
-    let below = org.template(&["client"]).issue(new_key().public_key(), &middle, &middle_key).unwrap();
+    let below = template(&["client"]).issue(new_key().public_key(), &middle, &middle_key).unwrap();
     judge(&msp, &below).unwrap();
     let error = judge(&msp, &org.member(&["client"])).unwrap_err();
     assert!(error.contains("Parent certificate should be a leaf of the certification tree"), "{error}");
@@ -193,10 +191,8 @@ fn broken_definitions_are_refused() {
     assert!(error.starts_with("admin 0 is invalid [The identity does not contain OU [CLIENT]"), "{error}");
     let error = refuse(FabricMspConfig { fabric_node_ous: None, ..org.config.clone() });
     assert_eq!(error, "administrators must be declared when no admin ou classification is set");
-    let crypto = fabric_proto::msp::FabricCryptoConfig {
-        identity_identifier_hash_function: "MD5".into(),
-        ..Default::default()
-    };
+    let crypto =
+        fabric_proto::msp::FabricCryptoConfig { identity_identifier_hash_function: "MD5".into(), ..Default::default() };
     let error = refuse(FabricMspConfig { crypto_config: Some(crypto), ..org.config.clone() });
     assert!(error.contains("hash function not recognized [MD5]"), "{error}");
 }

@@ -46,10 +46,7 @@ fn without_roles_by_unit_nobody_is_client_or_peer() {
         text(msp.satisfies(&identity, &role_principal("Org", MspRoleType::Peer))),
         "The identity is not a [PEER] under this MSP [Org]: NodeOUs not activated. Cannot tell apart identities."
     );
-    assert_eq!(
-        text(msp.satisfies(&identity, &role_principal("Org", MspRoleType::Orderer))),
-        "invalid MSP role type 4"
-    );
+    assert_eq!(text(msp.satisfies(&identity, &role_principal("Org", MspRoleType::Orderer))), "invalid MSP role type 4");
 }
 
 #[test]
@@ -79,7 +76,8 @@ fn an_identity_principal_means_this_certificate() {
     let msp = org.msp();
     let (one, two) = (org.member(&["client"]), org.member(&["client"]));
     let identity = msp.deserialize(&serialize("Org", &one)).unwrap();
-    let ask = |bytes: Bytes| MspPrincipal { principal_classification: Classification::Identity as i32, principal: bytes };
+    let ask =
+        |bytes: Bytes| MspPrincipal { principal_classification: Classification::Identity as i32, principal: bytes };
     msp.satisfies(&identity, &ask(serialize("Org", &one))).unwrap();
     assert_eq!(text(msp.satisfies(&identity, &ask(serialize("Org", &two)))), "The identities do not match");
     let error = text(msp.satisfies(&identity, &ask(serialize("Other", &one))));
@@ -90,7 +88,8 @@ fn an_identity_principal_means_this_certificate() {
 fn combined_and_anonymity_need_their_level() {
     let org = Org::new();
     let member = org.member(&["client"]);
-    let combined = |parts: Vec<MspPrincipal>| principal(Classification::Combined, CombinedPrincipal { principals: parts });
+    let combined =
+        |parts: Vec<MspPrincipal>| principal(Classification::Combined, CombinedPrincipal { principals: parts });
     let client = role_principal("Org", MspRoleType::Client);
     let peer = role_principal("Org", MspRoleType::Peer);
     let nominal = principal(Classification::Anonymity, MspIdentityAnonymity { anonymity_type: 0 });
@@ -122,7 +121,11 @@ fn an_identity_of_an_older_configuration_is_judged_by_the_new_one() {
     let member = org.member(&["client"]);
     let identity = org.msp().deserialize(&serialize("Org", &member)).unwrap();
     identity.validate().unwrap();
-    let crl = konsort_pki::CrlTemplate { revoked: vec![(member.serial().to_vec(), START)], this_update: START, ..Default::default() };
+    let crl = konsort_pki::CrlTemplate {
+        revoked: vec![(member.serial().to_vec(), START)],
+        this_update: START,
+        ..Default::default()
+    };
     org.config.revocation_list = vec![crl.issue(&org.ca, &org.ca_key).unwrap().pem().into()];
     let manager = MspManager::new(vec![org.msp()]);
     assert!(manager.validate(&identity).is_err());

@@ -43,7 +43,7 @@ fn a_role_can_be_bound_to_an_authority() {
         Some(FabricOuIdentifier { certificate: pem(&one), organizational_unit_identifier: "client".into() });
     let msp = org.msp();
     let member = |ca: &Certificate, key: &PrivateKey, role: &str| {
-        org.template(&[role]).issue(new_key().public_key(), ca, key).unwrap()
+        template(&[role]).issue(new_key().public_key(), ca, key).unwrap()
     };
     judge(&msp, &member(&one, &one_key, "client")).unwrap();
     judge(&msp, &member(&two, &two_key, "peer")).unwrap();
