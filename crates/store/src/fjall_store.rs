@@ -157,3 +157,80 @@ impl Snapshot for FjallSnapshot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::MemoryStore;
+
+    const A: Space = Space(0);
+    const B: Space = Space(1);
+
+    fn keys(entries: Entries<'_>) -> Vec<String> {
+        entries.map(|entry| String::from_utf8(entry.unwrap().0.to_vec()).unwrap()).collect()
+    }
+
+    /// What every store must do; the double is held to it as well.
+    fn behaves(store: &dyn Store) {
+        let mut batch = Batch::with_capacity(4);
+        for key in ["a", "ab", "b", "c"] {
+            batch.put(A, key, key);
+        }
+        batch.put(B, "a", "other space");
+        assert_eq!((batch.len(), batch.is_empty()), (5, false));
+        store.write(batch).unwrap();
+        let before = store.snapshot();
+        let mut batch = Batch::default();
+        batch.delete(A, "ab");
+        batch.delete(A, "never there");
+        batch.put(A, "d", "new");
+        store.write(batch).unwrap();
+
+        assert_eq!(keys(before.range(A, b"a", Some(b"c"))), ["a", "ab", "b"]);
+        assert_eq!(keys(before.range_reverse(A, b"a", Some(b"c"))), ["b", "ab", "a"]);
+        assert_eq!(keys(before.prefix(A, b"a")), ["a", "ab"]);
+        let after = store.snapshot();
+        assert_eq!(keys(after.range(A, b"", None)), ["a", "b", "c", "d"]);
+        assert_eq!(keys(after.range_reverse(A, b"b", None)), ["d", "c", "b"]);
+        for empty in [after.range(A, b"c", Some(b"a")), after.range_reverse(A, b"c", Some(b"c"))] {
+            assert!(keys(empty).is_empty());
+        }
+        assert_eq!(before.get(A, b"ab").unwrap().as_deref(), Some(&b"ab"[..]));
+        assert_eq!((after.get(A, b"ab").unwrap(), store.get(A, b"ab").unwrap()), (None, None));
+        assert_eq!(store.get(B, b"a").unwrap().as_deref(), Some(&b"other space"[..]));
+        store.persist().unwrap();
+        store.clear(A).unwrap();
+        assert!(keys(store.snapshot().range(A, b"", None)).is_empty());
+        assert_eq!(store.get(B, b"a").unwrap().as_deref(), Some(&b"other space"[..]));
+    }
+
+    #[test]
+    fn both_stores_behave() {
+        behaves(&MemoryStore::default());
+        let folder = tempfile::tempdir().unwrap();
+        let store = FjallStore::open(folder.path(), &["a", "b"]).unwrap();
+        behaves(&store);
+        assert!(store.get(Space(9), b"a").is_err());
+    }
+
+    #[test]
+    fn what_was_persisted_is_there_again_and_the_folder_is_locked_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FjallStore::open(folder.path(), &["a"]).unwrap();
+        let mut batch = Batch::default();
+        batch.put(A, "key", "value");
+        store.write(batch).unwrap();
+        store.persist().unwrap();
+        assert!(matches!(FjallStore::open(folder.path(), &["a"]), Err(StoreError::InUse { .. })));
+        drop(store);
+        let store = FjallStore::open(folder.path(), &["a"]).unwrap();
+        assert_eq!(store.get(A, b"key").unwrap().as_deref(), Some(&b"value"[..]));
+    }
+
+    #[test]
+    fn the_end_of_a_prefix() {
+        assert_eq!(crate::prefix_end(b"a"), Some(b"b".to_vec()));
+        assert_eq!(crate::prefix_end(&[1, 255]), Some(vec![2]));
+        assert_eq!(crate::prefix_end(&[255, 255]), None);
+    }
+}

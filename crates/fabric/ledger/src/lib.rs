@@ -6,6 +6,26 @@
 //! - [`mvcc`] decides read conflicts and phantoms as upstream does and collects the [`UpdateBatch`] of a block.
 //! - [`commit_hash`] is the chain of hashes by which peers compare their state.
 //!
+//! ```no_run
+//! use fabric_ledger::{BlockToCommit, Ledger, Options};
+//!
+//! # fn run(judged: BlockToCommit) -> Result<(), fabric_ledger::LedgerError> {
+//! let ledger = Ledger::open("ledgers/mychannel", "mychannel", Options::default())?;
+//! let committed = ledger.commit(judged)?;
+//! println!("block {} has commit hash {:x}", committed.number, committed.commit_hash);
+//!
+//! let simulator = ledger.simulator("txid");
+//! let asset = simulator.get_state("basic", "asset1")?;
+//! simulator.set_state("basic", "asset2", asset.unwrap_or_default())?;
+//! let results = simulator.finish()?.public;
+//!
+//! for change in ledger.history("basic", "asset1")? {
+//!     println!("{}", change?.txid);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! A block on its way: verdicts up to policies come from outside ([`BlockToCommit`]); [`Ledger::stage`] adds the verdicts of
 //! concurrency control and makes the block visible to the validation of the next one ([`Ledger::view`]); [`Ledger::flush`] makes all
 //! staged blocks durable with one sync of the block file. [`Ledger::commit`] does both.

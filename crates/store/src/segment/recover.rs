@@ -94,40 +94,78 @@ fn scan(
         move |source| StoreError::io(action, path, source)
     };
     let size = file.size().map_err(io("read"))?;
-    let mut content = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
-    file.read_at(0, &mut content).map_err(io("read"))?;
+    let mut window = Window { file: file.as_ref(), size, start: 0, bytes: Vec::new() };
     let mut offsets = Vec::new();
     let mut at = 0;
-    while at < content.len() {
+    while at < size {
         let expected = first + offsets.len() as u64;
-        match frame::parse(&content[at..]) {
-            Some((header, payload)) if header.number == expected && payload.len() <= options.max_record_bytes => {
-                offsets.push(at as u64);
-                at += HEADER_BYTES + payload.len();
+        let whole = window.frame(at, options.max_record_bytes).map_err(io("read"))?;
+        match whole.and_then(frame::parse) {
+            Some((header, payload)) if header.number == expected => {
+                offsets.push(at);
+                at += (HEADER_BYTES + payload.len()) as u64;
             }
             _ => break,
         }
     }
     let mut torn = None;
-    if at < content.len() {
-        if !is_last || was_durable(&content, at, first + offsets.len() as u64) {
+    if at < size {
+        let mut rest = vec![0; usize::try_from(size - at).unwrap_or(usize::MAX)];
+        file.read_at(at, &mut rest).map_err(io("read"))?;
+        if !is_last || was_durable(&rest, at, first + offsets.len() as u64) {
             let what = format!("record {} is not what was written", first + offsets.len() as u64);
-            return Err(StoreError::Damaged { path, offset: at as u64, what });
+            return Err(StoreError::Damaged { path, offset: at, what });
         }
-        torn = Some(TornTail { path: path.clone(), offset: at as u64, bytes: (content.len() - at) as u64 });
-        file.truncate(at as u64).map_err(io("truncate"))?;
+        torn = Some(TornTail { path: path.clone(), offset: at, bytes: size - at });
+        file.truncate(at).map_err(io("truncate"))?;
     }
-    Ok((Segment { first, name, file, offsets, end: at as u64 }, torn))
+    Ok((Segment { first, name, file, offsets, end: at }, torn))
 }
 
-/// True when an intact frame behind `bad` says that the bytes at `bad` had been synced before it was written.
-fn was_durable(content: &[u8], bad: usize, expected: u64) -> bool {
-    let mut at = bad + 1;
-    while at + HEADER_BYTES <= content.len() {
-        if content[at..at + 4] == MAGIC
-            && let Some((header, payload)) = frame::parse(&content[at..])
+/// The part of a file that is being scanned; a file is not held in memory whole.
+struct Window<'a> {
+    file: &'a dyn LogFile,
+    size: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// The bytes of the frame that begins at `at`, as far as its header can be believed; `None` when it does not fit.
+    fn frame(&mut self, at: u64, max_record_bytes: usize) -> std::io::Result<Option<&[u8]>> {
+        let Some(head) = self.bytes(at, HEADER_BYTES)? else { return Ok(None) };
+        match frame::header(head) {
+            Some(header) if header.length as usize <= max_record_bytes => {
+                self.bytes(at, HEADER_BYTES + header.length as usize)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn bytes(&mut self, at: u64, count: usize) -> std::io::Result<Option<&[u8]>> {
+        const STEP: u64 = 1 << 20;
+        if at + count as u64 > self.size {
+            return Ok(None);
+        }
+        if at < self.start || at + count as u64 > self.start + self.bytes.len() as u64 {
+            let length = (count as u64).max(STEP).min(self.size - at);
+            self.bytes.resize(length as usize, 0);
+            self.start = at;
+            self.file.read_at(at, &mut self.bytes)?;
+        }
+        let from = (at - self.start) as usize;
+        Ok(self.bytes.get(from..from + count))
+    }
+}
+
+/// True when an intact frame in `rest`, which begins with the bad place `bad`, says that `bad` had been synced before it was written.
+fn was_durable(rest: &[u8], bad: u64, expected: u64) -> bool {
+    let mut at = 1;
+    while at + HEADER_BYTES <= rest.len() {
+        if rest[at..at + 4] == MAGIC
+            && let Some((header, payload)) = frame::parse(&rest[at..])
         {
-            if header.number > expected && header.durable > bad as u64 {
+            if header.number > expected && header.durable > bad {
                 return true;
             }
             at += HEADER_BYTES + payload.len();
