@@ -1,7 +1,6 @@
 //! The command line of `configtxgen`: genesis blocks from `configtx.yaml`, and blocks and organisations as JSON.
 
 mod flags;
-mod log;
 
 use std::path::{Path, PathBuf};
 
@@ -12,9 +11,9 @@ use fabric_proto::common::{ConfigUpdateEnvelope, HeaderType};
 use prost::Message as _;
 
 use self::flags::{Flags, Parsed};
-use self::log::Log;
 use crate::protolator::{self, GroupKind};
 use crate::tools::Console;
+use crate::tools::log::Log;
 
 /// The version whose flags and texts these are.
 pub(crate) const COMPATIBLE_VERSION: &str = "3.1.5";
