@@ -129,7 +129,14 @@ fn chaincode(args: &[String]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(fabric_shim::samples::run(name, &environment, rest)) {
+    let outcome = runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        if let Err(error) = shutdown.on_signals() {
+            return Err(format!("cannot listen for signals: {error}"));
+        }
+        fabric_shim::samples::run(name, &environment, rest, shutdown).await.map_err(|error| error.to_string())
+    });
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("chaincode {name}: {error}");
@@ -140,7 +147,11 @@ fn chaincode(args: &[String]) -> ExitCode {
 
 /// Takes rights away from this process and becomes the given command.
 fn confine(args: &[String]) -> ExitCode {
-    let error = fabric_chaincode::confine::run(args);
-    eprintln!("confine: {error}");
-    ExitCode::from(126)
+    match fabric_chaincode::confine::run(args.iter().map(std::ffi::OsString::from), &mut std::io::stderr()) {
+        Ok(never) => match never {},
+        Err(error) => {
+            eprintln!("confine: {error}");
+            ExitCode::from(126)
+        }
+    }
 }

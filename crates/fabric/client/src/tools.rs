@@ -7,7 +7,7 @@ mod command;
 mod connect;
 mod gojson;
 mod gotext;
-mod log;
+pub(crate) mod log;
 mod osnadmin;
 mod peer;
 mod settings;
@@ -67,6 +67,9 @@ pub fn run(name: &str, args: &[String], console: &mut Console<'_>) -> Outcome {
     match name {
         "peer" => peer::run(args, console),
         "osnadmin" => Outcome::Exit(osnadmin::run(args, console)),
+        "cryptogen" => Outcome::Exit(crate::cryptogen::run(args, console.stdout, console.stderr)),
+        "configtxgen" => Outcome::Exit(crate::configtxgen::run(args, console)),
+        "configtxlator" => Outcome::Exit(crate::configtxlator::run(args, console)),
         _ => {
             let mut text = String::new();
             let _ = writeln!(text, "Error: unknown tool {name:?}; known tools are {}", NAMES.join(", "));
@@ -74,6 +77,24 @@ pub fn run(name: &str, args: &[String], console: &mut Console<'_>) -> Outcome {
             Outcome::Exit(1)
         }
     }
+}
+
+/// The release whose behaviour, flags and texts the tools have.
+pub const COMPATIBLE_VERSION: &str = "3.1.5";
+
+/// What the version command of a tool says. Scripts look for the version of the protocol family; the rest names this program.
+pub fn version_text(tool: &str) -> String {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!(
+        "{tool}:\n Version: {}\n Commit SHA: konsort-{}\n Go version: none (Rust)\n OS/Arch: {}/{architecture}\n",
+        COMPATIBLE_VERSION,
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+    )
 }
 
 /// Runs asynchronous work to its end on a runtime of its own.
