@@ -374,3 +374,6 @@ fn failure(message: String) -> ProposalResponse {
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

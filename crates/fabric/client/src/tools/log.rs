@@ -7,6 +7,7 @@ use super::Console;
 const BLUE: &str = "34";
 const YELLOW: &str = "33";
 const RED: &str = "31";
+const MAGENTA: &str = "35";
 
 /// Numbers the lines of one run.
 #[derive(Debug, Default)]
@@ -25,6 +26,14 @@ impl Log {
 
     pub(crate) fn error(&mut self, console: &mut Console<'_>, logger: &str, function: &str, message: &str) {
         self.line(console, RED, "ERRO", logger, function, message);
+    }
+
+    pub(crate) fn fatal(&mut self, console: &mut Console<'_>, logger: &str, function: &str, message: &str) {
+        self.line(console, MAGENTA, "FATA", logger, function, message);
+    }
+
+    pub(crate) fn panic(&mut self, console: &mut Console<'_>, logger: &str, function: &str, message: &str) {
+        self.line(console, MAGENTA, "PANI", logger, function, message);
     }
 
     fn line(
