@@ -130,3 +130,10 @@ pub(crate) fn file_name(package_id: &str) -> String {
 pub(crate) fn log_path(folder: &Path, package_id: &str) -> PathBuf {
     folder.join(format!("{}.log", file_name(package_id)))
 }
+
+/// A folder for one start of a chaincode, not shared with an earlier one whose end may still be cleaned up.
+pub(crate) fn run_folder(folder: &Path, package_id: &str) -> PathBuf {
+    static STARTS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let start = STARTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    folder.join(format!("{}-{start}", file_name(package_id)))
+}

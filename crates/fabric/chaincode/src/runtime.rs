@@ -105,6 +105,11 @@ impl std::fmt::Debug for Runtime {
 impl Runtime {
     /// A runtime with the usual launchers: external builders, then services, then processes.
     pub fn open(settings: Settings) -> Result<Self, PackageError> {
+        // Left by an earlier process of the peer, with which its chaincode died.
+        let left = settings.folder.join("run");
+        if left.exists() {
+            std::fs::remove_dir_all(&left).map_err(PackageError::io("could not remove", &left))?;
+        }
         let environment = &settings.environment;
         let external = External::new(settings.external_builders.clone(), &settings.folder, environment.clone());
         let service = Service::new(environment.clone());

@@ -14,7 +14,7 @@ use super::{
     ChaincodeLauncher, PeerConnection, Running,
     builds::{BuildInfo, Builds, Scratch},
     child::Child,
-    file_name, log_path,
+    log_path, run_folder,
     service::parse_connection,
 };
 use crate::{error::LaunchError, package::Package};
@@ -177,7 +177,7 @@ impl External {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(format!("could not read '{}' for chaincode info: {error}", connection.display()))),
         }
-        let folder = self.runs.join(file_name(package.id()));
+        let folder = run_folder(&self.runs, package.id());
         write_run_config(&folder, package.id(), peer).map_err(|error| failed(format!("could not write run config: {error}")))?;
         let output = build.join("bld");
         let child = Child::start(self.command(builder, "run", &[&output, &folder]), &log, Some(folder.clone()))

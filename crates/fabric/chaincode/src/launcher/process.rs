@@ -15,7 +15,7 @@ use super::{
     builds::{BuildInfo, Builds},
     child::Child,
     confined::{Confinement, command, find_program},
-    file_name, log_path,
+    log_path, run_folder,
 };
 use crate::{error::LaunchError, package::Package};
 
@@ -27,6 +27,9 @@ pub struct ProcessSettings {
     pub confine: Option<PathBuf>,
     /// The program that holds built-in contracts (`konsort chaincode NAME`), in general our own binary.
     pub builtin: Option<PathBuf>,
+    /// Where build tools keep downloads and intermediate results, for all packages; several peers of one operator may share it. `None`
+    /// means a folder beside the build outputs.
+    pub cache: Option<PathBuf>,
     /// The most bytes that a chaincode process may have writable in memory.
     pub memory: Option<u64>,
     /// The most files that it may have open.
@@ -44,6 +47,7 @@ impl Default for ProcessSettings {
         Self {
             confine: None,
             builtin: None,
+            cache: None,
             memory: Some(4 << 30),
             open_files: 4096,
             log_level: "info".into(),
@@ -157,7 +161,7 @@ impl Process {
             .map_err(&failed)?
             .ok_or_else(|| failed("its build output is gone; install the package again".into()))?;
         let output = self.builds.path(package.id()).join("bld");
-        let folder = self.runs.join(file_name(package.id()));
+        let folder = run_folder(&self.runs, package.id());
         prepare_run_folder(&folder, peer).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
         let (program, args, working) = self.run_line(&info, &output, peer).map_err(&failed)?;
         let port = peer.address.rsplit_once(':').and_then(|(_host, port)| port.parse().ok());

@@ -47,6 +47,8 @@ impl Inner {
             Ok(()) => tracing::info!(chaincode = %package_id, milliseconds = started.elapsed().as_millis(), "chaincode started"),
             Err(error) => {
                 tracing::error!(chaincode = %package_id, "could not launch chaincode {package_id}: {error}");
+                // Told before the process is ended, so that its end is not taken for the reason.
+                launch.notify(Err(error.clone()));
                 if let Some(process) = self.registry.take_process(&package_id) {
                     process.stop().await;
                 }

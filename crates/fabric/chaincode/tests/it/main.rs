@@ -4,6 +4,8 @@
 
 mod golden;
 mod hostile;
+mod process;
 mod service;
+mod stock;
 mod stream;
 mod world;

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,11 +19,18 @@ use fabric_chaincode::{
 use fabric_ledger::{
     Collections, Height, LedgerError, NoCollections, Simulator, StateReader, StateRow, StateRows, VersionedValue, rwset::TxRwset,
 };
-use fabric_proto::protos::ChaincodeInput;
+use fabric_proto::{
+    common::{ChannelHeader, Header, SignatureHeader},
+    msp::SerializedIdentity,
+    protos::{ChaincodeInput, ChaincodeInvocationSpec, ChaincodeProposalPayload, ChaincodeSpec, Proposal, SignedProposal},
+};
 use fabric_shim::{ClientSettings, ClientTlsFiles, Contract};
 use futures::{FutureExt as _, future::BoxFuture};
 use konsort_node::{ClientAuth, Roots, Server, ServerOptions, ServerTls, Shutdown, TlsIdentity};
+use konsort_crypto::{KeyKind, PrivateKey};
+use konsort_pki::{CertificateTemplate, Name};
 use parking_lot::Mutex;
+use prost::Message as _;
 use tokio::sync::watch;
 
 /// Public state in memory.
@@ -207,6 +214,41 @@ impl Peer {
     }
 }
 
+/// A signed proposal as far as shims look at it.
+fn proposal() -> SignedProposal {
+    static CREATOR: OnceLock<Bytes> = OnceLock::new();
+    let creator = CREATOR.get_or_init(|| {
+        let key = PrivateKey::generate(KeyKind::EcdsaP256).unwrap();
+        let certificate = CertificateTemplate::ca(Name::common_name("user"), 1_700_000_000, 4_000_000_000).self_sign(&key).unwrap();
+        let identity = SerializedIdentity { mspid: "Org1MSP".into(), id_bytes: certificate.pem().into() };
+        identity.encode_to_vec().into()
+    });
+    let channel_header = ChannelHeader {
+        r#type: 3,
+        timestamp: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 5 }),
+        channel_id: "mychannel".into(),
+        ..ChannelHeader::default()
+    };
+    let signature_header = SignatureHeader { creator: creator.clone(), nonce: Bytes::from_static(&[7; 24]) };
+    let header = Header {
+        channel_header: channel_header.encode_to_vec().into(),
+        signature_header: signature_header.encode_to_vec().into(),
+    };
+    let proposal = Proposal {
+        header: header.encode_to_vec().into(),
+        payload: ChaincodeProposalPayload {
+            input: ChaincodeInvocationSpec { chaincode_spec: Some(ChaincodeSpec { r#type: 1, ..ChaincodeSpec::default() }) }
+                .encode_to_vec()
+                .into(),
+            ..ChaincodeProposalPayload::default()
+        }
+        .encode_to_vec()
+        .into(),
+        ..Proposal::default()
+    };
+    SignedProposal { proposal_bytes: proposal.encode_to_vec().into(), signature: Bytes::from_static(b"unchecked here") }
+}
+
 static TRANSACTIONS: AtomicUsize = AtomicUsize::new(0);
 
 pub(crate) fn call(package_id: &str, state: &Arc<State>, args: &[&str]) -> Call {
@@ -222,7 +264,7 @@ pub(crate) fn call(package_id: &str, state: &Arc<State>, args: &[&str]) -> Call 
             ..ChaincodeInput::default()
         },
         is_init: false,
-        signed_proposal: None,
+        signed_proposal: Some(proposal()),
         simulator: Arc::new(Simulator::new(txid, state.clone() as Arc<dyn StateReader>, collections)),
         ledger: None,
         capabilities: Capabilities::default(),

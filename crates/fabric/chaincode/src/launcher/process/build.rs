@@ -187,7 +187,8 @@ fn clean(scratch: &Scratch) {
 
 /// A cache of downloads that builds share.
 fn shared_cache(launcher: &Process, tool: &str) -> Result<PathBuf, String> {
-    let folder = launcher.builds.folder().join(".cache").join(tool);
+    let cache = launcher.settings.cache.clone().unwrap_or_else(|| launcher.builds.folder().join(".cache"));
+    let folder = cache.join(tool);
     std::fs::create_dir_all(&folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
     Ok(folder)
 }
