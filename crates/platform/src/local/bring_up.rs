@@ -303,9 +303,21 @@ impl<'a> Session<'a> {
         } else {
             Call::new(&self.spec.channel, SAMPLE).args(["InitLedger"])
         };
-        gateway.submit_and_wait(&call).await.map_err(failed(what))?;
-        Ok(())
+        // Other peers learn by gossip that a chaincode is installed; until then the gateway says that too few peers have it.
+        let until = Instant::now() + READY_TIMEOUT;
+        loop {
+            match gateway.submit_and_wait(&call).await {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > until || !not_yet(&error) => return Err(failed(what)(error)),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
     }
+}
+
+/// Whether the gateway found no peers for the endorsement policy.
+fn not_yet(error: &fabric_client::ClientError) -> bool {
+    error.code().is_some_and(|code| format!("{code:?}") == "FailedPrecondition" || format!("{code:?}") == "Unavailable")
 }
 
 /// The package of the sample contract that is part of this program, and its id.
