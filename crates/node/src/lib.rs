@@ -25,6 +25,7 @@ mod clock;
 mod config;
 mod connection;
 mod dial;
+mod grpc;
 pub mod logging;
 pub mod metrics;
 mod operations;
@@ -38,6 +39,7 @@ pub use clock::{Clock, ManualClock, OsRandom, Random, SeededRandom, SystemClock}
 pub use config::{Config, ConfigError, Environment, parse_duration, parse_size};
 pub use connection::ConnectionInfo;
 pub use dial::{DialError, DialOptions, Dialed, dial, dial_checked, dial_observed, dial_stream};
+pub use grpc::count_requests;
 pub use metrics::Metrics;
 pub use operations::{Health, Operations, OperationsOptions};
 pub use server::{ServeError, Server, ServerOptions};

@@ -229,11 +229,17 @@ impl Figures {
         self.height.with(&[channel]).set((committed.staged.number + 1) as f64);
         let mut counts: BTreeMap<(i32, String, TxValidationCode), u32> = BTreeMap::new();
         for tx in &committed.block.transactions {
+            // Upstream knows type and chaincode only of transactions that got as far as concurrency control.
+            let judged = matches!(
+                tx.code,
+                TxValidationCode::Valid | TxValidationCode::MvccReadConflict | TxValidationCode::PhantomReadConflict
+            );
+            let kind = if judged { tx.header_type } else { -1 };
             let chaincode = match &tx.body {
-                TxBody::Endorser(endorser) => format!("{}:{}", endorser.chaincode, endorser.version),
+                TxBody::Endorser(endorser) if judged => format!("{}:{}", endorser.chaincode, endorser.version),
                 _ => "unknown".to_owned(),
             };
-            *counts.entry((tx.header_type, chaincode, tx.code)).or_default() += 1;
+            *counts.entry((kind, chaincode, tx.code)).or_default() += 1;
         }
         for ((kind, chaincode, code), count) in counts {
             let kind = HeaderType::try_from(kind).map_or("unknown", |kind| kind.as_str_name());

@@ -31,6 +31,15 @@ use follow::Follower;
 /// The version that clients and dashboards read: the upstream release whose behaviour this peer has.
 const VERSION: &str = "3.1.5";
 
+/// The methods that are streams.
+const STREAMS: [&str; 5] = [
+    "/protos.Deliver/Deliver",
+    "/protos.Deliver/DeliverFiltered",
+    "/protos.Deliver/DeliverWithPrivateData",
+    "/gossip.Gossip/GossipStream",
+    "/gateway.Gateway/ChaincodeEvents",
+];
+
 /// How long open requests may go on after a stop was wished.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -140,6 +149,7 @@ async fn start(config: &PeerConfig, log: LogHandle, tasks: &Tasks) -> Result<Run
     let shutdown = tasks.shutdown().clone();
     let metrics = Metrics::new();
     metrics.process();
+    metrics.gauge("fabric_version", "The active version of Fabric.", &["version"]).with(&[VERSION]).set(1.0);
     let health = Health::new();
     let local = Local::open(&config.msp_path, &config.msp_id).map_err(|source| PeerError::Msp {
         path: config.msp_path.display().to_string(),
@@ -235,7 +245,8 @@ async fn start(config: &PeerConfig, log: LogHandle, tasks: &Tasks) -> Result<Run
     let follower = Follower { channels, endorser, gossip, trust: Arc::new(trust), runtime: runtime.clone() };
     follow::start(tasks, follower, joined, local, connections, config.delivery.minimal_reconnect_interval);
     let address = listener.local_addr();
-    tasks.spawn_graceful(listener.serve_grpc(routes, shutdown));
+    let router = konsort_node::count_requests(routes.into_axum_router(), &metrics, &STREAMS);
+    tasks.spawn_graceful(listener.serve(router, shutdown));
     tracing::info!(
         "Started peer with ID=[{}], network ID=[{}], address=[{}], listening on {address}",
         config.id,

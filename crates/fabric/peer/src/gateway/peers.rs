@@ -19,23 +19,23 @@ use crate::{endorsers, scc};
 
 /// A peer that can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub(super) struct Node {
     /// Its organisation.
-    pub mspid: String,
+    pub(super) mspid: String,
     /// How it is called in errors.
-    pub label: String,
+    pub(super) label: String,
     /// Where it is; `None` is this peer.
-    pub endpoint: Option<Endpoint>,
+    pub(super) endpoint: Option<Endpoint>,
 }
 
 impl Node {
     /// This peer.
-    pub fn own(label: String, mspid: String) -> Self {
+    pub(super) fn own(label: String, mspid: String) -> Self {
         Self { mspid, label, endpoint: None }
     }
 
     /// Whether it is this peer.
-    pub fn is_local(&self) -> bool {
+    pub(super) fn is_local(&self) -> bool {
         self.endpoint.is_none()
     }
 }
