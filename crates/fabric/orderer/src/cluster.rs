@@ -23,6 +23,9 @@ use crate::metrics::OrdererMetrics;
 use crate::raft::RaftConsenter;
 use link::Link;
 
+/// How long the connection to a removed consenter stays.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// All connections of this node to the consenters of its channels.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster(Arc<Inner>);
@@ -80,8 +83,14 @@ impl Cluster {
             };
             links.insert(*id, link);
         }
-        // Links that are not taken over end here.
-        peers.links = links;
+        let ended = std::mem::replace(&mut peers.links, links);
+        if !ended.is_empty() {
+            // The news of its own removal may still be on its way to a consenter that is gone.
+            self.0.runtime.spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                drop(ended);
+            });
+        }
         peers.keys = keys;
         self.0.metrics.egress_streams.with(&[channel]).set(peers.links.len() as f64);
     }

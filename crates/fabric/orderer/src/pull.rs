@@ -147,16 +147,53 @@ pub(crate) async fn genesis(channel: &str, join_block: &Block, signer: &dyn Sign
 }
 
 async fn fetch_first(address: &str, channel: &str, signer: &dyn Signer, cluster: &Cluster) -> Result<Block, String> {
-    let (from, to) = (protoutil::seek_oldest(), protoutil::seek_oldest());
-    let mut stream = open(address, channel, signer, cluster, from, to).await?;
+    let block = fetch(address, channel, signer, cluster, protoutil::seek_oldest()).await?;
+    if block.header.as_ref().is_some_and(|h| h.number == 0) { Ok(block) } else { Err("it is not a first block".to_owned()) }
+}
+
+/// One block whose data match its header; nothing else about it is checked.
+async fn fetch(address: &str, channel: &str, signer: &dyn Signer, cluster: &Cluster, at: SeekPosition) -> Result<Block, String> {
+    let mut stream = open(address, channel, signer, cluster, at.clone(), at).await?;
     let message = tokio::time::timeout(PATIENCE, stream.message()).await.map_err(|_| "no block came within 30 s".to_owned())?;
     match message.map_err(|status| status.message().to_owned())?.and_then(|m| m.r#type) {
         Some(deliver_response::Type::Block(block)) => {
-            let number = block.header.as_ref().map(|h| h.number);
             let hash = block.data.as_ref().map(|d| protoutil::data_hash(&d.data));
             let claimed = block.header.as_ref().map(|h| h.data_hash.clone()).unwrap_or_default();
-            if number == Some(0) && hash.is_some_and(|h| h[..] == claimed) { Ok(block) } else { Err("it is not a well-formed first block".to_owned()) }
+            if hash.is_some_and(|h| h[..] == claimed) { Ok(block) } else { Err("its data do not match its header".to_owned()) }
         }
         other => Err(format!("the answer was {other:?}")),
     }
+}
+
+/// Whether another orderer's newest configuration of the channel does not list this node as a consenter.
+///
+/// The configuration must carry the signatures that this node's own configuration asks of blocks.
+pub(crate) async fn removed_from(channel: &Channel, node: &crate::raft::RaftNode) -> bool {
+    let bundle = channel.bundle();
+    for address in endpoints(&bundle) {
+        match newest_config(&address, channel, &node.cluster).await {
+            Err(error) => tracing::debug!(channel = channel.id(), "no configuration from {address}: {error}"),
+            Ok(block) => match crate::raft::is_member(&block, &node.certificate) {
+                Ok(false) => return true,
+                Ok(true) => tracing::info!(channel = channel.id(), "{address} still counts this node among the consenters"),
+                Err(error) => tracing::warn!(channel = channel.id(), "the configuration of {address} cannot be read: {error}"),
+            },
+        }
+    }
+    false
+}
+
+async fn newest_config(address: &str, channel: &Channel, cluster: &Cluster) -> Result<Block, String> {
+    let newest = fetch(address, channel.id(), channel.signer(), cluster, protoutil::seek_newest()).await?;
+    let number = protoutil::last_config_index(&newest).map_err(|e| e.to_string())?;
+    if number < channel.blocks().height() {
+        return Err("it has no newer configuration".to_owned());
+    }
+    let block = fetch(address, channel.id(), channel.signer(), cluster, protoutil::seek_specified(number)).await?;
+    let (Some(header), Some(metadata)) = (&block.header, &block.metadata) else { return Err("the block lacks a header".to_owned()) };
+    let bundle = channel.bundle();
+    let signatures = bundle.block_signature_set(header, metadata).map_err(|e| e.to_string())?;
+    let policy = bundle.policies().policy("/Channel/Orderer/BlockValidation");
+    policy.evaluate(&signatures).map_err(|e| format!("its signatures do not satisfy the policy BlockValidation: {e}"))?;
+    Ok(block)
 }

@@ -41,6 +41,8 @@ pub(crate) struct RaftNode {
     /// How long another orderer may take.
     pub rpc_timeout: Duration,
     pub tick_override: Option<Duration>,
+    /// How long without a leader before this node asks the others whether it was removed.
+    pub eviction_suspicion: Duration,
 }
 
 /// What happens to a worker besides submissions.

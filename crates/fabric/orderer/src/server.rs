@@ -77,6 +77,7 @@ impl Orderer {
             metrics: families.clone(),
             rpc_timeout: config.cluster.rpc_timeout,
             tick_override: config.tick_override,
+            eviction_suspicion: config.eviction_suspicion,
         };
         // Listeners first: a port that is taken must not cost the recovery of all channels to find out.
         let options = |tls| ServerOptions { tls, metrics: Some(metrics.clone()), ..ServerOptions::default() };

@@ -3,9 +3,9 @@
 //! Everything that waits is taken in before the log is flushed once, so the number of syncs falls as the load grows.
 //! Signatures are checked before messages come here.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -92,6 +92,11 @@ pub(super) struct Worker {
     /// A configuration block or membership change is on its way: nothing may follow it yet.
     config_in_flight: bool,
     conf_change: Option<ConfChange>,
+    leaderless_since: Option<Instant>,
+    /// The other orderers' configuration does not list this node.
+    removed: Arc<AtomicBool>,
+    /// When a leader last knew each consenter to be alive.
+    heard: BTreeMap<u64, Instant>,
     bytes_since_snapshot: u64,
     backlog: VecDeque<Pending>,
     /// This node starts the first election of a new channel.
@@ -150,6 +155,9 @@ impl Worker {
             in_flight: 0,
             config_in_flight: false,
             conf_change: None,
+            leaderless_since: None,
+            removed: Arc::default(),
+            heard: BTreeMap::new(),
             bytes_since_snapshot: 0,
             backlog: VecDeque::new(),
             campaigns,
@@ -217,7 +225,10 @@ impl Worker {
                         next = commands.try_recv().ok();
                     }
                 }
-                _ = ticker.tick() => self.step(Input::Tick),
+                _ = ticker.tick() => {
+                    self.step(Input::Tick);
+                    self.suspect_eviction();
+                }
                 _ = campaign.tick(), if self.campaigns => self.campaign(),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => self.cut_batch(),
                 count = submissions.recv_many(&mut incoming, BATCH), if accepting => {
@@ -233,6 +244,30 @@ impl Worker {
                 return Ok(Next::Evicted);
             }
         }
+    }
+
+    /// A node that was removed hears nothing any more: it must find out by itself.
+    fn suspect_eviction(&mut self) {
+        if self.replica.node().leader_id().is_some() {
+            self.leaderless_since = None;
+            return;
+        }
+        let since = *self.leaderless_since.get_or_insert_with(Instant::now);
+        if !self.shared.members.lock().consenters.contains_key(&self.id) {
+            tracing::info!(channel = self.channel.id(), "This node is not among the consenters any more");
+            self.evicted = true;
+        } else if since.elapsed() >= self.node.eviction_suspicion {
+            self.leaderless_since = None;
+            tracing::warn!(channel = self.channel.id(), "No leader for {:?}, asking the other orderers whether this node was removed", since.elapsed());
+            let (channel, node, verdict) = (self.channel.clone(), self.node.clone(), self.removed.clone());
+            // It may take long, and blocks from the others must not wait for it.
+            tokio::spawn(async move {
+                if crate::pull::removed_from(&channel, &node).await {
+                    verdict.store(true, Ordering::Release);
+                }
+            });
+        }
+        self.evicted |= self.removed.load(Ordering::Acquire);
     }
 
     fn campaign(&mut self) {
@@ -417,6 +452,7 @@ impl Worker {
             self.batch_began = None;
         }
         self.made = None;
+        self.heard.clear();
         self.in_flight = 0;
         self.config_in_flight = false;
         let cluster_size = self.shared.members.lock().consenters.len();
@@ -452,9 +488,18 @@ impl Worker {
     }
 
     fn update_active(&mut self) {
+        // The core forgets at every quorum check; a node counts until it was silent for two of them.
+        let now = Instant::now();
+        let silence = self.timing.tick * self.timing.election_ticks * 2;
         let node = self.replica.node();
-        let mut active: Vec<u64> = node.progress().filter(|(id, p)| *id == self.id || p.recent_active).map(|(id, _)| id).collect();
-        active.sort_unstable();
+        for (id, progress) in node.progress() {
+            if id == self.id || progress.recent_active {
+                self.heard.insert(id, now);
+            }
+        }
+        let members = node.conf_state().voters;
+        self.heard.retain(|id, at| members.contains(id) && now.duration_since(*at) <= silence);
+        let active: Vec<u64> = self.heard.keys().copied().collect();
         let mut shared = self.shared.active.lock();
         if *shared != active {
             self.node.metrics.active_nodes.with(&[self.channel.id()]).set(active.len() as f64);

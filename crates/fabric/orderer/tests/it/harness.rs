@@ -147,9 +147,16 @@ Metrics: {{Provider: prometheus}}
     /// Blocks from `first` to `last`, waiting for those to come.
     pub(crate) async fn blocks(&self, signer: &dyn Signer, first: u64, last: u64) -> Vec<Block> {
         let seek = protoutil::seek(protoutil::seek_specified(first), protoutil::seek_specified(last));
-        let answer = tokio::time::timeout(Duration::from_secs(60), self.deliver(signer, &seek)).await.expect("blocks in time");
-        assert_eq!(answer.1, Some(Status::Success));
-        answer.0
+        for _ in 0..600 {
+            let answer = tokio::time::timeout(Duration::from_secs(60), self.deliver(signer, &seek)).await.expect("blocks in time");
+            match answer.1 {
+                Some(Status::Success) => return answer.0,
+                // Between two leaders, or not there yet: readers ask again.
+                Some(Status::ServiceUnavailable | Status::NotFound) => tokio::time::sleep(Duration::from_millis(50)).await,
+                other => panic!("blocks {first} to {last}: {other:?}"),
+            }
+        }
+        panic!("blocks {first} to {last} do not come");
     }
 
     /// One HTTP request to the admin listener: status code, headers and body.
@@ -195,4 +202,174 @@ pub(crate) fn seek(mut info: SeekInfo, behavior: SeekBehavior, content: SeekCont
     info.behavior = behavior as i32;
     info.content_type = content as i32;
     info
+}
+
+/// Several orderers of one channel: each has its own TLS key and port, all share one identity.
+pub(crate) struct Cluster {
+    pub keys: Keys,
+    pub places: Vec<Place>,
+    pub running: Vec<Option<Running>>,
+    pub genesis: Block,
+    _data: tempfile::TempDir,
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub(crate) fn consenter(place: &Place) -> fabric_proto::etcdraft::Consenter {
+    let certificate: Bytes = std::fs::read(place.tls.join("server.crt")).unwrap().into();
+    fabric_proto::etcdraft::Consenter {
+        host: "127.0.0.1".to_owned(),
+        port: u32::from(place.port),
+        client_tls_cert: certificate.clone(),
+        server_tls_cert: certificate,
+    }
+}
+
+/// Changes the Raft part of a configuration.
+pub(crate) fn edit_raft(config: &mut fabric_proto::common::Config, edit: impl FnOnce(&mut fabric_proto::etcdraft::ConfigMetadata)) {
+    use fabric_proto::orderer::ConsensusType;
+    let group = config.channel_group.as_mut().unwrap().groups.get_mut("Orderer").unwrap();
+    let value = group.values.get_mut("ConsensusType").unwrap();
+    let mut consensus = ConsensusType::decode(value.value.clone()).unwrap();
+    let mut metadata = fabric_proto::etcdraft::ConfigMetadata::decode(consensus.metadata.clone()).unwrap();
+    edit(&mut metadata);
+    consensus.metadata = metadata.encode_to_vec().into();
+    value.value = consensus.encode_to_vec().into();
+}
+
+impl Cluster {
+    /// `members` orderers run and have joined; `spare` more have keys only.
+    pub(crate) async fn start(members: usize, spare: usize) -> Self {
+        let keys = Keys::new();
+        let data = tempfile::tempdir().unwrap();
+        let places: Vec<Place> = (0..members + spare).map(|i| Self::place(&keys, data.path(), i)).collect();
+        let golden = genesis();
+        let mut envelope = protoutil::config_envelope_of_block(&golden).unwrap();
+        edit_raft(envelope.config.as_mut().unwrap(), |metadata| {
+            metadata.consenters = places[..members].iter().map(consenter).collect();
+            let options = metadata.options.as_mut().unwrap();
+            options.tick_interval = "50ms".to_owned();
+            options.snapshot_interval_size = 40_000;
+        });
+        let envelope = protoutil::signed_envelope(HeaderType::Config, CHANNEL, None, envelope.encode_to_vec().into(), None);
+        let mut block = golden.clone();
+        block.data.as_mut().unwrap().data = vec![envelope.encode_to_vec().into()];
+        block.header.as_mut().unwrap().data_hash = Bytes::copy_from_slice(&protoutil::data_hash(&block.data.as_ref().unwrap().data));
+        let mut running = Vec::new();
+        for place in &places[..members] {
+            running.push(Some(Running::start(place).await));
+        }
+        running.extend((0..spare).map(|_| None));
+        let cluster = Self { keys, places, running, genesis: block, _data: data };
+        for orderer in cluster.running.iter().flatten() {
+            orderer.join(&cluster.genesis).await;
+        }
+        cluster
+    }
+
+    fn place(keys: &Keys, data: &Path, number: usize) -> Place {
+        use konsort_crypto::{KeyKind, PrivateKey};
+        use konsort_pki::{Certificate, CertificateTemplate, Name};
+        let authority = keys.path("ordererOrganizations/example.com/tlsca");
+        let certificate = Certificate::from_pem(&std::fs::read(authority.join("tlsca.example.com-cert.pem")).unwrap()).unwrap();
+        let key = PrivateKey::from_pem(&std::fs::read_to_string(authority.join("priv_sk")).unwrap()).unwrap();
+        let own = PrivateKey::generate(KeyKind::EcdsaP256).unwrap();
+        let template = CertificateTemplate::tls(Name::common_name(format!("orderer{number}")), certificate.not_before(), certificate.not_after());
+        let issued = template.with_sans(["127.0.0.1"]).issue(own.public_key(), &certificate, &key).unwrap();
+        let folder = data.join(number.to_string());
+        let tls = folder.join("tls");
+        std::fs::create_dir_all(&tls).unwrap();
+        std::fs::write(tls.join("server.crt"), issued.pem()).unwrap();
+        std::fs::write(tls.join("server.key"), own.to_pkcs8_pem().as_bytes()).unwrap();
+        std::fs::write(tls.join("ca.crt"), certificate.pem()).unwrap();
+        Place { data: folder, tls, msp: keys.orderer("msp"), port: free_port(), extra: String::new() }
+    }
+
+    pub(crate) fn node(&self, number: usize) -> &Running {
+        self.running[number].as_ref().unwrap()
+    }
+
+    pub(crate) async fn stop(&mut self, number: usize) {
+        self.running[number].take().unwrap().stop().await;
+    }
+
+    pub(crate) async fn restart(&mut self, number: usize) {
+        self.running[number] = Some(Running::start(&self.places[number]).await);
+    }
+
+    /// Broadcasts through one orderer until it is taken.
+    pub(crate) async fn order(&self, number: usize, envelope: Envelope) {
+        let mut last = String::new();
+        for _ in 0..200 {
+            match self.node(number).broadcast(vec![envelope.clone()]).await.first() {
+                Some(answer) if answer.status == Status::Success as i32 => return,
+                Some(answer) => last.clone_from(&answer.info),
+                None => {}
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("orderer {number} does not take the message: {last}");
+    }
+
+    /// The number of the orderer whose metrics say that it leads.
+    pub(crate) async fn leader(&self) -> usize {
+        for _ in 0..400 {
+            for (number, orderer) in self.running.iter().enumerate() {
+                let Some(orderer) = orderer else { continue };
+                let leads = format!("consensus_etcdraft_is_leader{{channel=\"{CHANNEL}\"}} 1");
+                if orderer.metrics().await.contains(&leads) {
+                    return number;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("nobody leads");
+    }
+
+    /// Sends a configuration update signed by the orderers' administrator.
+    pub(crate) async fn update(&self, number: usize, edit: impl FnOnce(&mut fabric_proto::common::Config)) -> BroadcastResponse {
+        let admin: Arc<dyn Signer> =
+            Arc::new(SigningIdentity::from_folder(&self.keys.path("ordererOrganizations/example.com/users/Admin@example.com/msp"), "OrdererMSP").unwrap());
+        let (code, _, _) = self.node(number).http("GET", &format!("/participation/v1/channels/{CHANNEL}"), None).await;
+        assert_eq!(code, 200);
+        let newest = protoutil::seek(protoutil::seek_newest(), protoutil::seek_newest());
+        let (blocks, _) = self.node(number).deliver(&*admin, &newest).await;
+        let last = protoutil::last_config_index(&blocks[0]).unwrap();
+        let config_block = self.node(number).blocks(&*admin, last, last).await.remove(0);
+        let (_, config) = protoutil::config_of_block(&config_block).unwrap();
+        let mut edited = config.clone();
+        edit(&mut edited);
+        let mut update = fabric_channel::config::compute(&config, &edited).unwrap();
+        update.channel_id = CHANNEL.to_owned();
+        let bytes: Bytes = update.encode_to_vec().into();
+        let signatures = vec![protoutil::sign_config_update(&bytes, &*admin)];
+        let envelope = fabric_proto::common::ConfigUpdateEnvelope { config_update: bytes, signatures };
+        let envelope = protoutil::signed_config_update(CHANNEL, &envelope, Some(&*admin));
+        self.node(number).broadcast(vec![envelope]).await.remove(0)
+    }
+
+    /// Waits until an orderer's channel is as said by the participation API.
+    pub(crate) async fn until(&self, number: usize, wanted: &str) {
+        let mut body = String::new();
+        for _ in 0..400 {
+            body = self.node(number).http("GET", &format!("/participation/v1/channels/{CHANNEL}"), None).await.2;
+            if body.contains(wanted) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("orderer {number} is not {wanted} but {body}");
+    }
+}
+
+impl Running {
+    pub(crate) async fn metrics(&self) -> String {
+        let mut stream = tokio::net::TcpStream::connect(&self.operations).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: orderer\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
 }

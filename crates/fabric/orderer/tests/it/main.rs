@@ -1,5 +1,6 @@
 //! Whole orderers on loopback, with TLS.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cluster;
 mod harness;
 mod single;
