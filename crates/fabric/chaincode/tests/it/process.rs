@@ -43,7 +43,9 @@ fn script(lines: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_built_in_contract_starts_at_once_and_starts_again_after_its_end() {
     let peer = peer(|_| {}).await;
-    let id = peer.install("basic_1.0", "rust", &pack_files(&[("konsort.json", br#"{"builtin":"asset-transfer"}"#)]).unwrap()).await;
+    // A label of its own: the same package may run elsewhere on this machine, and here processes are looked up by package.
+    let label = format!("basic_{}", std::process::id());
+    let id = peer.install(&label, "rust", &pack_files(&[("konsort.json", br#"{"builtin":"asset-transfer"}"#)]).unwrap()).await;
     let state = State::of([("k".to_owned(), "v".to_owned())]);
     let begun = Instant::now();
     let (outcome, _) = run(&peer, &id, &state, &["get", "k"]).await.unwrap();
@@ -82,13 +84,13 @@ fn kill(pid: i32) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_that_ends_or_never_registers_is_named_with_its_log() {
     let peer = peer(|settings| settings.startup_timeout = Duration::from_secs(5)).await;
-    let id = peer.install("ends", "rust", &script("echo no luck today; exit 3")).await;
+    let id = peer.install(&format!("ends_{}", std::process::id()), "rust", &script("echo no luck today; exit 3")).await;
     let error = run(&peer, &id, &State::of([]), &["x"]).await.unwrap_err().to_string();
     assert!(error.contains(&format!("could not launch chaincode {id}: chaincode registration failed: container exited with 3")), "{error}");
     assert!(error.contains(".log"), "names the log: {error}");
     assert!(log(&peer, &id).contains("no luck today"));
 
-    let id = peer.install("hangs", "rust", &script("sleep 1000")).await;
+    let id = peer.install(&format!("hangs_{}", std::process::id()), "rust", &script("sleep 1000")).await;
     let begun = Instant::now();
     let error = run(&peer, &id, &State::of([]), &["x"]).await.unwrap_err().to_string();
     assert!(error.contains(&format!("timeout expired while starting chaincode {id} for transaction")), "{error}");

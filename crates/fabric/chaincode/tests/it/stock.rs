@@ -67,14 +67,13 @@ async fn check_contract(peer: &Peer, id: &str) {
     assert!(text(&outcome.response.payload).contains("Org1MSP"), "{}", outcome.response.message);
 }
 
-/// Starts a server that the peer is to dial, and checks the contract through it.
-async fn check_service(mut server: tokio::process::Command, variables: impl FnOnce(&str, &str) -> Vec<(&'static str, String)>) {
+/// Starts a server that the peer is to dial, and checks the contract through it. `command` gets address and package id.
+async fn check_service(command: impl FnOnce(&str, &str) -> tokio::process::Command) {
     let peer = peer(|_| {}).await;
     let address = free_port().to_string();
     let connection = format!(r#"{{"address":"{address}","dial_timeout":"20s","tls_required":false}}"#);
     let id = peer.install("service_1", "ccaas", &pack_files(&[("connection.json", connection.as_bytes())]).unwrap()).await;
-    server.envs(variables(&address, &id)).stdin(Stdio::null()).kill_on_drop(true).process_group(0);
-    let _running = server.spawn().unwrap();
+    let _running = command(&address, &id).stdin(Stdio::null()).kill_on_drop(true).spawn().unwrap();
     check_contract(&peer, &id).await;
 }
 
@@ -89,11 +88,12 @@ async fn node_runs_as_a_process_and_as_a_service() {
     check_contract(&peer, &id).await;
 
     let build: PathBuf = peer.folder.path().join("builds").join(id.replace(':', "-")).join("bld");
-    let mut server = tokio::process::Command::new(build.join("node_modules/.bin/fabric-chaincode-node"));
-    server.current_dir(&build);
-    let args = |address: &str, id: &str| vec![("CHAINCODE_SERVER_ADDRESS", address.to_owned()), ("CHAINCODE_ID", id.to_owned())];
-    server.arg("server");
-    check_service(server, args).await;
+    check_service(|address, id| {
+        let mut server = tokio::process::Command::new(build.join("node_modules/.bin/fabric-chaincode-node"));
+        server.current_dir(&build).args(["server", "--chaincode-address", address, "--chaincode-id", id]);
+        server
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,6 +112,10 @@ async fn go_runs_as_a_process_and_as_a_service() {
     assert_eq!(text(&outcome.response.payload), "2", "{}", outcome.response.message);
 
     let executable = peer.folder.path().join("builds").join(id.replace(':', "-")).join("bld/chaincode");
-    let variables = |address: &str, id: &str| vec![("CHAINCODE_SERVER_ADDRESS", address.to_owned()), ("CHAINCODE_ID", id.to_owned())];
-    check_service(tokio::process::Command::new(executable), variables).await;
+    check_service(|address, id| {
+        let mut server = tokio::process::Command::new(executable);
+        server.envs([("CHAINCODE_SERVER_ADDRESS", address), ("CHAINCODE_ID", id)]);
+        server
+    })
+    .await;
 }
