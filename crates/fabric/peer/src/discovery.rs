@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status};
 
 use crate::acl::AccessControl;
 use crate::channel::{Channel, Channels};
+use crate::endorser::Endorser;
 use crate::endorsers::{self, Candidate};
 use crate::gossip::{Gossip, Member};
 
@@ -34,6 +35,7 @@ const MAX_QUERIES: usize = 100;
 pub struct Discovery {
     channels: Channels,
     gossip: Gossip,
+    endorser: Endorser,
     access: AccessControl,
     /// Whether callers must bind their request to the TLS certificate they connected with.
     tls_binding: bool,
@@ -41,8 +43,8 @@ pub struct Discovery {
 
 impl Discovery {
     /// A service over these channels and this view of other peers.
-    pub fn new(channels: Channels, gossip: Gossip, access: AccessControl, tls_binding: bool) -> Self {
-        Self { channels, gossip, access, tls_binding }
+    pub fn new(channels: Channels, gossip: Gossip, endorser: Endorser, tls_binding: bool) -> Self {
+        Self { channels, gossip, access: endorser.access().clone(), endorser, tls_binding }
     }
 
     /// Adds the gRPC service to a listener's routes.
@@ -78,7 +80,7 @@ impl Discovery {
             (Some(Kind::ConfigQuery(_)), Some(channel)) => config(&channel),
             (Some(Kind::PeerQuery(membership)), Some(channel)) => {
                 let interest = membership.filter.clone().unwrap_or_default();
-                match endorsers::peers_for(&self.gossip, &channel, &interest) {
+                match endorsers::peers_for(&self.gossip, &self.endorser, &channel, &interest) {
                     Ok(found) => members(found.iter().map(|one| (one.peer.member.mspid.clone(), peer_of(one)))),
                     Err(error) => failure(error.to_string()),
                 }
@@ -112,7 +114,7 @@ impl Discovery {
             if interest.chaincodes.iter().any(|call| call.name.is_empty()) {
                 return failure("chaincode name in interest cannot be empty");
             }
-            match endorsers::layouts(&self.gossip, channel, interest) {
+            match endorsers::layouts(&self.gossip, &self.endorser, channel, interest) {
                 Ok(planned) => content.push(EndorsementDescriptor {
                     chaincode: first.name.clone(),
                     endorsers_by_groups: planned

@@ -13,6 +13,7 @@ use prost::Message as _;
 use std::sync::Arc;
 
 use crate::channel::Channel;
+use crate::endorser::Endorser;
 use crate::gossip::{ChannelPeer, Gossip};
 use crate::layout::{self, LayoutError, Layouts, PrincipalSet};
 
@@ -102,7 +103,12 @@ pub fn definition(channel: &Channel, chaincode: &str) -> Result<ChaincodeDefinit
 }
 
 /// Groups and layouts for a call.
-pub fn layouts(gossip: &Gossip, channel: &Channel, interest: &ChaincodeInterest) -> Result<Layouts<Candidate>, EndorsersError> {
+pub fn layouts(
+    gossip: &Gossip,
+    endorser: &Endorser,
+    channel: &Channel,
+    interest: &ChaincodeInterest,
+) -> Result<Layouts<Candidate>, EndorsersError> {
     let bundle = channel.bundle();
     let (alive, definitions) = authorized(gossip, channel, interest)?;
     let mut policies = Vec::new();
@@ -113,22 +119,37 @@ pub fn layouts(gossip: &Gossip, channel: &Channel, interest: &ChaincodeInterest)
     let satisfies = |candidate: &Candidate, principal: &MspPrincipal| {
         bundle.msp_manager().satisfies(&candidate.identity, principal).is_ok()
     };
-    let installed = |candidate: &Candidate| has_all(candidate, interest, &definitions);
+    let installed = |candidate: &Candidate| has_all(endorser, channel, candidate, interest, &definitions);
     Ok(layout::plan(&sets, &alive, satisfies, installed)?)
 }
 
-fn has_all(candidate: &Candidate, interest: &ChaincodeInterest, definitions: &[ChaincodeDefinition]) -> bool {
-    interest
-        .chaincodes
-        .iter()
-        .zip(definitions)
-        .all(|(call, definition)| candidate.has(&call.name, &definition.endorsement_info.version))
+/// The own peer is asked itself: what it tells others lags behind its ledger.
+fn has_all(
+    endorser: &Endorser,
+    channel: &Channel,
+    candidate: &Candidate,
+    interest: &ChaincodeInterest,
+    definitions: &[ChaincodeDefinition],
+) -> bool {
+    interest.chaincodes.iter().zip(definitions).all(|(call, definition)| {
+        let version = &definition.endorsement_info.version;
+        if candidate.local {
+            endorser.active_chaincode(&channel.access(), &call.name).is_ok_and(|active| active.version == *version)
+        } else {
+            candidate.has(&call.name, version)
+        }
+    })
 }
 
 /// Peers of a channel that have the chaincodes of an interest and may read its collections; all when there is no interest.
-pub fn peers_for(gossip: &Gossip, channel: &Channel, interest: &ChaincodeInterest) -> Result<Vec<Candidate>, EndorsersError> {
+pub fn peers_for(
+    gossip: &Gossip,
+    endorser: &Endorser,
+    channel: &Channel,
+    interest: &ChaincodeInterest,
+) -> Result<Vec<Candidate>, EndorsersError> {
     let (mut alive, definitions) = authorized(gossip, channel, interest)?;
-    alive.retain(|candidate| has_all(candidate, interest, &definitions));
+    alive.retain(|candidate| has_all(endorser, channel, candidate, interest, &definitions));
     Ok(alive)
 }
 

@@ -224,7 +224,7 @@ async fn start(config: &PeerConfig, log: LogHandle, tasks: &Tasks) -> Result<Run
     }
     routes = gossip.add_to(routes);
     if config.discovery {
-        let discovery = Discovery::new(channels.clone(), gossip.clone(), endorser.access().clone(), mutual_tls);
+        let discovery = Discovery::new(channels.clone(), gossip.clone(), endorser.clone(), mutual_tls);
         routes = discovery.add_to(routes);
     }
 

@@ -127,7 +127,8 @@ impl Registry {
             return Err(format!("{NONE}: No metadata was found for chaincode {chaincode} in channel {channel}"));
         };
         let bundle = joined.bundle();
-        let found = endorsers::layouts(&self.gossip, &joined, interest).map_err(|error| format!("{NONE}: {error}"))?;
+        let found = endorsers::layouts(&self.gossip, &self.endorser, &joined, interest)
+            .map_err(|error| format!("{NONE}: {error}"))?;
         let mut unavailable = Vec::new();
         let mut favoured = None;
         let mut groups = BTreeMap::new();

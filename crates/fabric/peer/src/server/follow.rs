@@ -81,13 +81,13 @@ impl Follower {
                         return;
                     }
                     definitions.mark_unchanged();
-                    self.defined(&channel, &installed).await;
+                    self.defined(&channel).await;
                 }
                 _ = packages.tick() => {
                     let now = self.packages().await;
                     if now != installed {
                         installed = now;
-                        self.defined(&channel, &installed).await;
+                        self.defined(&channel).await;
                     }
                 }
             }
@@ -120,16 +120,16 @@ impl Follower {
     }
 
     /// Works out which chaincodes this peer can endorse for and tells other peers.
-    async fn defined(&self, channel: &Channel, packages: &BTreeSet<String>) {
+    async fn defined(&self, channel: &Channel) {
         let (endorser, gossip, channel) = (self.endorser.clone(), self.gossip.clone(), channel.clone());
-        let packages = packages.clone();
         let work = tokio::task::spawn_blocking(move || {
             let access = channel.access();
             let chaincodes = definition_names(&channel)
                 .into_iter()
                 .filter_map(|name| {
+                    // Fails for definitions that this organisation has not approved, or whose package is not here.
                     let active = endorser.active_chaincode(&access, &name).ok()?;
-                    packages.contains(&active.package_id).then(|| (name, active.version.clone()))
+                    Some((name, active.version.clone()))
                 })
                 .collect();
             (channel, chaincodes)
