@@ -1,0 +1,2 @@
+3
+Org1MSPclient xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
