@@ -208,13 +208,12 @@ impl Bundle {
                     before.consensus_type, after.consensus_type
                 ));
             }
-            if !self.capabilities().consensus_type_bft() && next.capabilities().consensus_type_bft() {
-                for organization in after.organizations.values().filter(|org| org.endpoints.is_empty()) {
-                    let name = &organization.name;
-                    return refuse(format!(
-                        "illegal orderer config update detected: endpoints of org {name} are missing"
-                    ));
-                }
+            if !self.capabilities().consensus_type_bft()
+                && next.capabilities().consensus_type_bft()
+                && let Some(organization) = after.organizations.values().find(|org| org.endpoints.is_empty())
+            {
+                let name = &organization.name;
+                return refuse(format!("illegal orderer config update detected: endpoints of org {name} are missing"));
             }
             for (name, organization) in &before.organizations {
                 if let Some(changed) = after.organizations.get(name).filter(|org| org.msp_id != organization.msp_id) {
@@ -259,8 +258,9 @@ impl Bundle {
 
 fn check_capability_order(root: &ConfigGroup) -> Result<(), ConfigError> {
     let has = |group: &ConfigGroup| group.values.contains_key(keys::CAPABILITIES);
-    let Some(orderer) = root.groups.get(keys::ORDERER).filter(|orderer| !has(orderer)) else { return Ok(()) };
-    debug_assert!(!has(orderer));
+    if root.groups.get(keys::ORDERER).is_none_or(has) {
+        return Ok(());
+    }
     if has(root) {
         return Err(ConfigError::invalid("cannot enable channel capabilities without orderer support first"));
     }

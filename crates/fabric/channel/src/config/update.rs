@@ -20,7 +20,7 @@ impl Bundle {
         let authorized =
             self.authorize(&update).map_err(|error| UpdateError::Authorizing(Box::new(error)))?;
         Ok(ConfigEnvelope {
-            config: Some(Config { sequence: self.sequence() + 1, channel_group: Some(authorized) }),
+            config: Some(Config { sequence: self.sequence().wrapping_add(1), channel_group: Some(authorized) }),
             last_update: Some(envelope.clone()),
         })
     }
@@ -29,7 +29,7 @@ impl Bundle {
     pub fn validate(&self, envelope: &ConfigEnvelope) -> Result<(), UpdateError> {
         let config =
             envelope.config.as_ref().ok_or_else(|| UpdateError::refused("config envelope has nil config"))?;
-        if config.sequence != self.sequence() + 1 {
+        if config.sequence != self.sequence().wrapping_add(1) {
             return Err(UpdateError::refused(format!(
                 "config currently at sequence {}, cannot validate config at sequence {}",
                 self.sequence(),
@@ -204,7 +204,7 @@ struct Members<T> {
     read: BTreeMap<String, T>,
     write: BTreeMap<String, T>,
     same: BTreeMap<String, T>,
-    members_changed: bool,
+    own_change: bool,
 }
 
 impl<T> Members<T> {
@@ -217,10 +217,10 @@ impl<T> Members<T> {
         added: impl Fn(&T) -> T,
     ) -> Self {
         let mut members =
-            Self { read: BTreeMap::new(), write: BTreeMap::new(), same: BTreeMap::new(), members_changed: false };
+            Self { read: BTreeMap::new(), write: BTreeMap::new(), same: BTreeMap::new(), own_change: false };
         for (name, before) in original {
             match updated.get(name).map(|after| compare(before, after)) {
-                None => members.members_changed = true,
+                None => members.own_change = true,
                 Some(Compared::Same(element)) => {
                     members.same.insert(name.clone(), element);
                 }
@@ -231,7 +231,7 @@ impl<T> Members<T> {
             }
         }
         for (name, after) in updated.iter().filter(|(name, _)| !original.contains_key(*name)) {
-            members.members_changed = true;
+            members.own_change = true;
             members.write.insert(name.clone(), added(after));
         }
         members
@@ -262,14 +262,14 @@ fn value_difference(before: &ConfigValue, after: &ConfigValue) -> Compared<Confi
     if before.mod_policy == after.mod_policy && before.value == after.value {
         return Compared::Same(ConfigValue { version: before.version, ..ConfigValue::default() });
     }
-    Compared::Changed { read: None, write: ConfigValue { version: before.version + 1, ..after.clone() } }
+    Compared::Changed { read: None, write: ConfigValue { version: before.version.wrapping_add(1), ..after.clone() } }
 }
 
 fn policy_difference(before: &ConfigPolicy, after: &ConfigPolicy) -> Compared<ConfigPolicy> {
     if before.mod_policy == after.mod_policy && before.policy == after.policy {
         return Compared::Same(ConfigPolicy { version: before.version, ..ConfigPolicy::default() });
     }
-    Compared::Changed { read: None, write: ConfigPolicy { version: before.version + 1, ..after.clone() } }
+    Compared::Changed { read: None, write: ConfigPolicy { version: before.version.wrapping_add(1), ..after.clone() } }
 }
 
 fn compare_groups(before: &ConfigGroup, after: &ConfigGroup) -> Compared<ConfigGroup> {
@@ -297,9 +297,9 @@ fn group_difference(before: &ConfigGroup, after: &ConfigGroup) -> GroupDifferenc
     });
     let groups = Members::of(&before.groups, &after.groups, compare_groups, added_group);
 
-    let own_change = policies.members_changed
-        || values.members_changed
-        || groups.members_changed
+    let own_change = policies.own_change
+        || values.own_change
+        || groups.own_change
         || before.mod_policy != after.mod_policy;
     let nothing = policies.nothing_written() && values.nothing_written() && groups.nothing_written();
     if !own_change && nothing {
@@ -320,12 +320,113 @@ fn group_difference(before: &ConfigGroup, after: &ConfigGroup) -> GroupDifferenc
             mod_policy: String::new(),
         },
         write: ConfigGroup {
-            version: before.version + u64::from(own_change),
+            version: before.version.wrapping_add(u64::from(own_change)),
             groups: groups.write,
             values: values.write,
             policies: policies.write,
             mod_policy: if own_change { after.mod_policy.clone() } else { String::new() },
         },
         changed: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fabric_proto::common::Policy as PolicyDefinition;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn values() -> impl Strategy<Value = BTreeMap<String, ConfigValue>> {
+        let value = (any::<u8>(), prop::collection::vec(any::<u8>(), 0..2), "[AB]").prop_map(|(version, value, mod_policy)| {
+            ConfigValue { version: version.into(), value: value.into(), mod_policy }
+        });
+        prop::collection::btree_map("[a-d]", value, 0..4)
+    }
+
+    fn policies() -> impl Strategy<Value = BTreeMap<String, ConfigPolicy>> {
+        let policy = (any::<u8>(), prop::option::of(0..3_i32), "[AB]").prop_map(|(version, kind, mod_policy)| {
+            let policy = kind.map(|r#type| PolicyDefinition { r#type, value: bytes::Bytes::new() });
+            ConfigPolicy { version: version.into(), policy, mod_policy }
+        });
+        prop::collection::btree_map("[a-d]", policy, 0..3)
+    }
+
+    fn trees() -> impl Strategy<Value = ConfigGroup> {
+        let own = || (any::<u8>(), "[AB]", values(), policies());
+        let leaf = own().prop_map(|(version, mod_policy, values, policies)| ConfigGroup {
+            version: version.into(),
+            groups: BTreeMap::new(),
+            values,
+            policies,
+            mod_policy,
+        });
+        leaf.prop_recursive(3, 20, 3, move |inner| {
+            (own(), prop::collection::btree_map("[a-d]", inner, 0..3)).prop_map(
+                |((version, mod_policy, values, policies), groups)| ConfigGroup {
+                    version: version.into(),
+                    groups,
+                    values,
+                    policies,
+                    mod_policy,
+                },
+            )
+        })
+    }
+
+    fn config(group: ConfigGroup) -> Config {
+        Config { sequence: 0, channel_group: Some(group) }
+    }
+
+    /// What an update leads to, whoever may have signed it.
+    fn apply(original: &ConfigGroup, update: &ConfigUpdate) -> Result<ConfigGroup, String> {
+        let current = map_config(Some(original), ROOT_GROUP)?;
+        let read_set = map_config(update.read_set.as_ref(), ROOT_GROUP)?;
+        verify_read_set(&current, &read_set)?;
+        let write_set = map_config(update.write_set.as_ref(), ROOT_GROUP)?;
+        let delta = delta_set(&read_set, &write_set);
+        for (key, element) in &delta {
+            let expected = current.get(key).map_or(0, |existing| existing.version() + 1);
+            assert_eq!(element.version(), expected, "{key}");
+        }
+        let mut proposed = current.clone();
+        proposed.extend(delta);
+        config_from_map(&proposed, ROOT_GROUP)
+    }
+
+    proptest! {
+        #[test]
+        fn a_computed_update_leads_where_it_should(original in trees(), updated in trees()) {
+            match compute(&config(original.clone()), &config(updated.clone())) {
+                Ok(update) => {
+                    let result = apply(&original, &update).unwrap();
+                    let left = compute(&config(result.clone()), &config(updated));
+                    prop_assert!(matches!(left, Err(UpdateError::NoDifferences)), "{left:?}");
+                    // It fits only the configuration it was computed for, unless nothing it read has changed.
+                    prop_assert!(delta_is_old(&result, &update) || !reads_fit(&result, &update));
+                }
+                Err(error) => {
+                    prop_assert!(matches!(error, UpdateError::NoDifferences));
+                    let back = compute(&config(updated), &config(original));
+                    prop_assert!(matches!(back, Err(UpdateError::NoDifferences)));
+                }
+            }
+        }
+    }
+
+    fn reads_fit(current: &ConfigGroup, update: &ConfigUpdate) -> bool {
+        let current = map_config(Some(current), ROOT_GROUP).unwrap();
+        let read_set = map_config(update.read_set.as_ref(), ROOT_GROUP).unwrap();
+        verify_read_set(&current, &read_set).is_ok()
+    }
+
+    /// Whether an update that still passes the read check would be refused for the versions it writes.
+    fn delta_is_old(current: &ConfigGroup, update: &ConfigUpdate) -> bool {
+        let current = map_config(Some(current), ROOT_GROUP).unwrap();
+        let read_set = map_config(update.read_set.as_ref(), ROOT_GROUP).unwrap();
+        let write_set = map_config(update.write_set.as_ref(), ROOT_GROUP).unwrap();
+        delta_set(&read_set, &write_set)
+            .iter()
+            .any(|(key, element)| current.get(key).is_some_and(|existing| existing.version() + 1 != element.version()))
     }
 }

@@ -1,7 +1,5 @@
 //! Values of a group as messages. A key that the group does not know is refused; one that is absent is the empty message.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use fabric_proto::common::{ConfigGroup, ConfigValue};
 use prost::Message;
@@ -34,7 +32,10 @@ pub(crate) fn new_value(message: &impl Message, mod_policy: &str) -> ConfigValue
 ///
 /// Updates compare values by their bytes, and other tools write both parts of every map entry, empty or not, where our
 /// encoder would leave out the empty ones.
-pub(crate) fn new_map_value<T: Message>(map: &BTreeMap<String, T>, mod_policy: &str) -> ConfigValue {
+pub(crate) fn new_map_value<'a, T: Message>(
+    sorted: impl Iterator<Item = (&'a String, T)>,
+    mod_policy: &str,
+) -> ConfigValue {
     const FIRST: u8 = 0x0a;
     const SECOND: u8 = 0x12;
     let delimited = |out: &mut Vec<u8>, tag: u8, content: &[u8]| {
@@ -43,7 +44,7 @@ pub(crate) fn new_map_value<T: Message>(map: &BTreeMap<String, T>, mod_policy: &
         out.extend_from_slice(content);
     };
     let mut bytes = Vec::new();
-    for (key, message) in map {
+    for (key, message) in sorted {
         let mut entry = Vec::new();
         delimited(&mut entry, FIRST, key.as_bytes());
         delimited(&mut entry, SECOND, &message.encode_to_vec());

@@ -66,9 +66,8 @@ fn add_capabilities(group: &mut ConfigGroup, set: &BTreeMap<String, bool>) {
     if set.is_empty() {
         return;
     }
-    let required = set.iter().filter(|(_, required)| **required);
-    let required: BTreeMap<String, Capability> = required.map(|(name, _)| (name.clone(), Capability {})).collect();
-    group.values.insert(keys::CAPABILITIES.to_owned(), new_map_value(&required, keys::ADMINS));
+    let required = set.iter().filter(|(_, required)| **required).map(|(name, _)| (name, Capability {}));
+    group.values.insert(keys::CAPABILITIES.to_owned(), new_map_value(required, keys::ADMINS));
 }
 
 /// As upstream's language prints a map.
@@ -283,12 +282,11 @@ fn application_group(application: &Application) -> Result<ConfigGroup, GenesisEr
     add_policies(&mut group, &application.policies)
         .map_err(|error| error.within("error adding policies to application group"))?;
     if !application.acls.is_empty() {
-        let acls: BTreeMap<String, ApiResource> = application
+        let acls = application
             .acls
             .iter()
-            .map(|(resource, policy_ref)| (resource.clone(), ApiResource { policy_ref: policy_ref.clone() }))
-            .collect();
-        group.values.insert(keys::ACLS.to_owned(), new_map_value(&acls, keys::ADMINS));
+            .map(|(resource, policy_ref)| (resource, ApiResource { policy_ref: policy_ref.clone() }));
+        group.values.insert(keys::ACLS.to_owned(), new_map_value(acls, keys::ADMINS));
     }
     add_capabilities(&mut group, &application.capabilities);
     for organization in &application.organizations {

@@ -92,18 +92,15 @@ fn scan(bytes: &[u8]) -> Option<Scan> {
     while reader.at < bytes.len() {
         let start = reader.at;
         let (number, wire_type) = reader.tag()?;
-        match (number << 3) | wire_type {
-            tag @ (PAYLOAD_TAG | SIGNATURE_TAG) => {
-                let length = reader.varint()?;
-                let from = reader.at;
-                reader.skip(length)?;
-                let slot = if tag == PAYLOAD_TAG { &mut found.payload } else { &mut found.signature };
-                *slot = Some((from, reader.at));
-            }
-            _ => {
-                reader.skip_value(number, wire_type)?;
-                found.unknown.push((start, reader.at));
-            }
+        if let tag @ (PAYLOAD_TAG | SIGNATURE_TAG) = (number << 3) | wire_type {
+            let length = reader.varint()?;
+            let from = reader.at;
+            reader.skip(length)?;
+            let slot = if tag == PAYLOAD_TAG { &mut found.payload } else { &mut found.signature };
+            *slot = Some((from, reader.at));
+        } else {
+            reader.skip_value(number, wire_type)?;
+            found.unknown.push((start, reader.at));
         }
     }
     Some(found)

@@ -138,13 +138,8 @@ fn application_policies() {
 fn model(rule: &SignaturePolicy, fits: &dyn Fn(usize, usize) -> bool, identities: usize, used: &mut Vec<bool>) -> bool {
     match rule.r#type.as_ref().unwrap() {
         signature_policy::Type::SignedBy(principal) => {
-            for index in 0..identities {
-                if !used[index] && fits(index, *principal as usize) {
-                    used[index] = true;
-                    return true;
-                }
-            }
-            false
+            let free = (0..identities).find(|index| !used[*index] && fits(*index, *principal as usize));
+            free.map(|index| used[index] = true).is_some()
         }
         signature_policy::Type::NOutOf(gate) => {
             let mut count = 0;
