@@ -12,9 +12,6 @@ use super::command::{self, Parsed};
 use super::connect::{Failure, Session};
 use super::{Console, Outcome, block_on};
 
-/// The release whose command line this one reproduces.
-const COMPATIBLE_VERSION: &str = "3.1.5";
-
 /// Runs `peer`.
 pub(super) fn run(args: &[String], console: &mut Console<'_>) -> Outcome {
     let parsed = match command::parse(&tree::PEER, args) {
@@ -95,17 +92,8 @@ fn version(parsed: &Parsed, console: &mut Console<'_>) -> Result<(), Failure> {
     if !parsed.args.is_empty() {
         return Err(Failure::with_usage("trailing args detected"));
     }
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    console.out(&format!(
-        "peer:\n Version: {COMPATIBLE_VERSION}\n Commit SHA: konsort-{}\n Go version: none (Rust)\n OS/Arch: {}/{architecture}\n \
-         Chaincode:\n  Base Docker Label: org.hyperledger.fabric\n  Docker Namespace: hyperledger\n\n",
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::OS,
-    ));
+    let chaincode = " Chaincode:\n  Base Docker Label: org.hyperledger.fabric\n  Docker Namespace: hyperledger\n";
+    console.out(&format!("{}{chaincode}\n", super::version_text("peer")));
     Ok(())
 }
 

@@ -3,4 +3,6 @@
 
 mod configtxgen;
 mod configtxlator;
+mod mock;
+mod peer_cli;
 mod support;

@@ -280,7 +280,7 @@ impl Parsed {
 
     /// A duration; absent is its default.
     pub(crate) fn duration(&self, long: &str) -> Duration {
-        konsort_node::parse_duration(self.text(long)).unwrap_or_default()
+        fabric_channel::config::parse_duration(self.text(long)).unwrap_or_default()
     }
 }
 
@@ -304,10 +304,8 @@ fn check(flag: Flag, value: &str) -> Result<(), String> {
         Kind::Bool => syntax("ParseBool"),
         Kind::Int if parse_int(value).is_some() => Ok(()),
         Kind::Int => syntax("ParseInt"),
-        Kind::Duration if konsort_node::parse_duration(value).is_some() => Ok(()),
-        Kind::Duration if value.ends_with(|last: char| last.is_ascii_digit()) => {
-            Err(format!("time: missing unit in duration {value:?}"))
+        Kind::Duration => {
+            fabric_channel::config::parse_duration(value).map(|_| ()).map_err(|error| error.to_string())
         }
-        Kind::Duration => Err(format!("time: invalid duration {value:?}")),
     }
 }

@@ -6,8 +6,9 @@ fn words(line: &str) -> Vec<String> {
 }
 
 fn refused(line: &str) -> String {
-    match parse(tree(), &words(line)).unwrap_err().1 {
-        ParseError::UnknownCommand(text) | ParseError::Flag(text) => text,
+    match parse(tree(), &words(line)) {
+        Err((_, ParseError::UnknownCommand(text) | ParseError::Flag(text))) => text,
+        Ok(parsed) => panic!("{line} was taken as {}", parsed.names()),
     }
 }
 
