@@ -9,6 +9,8 @@
 //! Networks use free ports and temporary folders and are removed by process id when dropped. Packages of other languages are
 //! installed from their lock files into the build folder, once.
 
+pub mod deploy;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -220,13 +222,23 @@ pub fn npm_project(name: &str) -> anyhow::Result<PathBuf> {
         run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
         Ok(())
     })?;
-    for entry in std::fs::read_dir(&source)? {
+    copy_sources(&source, &folder)?;
+    Ok(folder)
+}
+
+/// Copies JavaScript sources, sub-folders included.
+fn copy_sources(source: &Path, target: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(target)?;
+    for entry in std::fs::read_dir(source)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "mjs" || extension == "js") {
-            std::fs::copy(&path, folder.join(path.file_name().unwrap_or_default()))?;
+        let name = path.file_name().unwrap_or_default();
+        if path.is_dir() && name != "node_modules" {
+            copy_sources(&path, &target.join(name))?;
+        } else if path.extension().is_some_and(|extension| extension == "mjs" || extension == "js") {
+            std::fs::copy(&path, target.join(name))?;
         }
     }
-    Ok(folder)
+    Ok(())
 }
 
 /// A folder with Python packages of a requirements file of this folder.

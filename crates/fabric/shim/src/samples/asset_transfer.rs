@@ -83,13 +83,15 @@ impl Contract for AssetTransfer {
                 let [start, end, size, bookmark] = stub.parameters()?;
                 let page = stub.range_page(start, end, number(2, size)?, bookmark).await?;
                 let records: Vec<Asset> = page.rows.iter().map(parse).collect::<Result<_, _>>()?;
-                let result = json!({ "records": records, "fetchedRecordsCount": page.fetched, "bookmark": page.bookmark });
+                let result =
+                    json!({ "records": records, "fetchedRecordsCount": page.fetched, "bookmark": page.bookmark });
                 Ok(serde_json::to_vec(&result)?.into())
             }
             "GetAssetHistory" => history(stub).await,
             "CallChaincode" => {
                 let [name, channel, function, argument] = stub.parameters()?;
-                let response = stub.invoke_chaincode(name, &[function.as_bytes(), argument.as_bytes()], channel).await?;
+                let response =
+                    stub.invoke_chaincode(name, &[function.as_bytes(), argument.as_bytes()], channel).await?;
                 if response.status >= 400 {
                     return Err(ContractError { message: response.message, status: response.status });
                 }
@@ -102,7 +104,20 @@ impl Contract for AssetTransfer {
             }
             "get" => {
                 let [key] = stub.parameters()?;
-                Ok(stub.get_state(key).await?.unwrap_or_default())
+                match stub.get_state(key).await? {
+                    Some(value) => Ok(value),
+                    None => Err(ContractError::new(format!("the key {key} does not exist"))),
+                }
+            }
+            // Swaps two values: the smallest function that reads and writes two keys, for measurements.
+            "move" => {
+                let [from, to] = stub.parameters()?;
+                let (Some(first), Some(second)) = (stub.get_state(from).await?, stub.get_state(to).await?) else {
+                    return Err(ContractError::new(format!("the keys {from} and {to} do not both exist")));
+                };
+                stub.put_state(from, second).await?;
+                stub.put_state(to, first).await?;
+                Ok(Bytes::new())
             }
             other => Err(ContractError::new(format!("Function {other} not found in contract AssetTransfer"))),
         }
