@@ -91,6 +91,11 @@ peer:
   listenAddress: {endpoint}
   address: {endpoint}
   addressAutoDetect: false
+  # An orderer that stays silent is left for another one after interval and timeout.
+  keepalive:
+    deliveryClient:
+      interval: 2s
+      timeout: 2s
   chaincodeListenAddress: {chaincode}
   chaincodeAddress: {chaincode}
   localMspId: {mspid}
