@@ -37,7 +37,7 @@ impl Default for Deadlines {
             evaluate: Duration::from_secs(30),
             endorse: Duration::from_secs(30),
             submit: Duration::from_secs(30),
-            commit_status: Duration::from_secs(120),
+            commit_status: Duration::from_mins(2),
         }
     }
 }

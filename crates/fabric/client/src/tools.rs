@@ -5,6 +5,7 @@
 
 mod command;
 mod connect;
+mod discover;
 mod gojson;
 mod gotext;
 pub(crate) mod log;
@@ -67,6 +68,7 @@ pub fn run(name: &str, args: &[String], console: &mut Console<'_>) -> Outcome {
     match name {
         "peer" => peer::run(args, console),
         "osnadmin" => Outcome::Exit(osnadmin::run(args, console)),
+        "discover" => Outcome::Exit(discover::run(args, console)),
         "cryptogen" => Outcome::Exit(crate::cryptogen::run(args, console.stdout, console.stderr)),
         "configtxgen" => Outcome::Exit(crate::configtxgen::run(args, console)),
         "configtxlator" => Outcome::Exit(crate::configtxlator::run(args, console)),

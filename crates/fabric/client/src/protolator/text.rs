@@ -1,5 +1,7 @@
 //! JSON text in the layout of upstream's library: keys sorted, tabs, characters that are special in HTML escaped.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 /// The text, with a line break at its end.
@@ -67,7 +69,7 @@ fn quote(text: &mut String, string: &str) {
             '\u{8}' => text.push_str("\\b"),
             '\u{c}' => text.push_str("\\f"),
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                text.push_str(&format!("\\u{:04x}", character as u32));
+                let _ = write!(text, "\\u{:04x}", character as u32);
             }
             other => text.push(other),
         }

@@ -1,5 +1,7 @@
 //! Protobuf messages in the one-line text form that upstream prints with `%v`.
 
+use std::fmt::Write as _;
+
 use fabric_proto::protos::{ProposalResponse, Response};
 
 /// Quotes bytes as the text form does: readable UTF-8 stays, everything else becomes an escape.
@@ -19,7 +21,7 @@ pub(crate) fn quote(bytes: &[u8]) -> String {
         }
         let start = valid.len();
         for byte in &rest[start..start + invalid] {
-            text.push_str(&format!("\\x{byte:02x}"));
+            let _ = write!(text, "\\x{byte:02x}");
         }
         rest = &rest[start + invalid..];
     }
@@ -36,8 +38,12 @@ fn push(text: &mut String, letter: char) {
         '\n' => text.push_str("\\n"),
         '\r' => text.push_str("\\r"),
         '\t' => text.push_str("\\t"),
-        letter if (letter as u32) < 0x20 || letter == '\u{7f}' => text.push_str(&format!("\\x{:02x}", letter as u32)),
-        letter if ('\u{80}'..='\u{9f}').contains(&letter) => text.push_str(&format!("\\u{:04x}", letter as u32)),
+        letter if (letter as u32) < 0x20 || letter == '\u{7f}' => {
+            let _ = write!(text, "\\x{:02x}", letter as u32);
+        }
+        letter if ('\u{80}'..='\u{9f}').contains(&letter) => {
+            let _ = write!(text, "\\u{:04x}", letter as u32);
+        }
         letter => text.push(letter),
     }
 }

@@ -196,8 +196,7 @@ fn parse(args: &[String]) -> Result<Request, String> {
     request.command = match words.as_slice() {
         ["channel", command @ ("join" | "list" | "remove" | "update" | "fetch")] => (*command).to_owned(),
         [] | ["channel"] => return Err("command not specified".into()),
-        ["channel", other, ..] => return Err(format!("expected command but got {other:?}")),
-        [other, ..] => return Err(format!("expected command but got {other:?}")),
+        ["channel", other, ..] | [other, ..] => return Err(format!("expected command but got {other:?}")),
     };
     for (flag, value) in options {
         let slot = match (flag.as_str(), request.command.as_str()) {

@@ -61,7 +61,7 @@ async fn dispatch(session: &mut Session<'_, '_>, names: &str) -> Result<(), Fail
         "channel getinfo" => channel::getinfo(session).await,
         "channel join" => channel::join(session).await,
         "channel list" => channel::list(session).await,
-        "channel signconfigtx" => channel::signconfigtx(session).await,
+        "channel signconfigtx" => channel::signconfigtx(session),
         "channel update" => channel::update(session).await,
         "chaincode invoke" => chaincode::invoke_or_query(session, true).await,
         "chaincode query" => chaincode::invoke_or_query(session, false).await,

@@ -177,7 +177,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// `peer channel signconfigtx`.
-pub(super) async fn signconfigtx(session: &mut Session<'_, '_>) -> Result<(), Failure> {
+pub(super) fn signconfigtx(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let file = update_file(session)?;
     initialized(session);
     let envelope = signed_update(session, &file, "")?;
