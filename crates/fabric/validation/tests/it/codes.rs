@@ -9,6 +9,7 @@ use fabric_proto::common::HeaderType;
 use fabric_proto::kvrwset::KvRead;
 use fabric_proto::protos::TxValidationCode::{self as Code, *};
 use fabric_validation::{ValidationError, apply_config, check_policies, decode_block};
+use proptest::prelude::*;
 use prost::Message;
 
 use crate::forge::{
@@ -292,4 +293,28 @@ fn what_this_node_endorsed_is_not_verified_again() {
     assert_eq!(run(&known), EndorsementPolicyFailure);
     known.remember(&forged.0, &PEER1.serialized, &forged.1);
     assert_eq!(run(&known), Valid);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Genuine signatures over damaged insides: the deeper stages meet what no honest endorser writes.
+    #[test]
+    fn damaged_insides_get_verdicts_too(damage in prop::collection::vec((0_usize..400, 1_u8..), 0..4), later in any::<bool>()) {
+        let state = State::with_chaincode(ORG1, &[("own", Some(ORG2)), ("plain", None)]);
+        state.set("cc", "k", b"v", Some(&policy(ORG1)));
+        let mut rwset = writes("cc", &["k", "l"]);
+        rwset.namespaces[0].public.metadata_writes = metadata_write("l", &policy(ORG1)).namespaces.remove(0).public.metadata_writes;
+        rwset.namespaces[0].collections = hashed_write("cc", "plain", b"hash", None).namespaces.remove(0).collections;
+        rwset.namespaces.extend(writes("_lifecycle", &["x"]).namespaces);
+        let mut envelopes = vec![Spec { damage, ..Spec::new(1, rwset, &[&PEER1, &PEER2]) }.build()];
+        if later {
+            envelopes.push(Spec::new(2, writes("cc", &["l"]), &[&PEER1]).build());
+        }
+        let codes = judge(envelopes.clone(), &state).unwrap();
+        prop_assert!(codes.iter().all(|code| *code != NotValidated));
+        // The same on one thread.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        prop_assert_eq!(pool.install(|| judge(envelopes, &state)).unwrap(), codes);
+    }
 }

@@ -95,6 +95,8 @@ pub(crate) struct Spec {
     pub(crate) bad_txid: bool,
     pub(crate) no_action: bool,
     pub(crate) event: Option<ChaincodeEvent>,
+    /// Flips in the serialized action, made before anything is signed: position and mask.
+    pub(crate) damage: Vec<(usize, u8)>,
     /// Known fields with another wire type, in the channel header and in the read-write set.
     pub(crate) odd_fields: bool,
 }
@@ -132,13 +134,18 @@ impl Spec {
             chaincode_id: Some(chaincode_id(self.chaincode)),
             ..ChaincodeAction::default()
         };
+        let mut action = action.encode_to_vec();
+        for (at, mask) in &self.damage {
+            let at = at % action.len();
+            action[at] ^= mask;
+        }
         let response = ProposalResponsePayload {
             proposal_hash: Bytes::copy_from_slice(&protoutil::proposal_hash_of_parts(
                 &header.channel_header,
                 &signer,
                 &proposal,
             )),
-            extension: action.encode_to_vec().into(),
+            extension: action.into(),
         };
         let response = Bytes::from(response.encode_to_vec());
         let endorsements = self
