@@ -88,7 +88,7 @@ impl Arguments {
             value
                 .to_str()
                 .and_then(|text| text.parse().ok())
-                .ok_or_else(|| ConfineError::Arguments(format!("{name} needs a number, not {value:?}")))
+                .ok_or_else(|| ConfineError::Arguments(format!("{name} needs a number, not {}", value.display())))
         }
         let mut parsed = Self::default();
         let mut args = args.into_iter();

@@ -183,7 +183,7 @@ pub enum ChaincodeError {
         /// The package id.
         package_id: String,
         /// Why.
-        cause: LaunchError,
+        cause: Box<LaunchError>,
     },
     /// The same transaction is running on this chaincode, in most cases because a chaincode calls itself.
     #[error("failed to execute transaction {txid}: error sending: txid: {txid}({channel}) exists")]

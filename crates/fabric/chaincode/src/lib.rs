@@ -24,6 +24,7 @@ mod call;
 pub mod confine;
 mod error;
 pub mod launcher;
+mod metrics;
 pub mod package;
 mod registry;
 mod runtime;

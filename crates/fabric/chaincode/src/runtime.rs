@@ -7,9 +7,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fabric_proto::protos::{ChaincodeMessage, Response, chaincode_message::Type};
-use konsort_node::Environment;
+use konsort_node::{Environment, Metrics};
 use parking_lot::Mutex;
 use prost::Message as _;
+use tokio::sync::watch;
 
 pub use service::Support;
 
@@ -17,6 +18,7 @@ use crate::{
     call::{Call, Dispatcher, Outcome},
     error::{ChaincodeError, InstallError, LaunchError, PackageError},
     launcher::{ChaincodeLauncher, External, ExternalBuilder, Process, ProcessSettings, Service},
+    metrics::ChaincodeMetrics,
     package::{Package, PackageInfo, PackageStore},
     registry::{Entry, Registry},
     session::{Batching, SessionHandle, SessionSettings},
@@ -53,6 +55,8 @@ pub struct Settings {
     pub external_builders: Vec<ExternalBuilder>,
     /// How processes are run and confined.
     pub process: ProcessSettings,
+    /// Where to count (`chaincode_*`).
+    pub metrics: Option<Metrics>,
     /// The peer's environment, of which builders and processes see a chosen part.
     pub environment: Environment,
 }
@@ -67,13 +71,14 @@ impl Settings {
             tls: true,
             dev_mode: false,
             execute_timeout: Duration::from_secs(30),
-            startup_timeout: Duration::from_secs(300),
-            install_timeout: Duration::from_secs(300),
+            startup_timeout: Duration::from_mins(5),
+            install_timeout: Duration::from_mins(5),
             keepalive: None,
             total_query_limit: 100_000,
             batching: Batching::default(),
             external_builders: Vec::new(),
             process: ProcessSettings::default(),
+            metrics: None,
             environment: Environment::default(),
         }
     }
@@ -91,6 +96,9 @@ pub(crate) struct Inner {
     pub(crate) launchers: Vec<Arc<dyn ChaincodeLauncher>>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) ca: Option<ChaincodeCa>,
+    pub(crate) metrics: Option<Arc<ChaincodeMetrics>>,
+    /// Counts installations.
+    packages: watch::Sender<u64>,
     /// Installations of one package wait for each other.
     installing: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<bool>>>>,
     pub(crate) stopping: tokio_util::sync::CancellationToken,
@@ -129,8 +137,11 @@ impl Runtime {
         let store = PackageStore::open(settings.folder.join("packages"))?;
         let ca = if settings.tls { Some(ChaincodeCa::new(&settings.address).map_err(PackageError::Content)?) } else { None };
         let registry = Arc::new(Registry::new(settings.dev_mode));
+        let metrics = settings.metrics.as_ref().map(ChaincodeMetrics::new);
         let inner = Inner {
             settings,
+            metrics,
+            packages: watch::Sender::new(0),
             store,
             launchers,
             registry,
@@ -173,8 +184,14 @@ impl Runtime {
             return Err(InstallError::Build(error));
         }
         *built = true;
+        self.inner.packages.send_modify(|installations| *installations += 1);
         tracing::info!(package = %info.package_id, "Successfully installed chaincode with package ID '{}'", info.package_id);
         Ok(info)
+    }
+
+    /// Changes at each installation.
+    pub fn packages_watch(&self) -> watch::Receiver<u64> {
+        self.inner.packages.subscribe()
     }
 
     /// All installed packages.
@@ -214,11 +231,12 @@ impl Runtime {
         match tokio::time::timeout(self.inner.settings.execute_timeout, answer).await {
             Ok(Ok(message)) => outcome(message, namespace, &txid),
             Ok(Err(_)) => Err(terminated()),
-            Err(_) => Err(ChaincodeError::Timeout {
-                log: self.inner.log(&package_id),
-                txid: txid.clone(),
-                package_id,
-            }),
+            Err(_) => {
+                if let Some(metrics) = &self.inner.metrics {
+                    metrics.execution_timed_out(&package_id);
+                }
+                Err(ChaincodeError::Timeout { log: self.inner.log(&package_id), txid: txid.clone(), package_id })
+            }
         }
     }
 
@@ -231,7 +249,7 @@ impl Runtime {
                 None => self.launch(package_id).await.map_err(|cause| ChaincodeError::Launch {
                     txid: transaction.call.txid.clone(),
                     package_id: package_id.to_owned(),
-                    cause,
+                    cause: Box::new(cause),
                 })?,
             };
             match session.transactions.add(transaction) {
@@ -318,6 +336,7 @@ impl Inner {
             keepalive: self.settings.keepalive,
             total_query_limit: self.settings.total_query_limit,
             batching: self.settings.batching,
+            metrics: self.metrics.clone(),
         }
     }
 

@@ -24,7 +24,11 @@ use tokio::{
 };
 use tonic::Status;
 
-use crate::{registry::Registry, transaction::Transactions};
+use crate::{
+    metrics::{ChaincodeMetrics, StreamMetrics},
+    registry::Registry,
+    transaction::Transactions,
+};
 
 /// What the peer offers chaincode beyond one key per message; sent with READY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +56,12 @@ impl Default for Batching {
 }
 
 /// The limits and settings of a session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct SessionSettings {
     pub(crate) keepalive: Option<Duration>,
     pub(crate) total_query_limit: u32,
     pub(crate) batching: Batching,
+    pub(crate) metrics: Option<Arc<ChaincodeMetrics>>,
 }
 
 /// Who a stream may register as.
@@ -79,20 +84,18 @@ pub(crate) struct SessionHandle {
     outgoing: mpsc::UnboundedSender<Command>,
 }
 
-enum Command {
-    Send(ChaincodeMessage),
-    Close,
-}
+/// A message for the chaincode, or the end of the stream.
+type Command = Option<ChaincodeMessage>;
 
 impl SessionHandle {
     /// Queues a message for the chaincode; false when the stream has ended.
     pub(crate) fn send(&self, message: ChaincodeMessage) -> bool {
-        self.outgoing.send(Command::Send(message)).is_ok()
+        self.outgoing.send(Some(message)).is_ok()
     }
 
     /// Ends the stream.
     pub(crate) fn close(&self) {
-        let _ = self.outgoing.send(Command::Close);
+        let _ = self.outgoing.send(None);
     }
 }
 
@@ -118,6 +121,7 @@ pub(crate) struct Session {
     /// Calls from this chaincode to others.
     calls: FuturesUnordered<BoxFuture<'static, ChaincodeMessage>>,
     keepalive: Option<Interval>,
+    metrics: StreamMetrics,
     end: Option<Result<(), Status>>,
 }
 
@@ -152,6 +156,7 @@ impl Session {
             ready: VecDeque::new(),
             calls: FuturesUnordered::new(),
             keepalive,
+            metrics: StreamMetrics::default(),
             end: None,
         }
     }
@@ -253,19 +258,31 @@ impl Session {
             tracing::error!(chaincode = %handle.package_id, txid = %message.txid, "another request of the transaction is pending, this one is dropped");
             return;
         }
+        // Counted only from here on: channels that are not the chaincode's own choice keep the number of metric lines small.
+        let started = self.settings.metrics.as_ref().map(|metrics| {
+            self.metrics.start(metrics, kind, &transaction.call.channel, &handle.package_id)
+        });
+        let answered = move |answer: &ChaincodeMessage| {
+            if let Some(started) = &started {
+                started.answered(answer);
+            }
+        };
         if kind == Type::InvokeChaincode {
             transaction.set_busy();
             self.calls.push(
                 async move {
                     let answer = operations::invoke(&transaction, message.payload).await;
                     transaction.clear_busy();
+                    answered(&answer);
                     answer
                 }
                 .boxed(),
             );
             return;
         }
-        self.ready.push_back(operations::answer(&transaction, kind, message.payload, self.settings.total_query_limit));
+        let answer = operations::answer(&transaction, kind, message.payload, self.settings.total_query_limit);
+        answered(&answer);
+        self.ready.push_back(answer);
     }
 }
 
@@ -285,8 +302,8 @@ impl Stream for Session {
             }
             if let Poll::Ready(Some(command)) = session.commands.poll_recv(context) {
                 match command {
-                    Command::Send(message) => return Poll::Ready(Some(Ok(message))),
-                    Command::Close => session.end = Some(Ok(())),
+                    Some(message) => return Poll::Ready(Some(Ok(message))),
+                    None => session.end = Some(Ok(())),
                 }
                 continue;
             }

@@ -67,7 +67,7 @@ impl Child {
     /// Starts a command; its output goes to the log, its input is empty. `cleanup` is removed when it has ended.
     pub(crate) async fn start(mut command: Command, log: &Path, cleanup: Option<PathBuf>) -> io::Result<Self> {
         let mut file = LogFile::open(log)?;
-        let line = format!("--- konsort: starting {:?}\n", command.as_std().get_program());
+        let line = format!("--- konsort: starting {}\n", command.as_std().get_program().display());
         file.write(line.as_bytes())?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         let mut child = spawn(command).await?;

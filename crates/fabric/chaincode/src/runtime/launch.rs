@@ -43,6 +43,10 @@ impl Inner {
             }
             () = self.stopping.cancelled() => Err(LaunchError::Stopping(package_id.clone())),
         };
+        if let Some(metrics) = &self.metrics {
+            let timed_out = matches!(result, Err(LaunchError::Timeout { .. }));
+            metrics.launched(&package_id, started.elapsed(), result.is_err(), timed_out);
+        }
         match &result {
             Ok(()) => tracing::info!(chaincode = %package_id, milliseconds = started.elapsed().as_millis(), "chaincode started"),
             Err(error) => {

@@ -107,7 +107,7 @@ impl Request<'_> {
             Type::GetQueryResult => self.query(decode(payload)?),
             Type::GetHistoryForKey => self.history(decode(payload)?),
             Type::QueryStateNext => self.next(decode(payload)?),
-            Type::QueryStateClose => self.close(decode(payload)?),
+            Type::QueryStateClose => Ok(self.close(decode(payload)?)),
             Type::PutState => self.put(decode(payload)?).map(|()| Bytes::new()),
             Type::DelState => self.delete(decode(payload)?).map(|()| Bytes::new()),
             Type::PurgePrivateData => self.purge(decode(payload)?).map(|()| Bytes::new()),
@@ -327,9 +327,9 @@ impl Request<'_> {
         Ok(encode(&response.map_err(text)?))
     }
 
-    fn close(&self, request: QueryStateClose) -> Result<Bytes, String> {
+    fn close(&self, request: QueryStateClose) -> Bytes {
         self.transaction.state.lock().queries.remove(&request.id);
-        Ok(encode(&QueryResponse { id: request.id, ..QueryResponse::default() }))
+        encode(&QueryResponse { id: request.id, ..QueryResponse::default() })
     }
 }
 

@@ -49,7 +49,7 @@ async fn a_built_in_contract_starts_at_once_and_starts_again_after_its_end() {
     let state = State::of([("k".to_owned(), "v".to_owned())]);
     let begun = Instant::now();
     let (outcome, _) = run(&peer, &id, &state, &["get", "k"]).await.unwrap();
-    println!("first answer after {} ms", begun.elapsed().as_millis());
+    eprintln!("first answer after {} ms", begun.elapsed().as_millis());
     assert_eq!(outcome.response.payload, "v");
     assert!(log(&peer, &id).contains("--- konsort: starting"));
 
@@ -139,12 +139,12 @@ async fn a_confined_program_reaches_its_peer_and_nothing_else() {
     assert!(log.contains("4096"), "{log}");
     assert!(!log.contains("hush"), "{log}");
     if log.contains("not confined by Landlock") {
-        println!("SKIPPED: this kernel has no Landlock, so reading and writing outside are not checked");
+        eprintln!("SKIPPED: this kernel has no Landlock, so reading and writing outside are not checked");
         return;
     }
     assert!(!log.contains("secret key") && !log.contains("wrote outside"), "{log}");
     if log.contains("not confined by the network rules") {
-        println!("SKIPPED: the Landlock of this kernel has no network rules");
+        eprintln!("SKIPPED: the Landlock of this kernel has no network rules");
     } else {
         assert!(!log.contains("reached other"), "{log}");
     }

@@ -26,7 +26,7 @@ fn sources(language: &str, files: &[&str]) -> Vec<u8> {
 fn has(program: &str) -> bool {
     let found = std::env::var("PATH").unwrap_or_default().split(':').any(|folder| Path::new(folder).join(program).is_file());
     if !found {
-        println!("SKIPPED: {program} is not installed on this machine");
+        eprintln!("SKIPPED: {program} is not installed on this machine");
     }
     found
 }

@@ -103,6 +103,22 @@ async fn many_transactions_share_the_stream() {
     assert_eq!(tasks.starts.load(Ordering::SeqCst), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_counted_under_the_usual_names() {
+    let (tasks, metrics) = (crate::world::Tasks::new(AssetTransfer), konsort_node::Metrics::new());
+    let peer = Peer::start(Some(vec![tasks]), |settings| settings.metrics = Some(metrics.clone())).await;
+    let mut installed = peer.runtime.packages_watch();
+    let id = peer.install("basic_1.0", "task", b"1").await;
+    assert!(installed.has_changed().unwrap() && *installed.borrow_and_update() == 1);
+    for _ in 0..3 {
+        run(&peer, &id, &numbered(2), &["ReadAsset", "asset0001"]).await.unwrap();
+    }
+    let text = metrics.render();
+    let counted = format!(r#"chaincode_shim_requests_completed{{chaincode="{id}",channel="mychannel",success="true",type="GET_STATE"}} 3"#);
+    assert!(text.contains(&counted), "{text}");
+    assert!(text.contains(&format!(r#"chaincode_launch_duration_count{{chaincode="{id}",success="true"}} 1"#)), "{text}");
+}
+
 /// Functions that misbehave.
 #[derive(Clone)]
 struct Odd;
@@ -111,7 +127,7 @@ impl Contract for Odd {
     async fn invoke(&self, stub: &Stub) -> Reply {
         match stub.function() {
             "sleep" => {
-                tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+                tokio::time::sleep(std::time::Duration::from_mins(1)).await;
                 Ok(Vec::new().into())
             }
             "panic" => panic!("on purpose"),
