@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use fabric_channel::config::Bundle;
 use fabric_channel::msp::{Identity, MspManager};
+use fabric_proto::msp::SerializedIdentity;
 use fabric_proto::protos::TxValidationCode as Code;
+use prost::Message;
 use rayon::prelude::*;
 
 use crate::decode::{DecodedBlock, DecodedTx, EndorserTx, TxBody};
@@ -29,7 +32,7 @@ fn verify_transaction(tx: &mut DecodedTx, channel: &str, msps: &MspManager, know
     // id up elsewhere on the node, so that its verdict depends on what else the node serves; ours does not.
     let genuine = tx.channel_id == channel
         && !creator.signature.is_empty()
-        && msps.deserialize(&creator.identity).is_ok_and(|identity| {
+        && deserialize(msps, &creator.identity).is_some_and(|identity| {
             msps.validate(&identity).is_ok() && identity.verify(&creator.payload, &creator.signature).is_ok()
         });
     if !genuine {
@@ -41,13 +44,23 @@ fn verify_transaction(tx: &mut DecodedTx, channel: &str, msps: &MspManager, know
     }
 }
 
+/// The identity in these bytes. Creators choose their bytes: what our decoder refuses for a field of another wire type, the
+/// original reads without that field, and so does this.
+fn deserialize(msps: &MspManager, bytes: &Bytes) -> Option<Arc<Identity>> {
+    msps.deserialize(bytes).ok().or_else(|| {
+        let plain: SerializedIdentity = fabric_ledger::tolerant::decode("msp.SerializedIdentity", bytes).ok()?;
+        let plain = Bytes::from(plain.encode_to_vec());
+        if plain == bytes { None } else { msps.deserialize(&plain).ok() }
+    })
+}
+
 /// The identities whose endorsement is genuine, each once, in order. The steps are those of policy evaluation: unknown
 /// identities are dropped, then doubles, then bad signatures; a bad signature does not make a later good one a double.
 fn endorsers(endorser: &EndorserTx, msps: &MspManager, known: &KnownSignatures) -> Vec<Arc<Identity>> {
     let mut found: Vec<Arc<Identity>> = Vec::with_capacity(endorser.endorsements.len());
     let mut signed = Vec::new();
     for endorsement in &endorser.endorsements {
-        let Ok(identity) = msps.deserialize(&endorsement.endorser) else { continue };
+        let Some(identity) = deserialize(msps, &endorsement.endorser) else { continue };
         if found.iter().any(|other| Arc::ptr_eq(other, &identity) || other.id() == identity.id()) {
             continue;
         }

@@ -257,6 +257,9 @@ fn a_field_of_another_wire_type_is_unknown_as_to_the_original() {
     // Field 5 of the channel header (`tx_id` text) once more as a number, and the same in the read-write set's namespace list.
     let spec = Spec { odd_fields: true, ..written(&[&PEER1]) };
     assert_eq!(one(spec, &state), Valid);
+    // So are those in the creator's own bytes: `mspid` once more as a number.
+    let creator = Some([&USER.serialized[..], &[0x08, 1]].concat().into());
+    assert_eq!(one(Spec { creator, ..written(&[&PEER1]) }, &state), Valid);
 }
 
 #[test]

@@ -97,6 +97,8 @@ pub(crate) struct Spec {
     pub(crate) event: Option<ChaincodeEvent>,
     /// Flips in the serialized action, made before anything is signed: position and mask.
     pub(crate) damage: Vec<(usize, u8)>,
+    /// Another form of the creator's bytes.
+    pub(crate) creator: Option<Bytes>,
     /// Known fields with another wire type, in the channel header and in the read-write set.
     pub(crate) odd_fields: bool,
 }
@@ -109,7 +111,8 @@ impl Spec {
 
     pub(crate) fn build(self) -> Bytes {
         let nonce = Bytes::copy_from_slice(&[&[7; 16][..], &self.nonce.to_be_bytes()].concat());
-        let mut txid = protoutil::tx_id(&nonce, &USER.serialized);
+        let creator = self.creator.unwrap_or_else(|| USER.serialized.clone());
+        let mut txid = protoutil::tx_id(&nonce, &creator);
         if self.bad_txid {
             txid.replace_range(0..1, if txid.starts_with('0') { "1" } else { "0" });
         }
@@ -121,7 +124,7 @@ impl Spec {
             extension: extension.encode_to_vec().into(),
             ..ChannelHeader::default()
         };
-        let signer = signature_header(&nonce);
+        let signer = signature_header(&creator, &nonce);
         let odd = |number: u8, bytes: Bytes| {
             if self.odd_fields { [&bytes[..], &[number << 3, 1]].concat().into() } else { bytes }
         };
@@ -171,8 +174,8 @@ fn chaincode_id(name: &str) -> ChaincodeId {
     ChaincodeId { name: name.to_owned(), version: "1.0".to_owned(), ..ChaincodeId::default() }
 }
 
-fn signature_header(nonce: &Bytes) -> Bytes {
-    SignatureHeader { creator: USER.serialized.clone(), nonce: nonce.clone() }.encode_to_vec().into()
+fn signature_header(creator: &Bytes, nonce: &Bytes) -> Bytes {
+    SignatureHeader { creator: creator.clone(), nonce: nonce.clone() }.encode_to_vec().into()
 }
 
 fn signed(header: Header, data: Bytes) -> Bytes {
@@ -188,7 +191,7 @@ pub(crate) fn envelope_of_type(header_type: HeaderType, data: Bytes) -> Bytes {
         channel_id: golden::CHANNEL.to_owned(),
         ..ChannelHeader::default()
     };
-    let signer = signature_header(&Bytes::from_static(b"nonce"));
+    let signer = signature_header(&USER.serialized, &Bytes::from_static(b"nonce"));
     signed(Header { channel_header: channel.encode_to_vec().into(), signature_header: signer }, data)
 }
 
