@@ -1,13 +1,13 @@
 //! Deploys chaincode on a running network with the `peer` command, as an operator does.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use crate::{Network, cache, konsort, npm_project, once, run};
+use crate::{Network, Running, cache, konsort, npm_project, once, run};
 
 /// Chaincode sources of this folder.
 pub fn chaincode_sources(language: &str) -> PathBuf {
@@ -105,42 +105,29 @@ impl Network {
     }
 }
 
-/// A chaincode server; ended when dropped.
-#[derive(Debug)]
-pub struct Service(Child);
-
-impl Service {
-    /// Starts a server and waits until its port is open.
-    pub fn start(mut command: Command, port: u16) -> anyhow::Result<Self> {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start the chaincode server")?;
-        let mut service = Self(child);
-        let until = Instant::now() + Duration::from_secs(30);
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            ensure!(Instant::now() < until, "the chaincode server does not listen on port {port}");
-            ensure!(service.0.try_wait()?.is_none(), "the chaincode server ended");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(service)
+/// Starts a chaincode server and waits until its port is open.
+fn service(mut command: Command, port: u16) -> anyhow::Result<Running> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start the chaincode server")?;
+    let mut running = Running(child);
+    let until = Instant::now() + Duration::from_secs(30);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        ensure!(Instant::now() < until, "the chaincode server does not listen on port {port}");
+        ensure!(!running.has_ended()?, "the chaincode server ended");
+        std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _status = self.0.wait();
-    }
+    Ok(running)
 }
 
 /// A server of the stock Node chaincode.
-pub fn node_service(port: u16, package_id: &str) -> anyhow::Result<Service> {
+pub fn node_service(port: u16, package_id: &str) -> anyhow::Result<Running> {
     let project = npm_project("chaincode/node")?;
     let mut command = Command::new(project.join("node_modules/.bin/fabric-chaincode-node"));
     command.current_dir(&project).args(["server", "--chaincode-address", &format!("127.0.0.1:{port}"), "--chaincode-id", package_id]);
-    Service::start(command, port)
+    service(command, port)
 }
 
 /// A server of the stock Go chaincode.
-pub fn go_service(port: u16, package_id: &str) -> anyhow::Result<Service> {
+pub fn go_service(port: u16, package_id: &str) -> anyhow::Result<Running> {
     let sources = chaincode_sources("go");
     let folder = cache("chaincode-go");
     let inputs: Vec<PathBuf> = ["go.mod", "go.sum", "main.go", "contract.go"].map(|file| sources.join(file)).to_vec();
@@ -150,7 +137,7 @@ pub fn go_service(port: u16, package_id: &str) -> anyhow::Result<Service> {
     })?;
     let mut command = Command::new(folder.join("server"));
     command.envs([("CHAINCODE_SERVER_ADDRESS", format!("127.0.0.1:{port}")), ("CHAINCODE_ID", package_id.to_owned())]);
-    Service::start(command, port)
+    service(command, port)
 }
 
 /// A port of 127.0.0.1 that was free a moment ago.

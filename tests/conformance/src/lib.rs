@@ -130,7 +130,7 @@ impl Network {
     }
 
     /// Starts one node of the network alone, as its supervisor would; its output goes to its log.
-    pub fn start_node(&self, name: &str) -> anyhow::Result<std::process::Child> {
+    pub fn start_node(&self, name: &str) -> anyhow::Result<Running> {
         let node = self.node(name)?;
         let folder = self.data().join("nodes").join(name);
         let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("node.log"))?;
@@ -142,6 +142,7 @@ impl Network {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
+            .map(Running)
             .with_context(|| format!("cannot start {name}"))
     }
 
@@ -170,6 +171,30 @@ impl Network {
             ("CORE_PEER_TLS_ROOTCERT_FILE".into(), text(&peer["tls_ca"])),
             ("CORE_PEER_ADDRESS".into(), text(&peer["endpoint"])),
         ]))
+    }
+}
+
+/// A process that ends with the test, however the test ends.
+#[derive(Debug)]
+pub struct Running(std::process::Child);
+
+impl Running {
+    /// Ends the process at once (SIGKILL) and waits until it is gone.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.0.try_wait()?.is_some())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended_already = self.kill();
     }
 }
 
