@@ -86,7 +86,7 @@ pub struct EndorserSettings {
 
 impl Default for EndorserSettings {
     fn default() -> Self {
-        Self { time_window: Duration::from_secs(15 * 60), concurrency: 2500 }
+        Self { time_window: Duration::from_mins(15), concurrency: 2500 }
     }
 }
 
@@ -135,6 +135,15 @@ impl std::fmt::Debug for Endorser {
     }
 }
 
+/// What a proposal is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A signed endorsement.
+    Endorse,
+    /// The answer alone.
+    Evaluate,
+}
+
 /// What a simulation gave.
 pub(crate) struct Simulated {
     pub(crate) response: Response,
@@ -180,6 +189,15 @@ impl Endorser {
 
     /// Checks, simulates and endorses a proposal.
     pub async fn process_proposal(&self, signed: SignedProposal) -> Result<ProposalResponse, Status> {
+        self.process(signed, Purpose::Endorse).await
+    }
+
+    /// Checks and runs a proposal for its answer alone: no read-write set is made and nothing is signed.
+    pub async fn evaluate(&self, signed: SignedProposal) -> Result<ProposalResponse, Status> {
+        self.process(signed, Purpose::Evaluate).await
+    }
+
+    async fn process(&self, signed: SignedProposal, purpose: Purpose) -> Result<ProposalResponse, Status> {
         let shared = &self.0;
         let _permit = shared.permits.try_acquire().map_err(|_| {
             Status::unknown(format!(
@@ -195,21 +213,21 @@ impl Endorser {
         })?;
         let channel = match unpacked.channel_id() {
             "" => None,
-            id => match shared.channels.get(id) {
-                Some(channel) => Some(channel),
-                None => {
+            id => {
+                let found = shared.channels.get(id);
+                if found.is_none() {
                     unpacked.check_expiry(shared.access.local(), now()).map_err(Status::unknown)?;
                     return Ok(failure(format!("channel '{id}' not found")));
                 }
-            },
+                found
+            }
         };
         let identity = shared.admit(&unpacked, channel.as_ref())?;
 
         let labels = [unpacked.channel_id().to_owned(), unpacked.chaincode.clone()];
-        let result = shared.clone_arc().endorse(unpacked, channel, identity).await;
+        let result = Arc::clone(shared).run(unpacked, channel, identity, purpose).await;
         let response = result.unwrap_or_else(failure);
-        let success = response.endorsement.is_some()
-            || (labels[0].is_empty() && response.response.as_ref().is_some_and(|answer| answer.status < ERROR));
+        let success = response.response.as_ref().is_some_and(|answer| answer.status < ERROR_THRESHOLD);
         if success {
             shared.metrics.successful.inc();
         }
@@ -230,10 +248,6 @@ impl endorser_server::Endorser for Endorser {
 }
 
 impl Shared {
-    fn clone_arc(self: &Arc<Self>) -> Arc<Self> {
-        Arc::clone(self)
-    }
-
     /// The checks that end in a gRPC error: form, identity, signature, replay, access.
     fn admit(&self, unpacked: &UnpackedProposal, channel: Option<&ChannelAccess>) -> Result<Arc<Identity>, Status> {
         let members = channel.map_or(self.access.local(), |channel| channel.bundle.msp_manager());
@@ -268,11 +282,12 @@ impl Shared {
     }
 
     /// Runs and signs. The error becomes a response with status 500.
-    async fn endorse(
+    async fn run(
         self: Arc<Self>,
         unpacked: UnpackedProposal,
         channel: Option<ChannelAccess>,
         identity: Arc<Identity>,
+        purpose: Purpose,
     ) -> Result<ProposalResponse, String> {
         let needs_state = channel.is_some() && !matches!(unpacked.chaincode.as_str(), "qscc" | "cscc");
         let simulator = channel
@@ -283,18 +298,19 @@ impl Shared {
         let _closing = Closing(simulator.clone());
         let proposal_hash = unpacked.proposal_hash;
         let name = unpacked.chaincode.clone();
-        let version = self.version_of(&name, channel.as_ref(), simulator.as_deref())?;
+        let active = self.resolve(&name, channel.as_ref(), simulator.as_deref())?;
+        let version = active.as_ref().map_or(SYSTEM_VERSION, |active| &active.version).to_owned();
         let labels = [channel.as_ref().map_or("", |channel| &*channel.id).to_owned(), name.clone()];
 
         let known = channel.as_ref().map(|channel| Arc::clone(&channel.known));
-        let invocation = Invocation::new(Arc::clone(&self), unpacked, channel, identity, simulator);
-        let simulated = Arc::new(invocation).simulate().await.map_err(|text| {
+        let invocation = Invocation::new(Arc::clone(&self), unpacked, channel, identity, simulator, active);
+        let simulated = Arc::new(invocation).simulate(purpose).await.map_err(|text| {
             self.metrics.simulation_failures.with(&[&labels[0], &labels[1]]).inc();
             format!("error in simulation: {text}")
         })?;
 
         let Simulated { response, event, results, interest } = simulated;
-        if labels[0].is_empty() && response.status < ERROR {
+        if (labels[0].is_empty() && response.status < ERROR) || purpose == Purpose::Evaluate {
             // Without a channel there is nothing to endorse.
             return Ok(ProposalResponse { response: Some(response), ..ProposalResponse::default() });
         }
@@ -330,23 +346,22 @@ impl Shared {
         })
     }
 
-    fn version_of(
+    /// The definition behind a name; `None` for a system chaincode.
+    fn resolve(
         &self,
         name: &str,
         channel: Option<&ChannelAccess>,
         simulator: Option<&Simulator>,
-    ) -> Result<String, String> {
+    ) -> Result<Option<Arc<ActiveChaincode>>, String> {
         if scc::is_system(name) {
-            return Ok(SYSTEM_VERSION.to_owned());
+            return Ok(None);
         }
         let channel_id = channel.map_or("", |channel| &*channel.id);
         let found = match (channel, simulator) {
-            (Some(channel), Some(simulator)) => {
-                self.definitions.active(self, channel, name, simulator).map(|active| active.version.clone())
-            }
+            (Some(channel), Some(simulator)) => self.definitions.active(self, channel, name, simulator),
             _ => Err(format!("could not get channel config for channel '{channel_id}'")),
         };
-        found.map_err(|reason| {
+        found.map(Some).map_err(|reason| {
             format!(
                 "make sure the chaincode {name} has been successfully defined on channel {channel_id} and try again: {reason}"
             )

@@ -45,6 +45,9 @@ impl Log {
         function: &str,
         message: &str,
     ) {
+        if !enabled(console, level, logger) {
+            return;
+        }
         self.lines += 1;
         let time = timestamp(SystemTime::now());
         let id = self.lines;
@@ -52,6 +55,37 @@ impl Log {
             "\x1b[{colour}m{time} {id:04x} {level}\x1b[0m [{logger}] \x1b[{colour};1m{function}\x1b[0m -> {message}\n"
         ));
     }
+}
+
+/// Whether FABRIC_LOGGING_SPEC (`logger,logger=level:default`) lets a line of this level through; the default is INFO.
+fn enabled(console: &Console<'_>, level: &str, logger: &str) -> bool {
+    let rank = |name: &str| match name.to_ascii_lowercase().as_str() {
+        "debug" | "debu" => 0,
+        "info" => 1,
+        "warning" | "warn" => 2,
+        "error" | "erro" => 3,
+        "dpanic" | "panic" | "pani" => 4,
+        "fatal" | "fata" => 5,
+        _ => 1,
+    };
+    let spec = (console.env)("FABRIC_LOGGING_SPEC").unwrap_or_default();
+    // The most specific logger name decides; without one the default does.
+    let mut chosen = (0, rank("info"));
+    for field in spec.split(':') {
+        match field.split_once('=') {
+            None if !field.is_empty() && chosen.0 == 0 => chosen.1 = rank(field),
+            None => {}
+            Some((loggers, wanted)) => {
+                for name in loggers.split(',').filter(|name| !name.is_empty()) {
+                    let covers = logger == name || logger.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+                    if covers && name.len() > chosen.0 {
+                        chosen = (name.len(), rank(wanted));
+                    }
+                }
+            }
+        }
+    }
+    rank(level) >= chosen.1
 }
 
 /// `2006-01-02 15:04:05.000 UTC`.
@@ -86,5 +120,21 @@ mod tests {
         let at = UNIX_EPOCH + Duration::from_millis(1_795_334_475_443);
         assert_eq!(timestamp(at), "2026-11-22 08:01:15.443 UTC");
         assert_eq!(timestamp(UNIX_EPOCH + Duration::from_millis(951_782_400_000)), "2000-02-29 00:00:00.000 UTC");
+    }
+
+    #[test]
+    fn the_logging_specification_silences_lines() {
+        let shown = |spec: &'static str, level: &str, logger: &str| {
+            let env = move |name: &str| (name == "FABRIC_LOGGING_SPEC").then(|| spec.to_owned());
+            let (mut stdin, mut stdout, mut stderr) = (std::io::empty(), Vec::new(), Vec::new());
+            let console = Console { env: &env, stdin: &mut stdin, stdout: &mut stdout, stderr: &mut stderr };
+            enabled(&console, level, logger)
+        };
+        assert!(shown("", "INFO", "cli.common"));
+        assert!(!shown("ERROR", "INFO", "cli.common"));
+        assert!(shown("error", "FATA", "main"));
+        assert!(shown("ERROR:cli.common=info", "INFO", "cli.common"));
+        assert!(!shown("info:chaincodeCmd,cli=error", "WARN", "cli.common"));
+        assert!(shown("info:chaincodeCmd=error", "WARN", "cli.common"));
     }
 }

@@ -38,9 +38,12 @@ struct Cached {
     source_hash: Bytes,
 }
 
-/// Resolved definitions by channel and name.
+/// Channel and chaincode name.
+type Place = (Arc<str>, String);
+
+/// Resolved definitions.
 #[derive(Default)]
-pub(crate) struct Definitions(RwLock<HashMap<(Arc<str>, String), Arc<Cached>>>);
+pub(crate) struct Definitions(RwLock<HashMap<Place, Arc<Cached>>>);
 
 /// The hashes of one implicit collection, read without recording.
 struct Hashes<'a> {

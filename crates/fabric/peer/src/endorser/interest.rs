@@ -113,11 +113,11 @@ mod tests {
 
     #[test]
     fn keys_with_a_policy_of_their_own_replace_the_chaincode_policy() {
-        let policy = SignaturePolicyEnvelope { version: 0, rule: None, identities: vec![Default::default()] };
+        let policy = SignaturePolicyEnvelope { version: 0, rule: None, identities: vec![fabric_proto::common::MspPrincipal::default()] };
         let interest = of_results(&results(&[("kv", "", Some(&policy))], &[])).unwrap();
         assert_eq!(interest.chaincodes.len(), 1);
         assert!(interest.chaincodes[0].disregard_namespace_policy);
-        assert_eq!(interest.chaincodes[0].key_policies, [policy.clone()]);
+        assert_eq!(interest.chaincodes[0].key_policies, std::slice::from_ref(&policy));
         let interest = of_results(&results(&[("kv", "", Some(&policy)), ("kv", "", None)], &[])).unwrap();
         assert!(!interest.chaincodes[0].disregard_namespace_policy);
         assert_eq!(interest.chaincodes[0].key_policies.len(), 1);

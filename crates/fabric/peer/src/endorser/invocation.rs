@@ -12,7 +12,7 @@ use fabric_proto::protos::{ChaincodeInput, SignedProposal};
 use futures::future::BoxFuture;
 
 use super::proposal::UnpackedProposal;
-use super::{ChannelAccess, ERROR_THRESHOLD, Shared, Simulated, collections, interest};
+use super::{ActiveChaincode, ChannelAccess, ERROR_THRESHOLD, Purpose, Shared, Simulated, collections, interest};
 use crate::scc::{self, SystemCall};
 
 /// A proposal being simulated.
@@ -25,6 +25,8 @@ pub(super) struct Invocation {
     channel: Option<ChannelAccess>,
     creator: Arc<Identity>,
     simulator: Option<Arc<Simulator>>,
+    /// The definition of `chaincode`, already found.
+    active: Option<Arc<ActiveChaincode>>,
 }
 
 impl Invocation {
@@ -34,6 +36,7 @@ impl Invocation {
         channel: Option<ChannelAccess>,
         creator: Arc<Identity>,
         simulator: Option<Arc<Simulator>>,
+        active: Option<Arc<ActiveChaincode>>,
     ) -> Self {
         Self {
             shared,
@@ -44,11 +47,12 @@ impl Invocation {
             channel,
             creator,
             simulator,
+            active,
         }
     }
 
     /// Runs the chaincode and collects what it did.
-    pub(super) async fn simulate(self: Arc<Self>) -> Result<Simulated, String> {
+    pub(super) async fn simulate(self: Arc<Self>, purpose: Purpose) -> Result<Simulated, String> {
         let mut outcome = if scc::is_system(&self.chaincode) {
             let call = self.system_call(&self.chaincode, self.input.args.clone(), self.simulator.clone());
             Outcome { response: scc::invoke(call).await, event: None }
@@ -59,7 +63,7 @@ impl Invocation {
             outcome.event = None;
         }
         let Outcome { response, event } = outcome;
-        let Some(simulator) = &self.simulator else {
+        let Some(simulator) = self.simulator.as_ref().filter(|_| purpose == Purpose::Endorse) else {
             return Ok(Simulated { response, event, results: Bytes::new(), interest: None });
         };
         let results = simulator.finish().map_err(|error| error.to_string())?;
@@ -79,7 +83,7 @@ impl Invocation {
         };
         let failed = |reason: String| format!("failed to execute transaction {}: {reason}", self.txid);
         let call = self
-            .prepare(channel, simulator, &self.chaincode, self.input.clone())
+            .prepare(channel, simulator, &self.chaincode, self.active.clone(), self.input.clone())
             .map_err(|reason| failed(format!("invalid invocation: {reason}")))?;
         let dispatcher: Arc<dyn Dispatcher> = Arc::clone(self) as Arc<dyn Dispatcher>;
         self.shared.runtime.execute(call, dispatcher).await.map_err(|error| error.to_string())
@@ -91,11 +95,15 @@ impl Invocation {
         channel: &ChannelAccess,
         simulator: &Arc<Simulator>,
         name: &str,
+        found: Option<Arc<ActiveChaincode>>,
         input: ChaincodeInput,
     ) -> Result<Call, String> {
-        let active = self.shared.definitions.active(&self.shared, channel, name, simulator).map_err(|reason| {
-            format!("[channel {}] failed to get chaincode container info for {name}: {reason}", channel.id)
-        })?;
+        let active = match found {
+            Some(active) => active,
+            None => self.shared.definitions.active(&self.shared, channel, name, simulator).map_err(|reason| {
+                format!("[channel {}] failed to get chaincode container info for {name}: {reason}", channel.id)
+            })?,
+        };
         let is_init =
             check_initialization(simulator, name, &active.version, active.init_required, input.is_init)?;
         let capabilities = channel.bundle.application().map_or_else(Capabilities::default, |application| Capabilities {
@@ -157,7 +165,7 @@ impl Invocation {
         let simulator =
             if same { Arc::clone(&caller.simulator) } else { Arc::new(channel.ledger.simulator(&self.txid)) };
         let call =
-            self.prepare(&channel, &simulator, &target.chaincode, input).map_err(DispatchError::Invalid)?;
+            self.prepare(&channel, &simulator, &target.chaincode, None, input).map_err(DispatchError::Invalid)?;
         let nested = Arc::new(Self {
             shared: Arc::clone(&self.shared),
             chaincode: self.chaincode.clone(),
@@ -167,6 +175,7 @@ impl Invocation {
             channel: Some(channel),
             creator: Arc::clone(&self.creator),
             simulator: Some(Arc::clone(&simulator)),
+            active: None,
         });
         let outcome = self.shared.runtime.execute(call, nested as Arc<dyn Dispatcher>).await;
         if !same {

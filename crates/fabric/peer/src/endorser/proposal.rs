@@ -192,7 +192,7 @@ mod tests {
     fn time_is_checked_both_ways() {
         let unpacked = UnpackedProposal::unpack(golden("01_put")).unwrap();
         let made = unpacked.channel_header.timestamp.unwrap().seconds as u64;
-        let window = Duration::from_secs(900);
+        let window = Duration::from_mins(15);
         unpacked.check_time(Duration::from_secs(made + 899), window).unwrap();
         unpacked.check_time(Duration::from_secs(made - 899), window).unwrap();
         let text = unpacked.check_time(Duration::from_secs(made + 902), window).unwrap_err();

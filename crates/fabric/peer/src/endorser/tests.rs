@@ -152,14 +152,14 @@ impl Peer {
         let bundle = Arc::new(Bundle::from_config_block(block).unwrap());
         self.collections.update(&bundle);
         let mut current = self.channels.0.write();
-        let ledger = match current.take() {
-            Some(access) => access.ledger,
-            None => {
+        let ledger = current.take().map_or_else(
+            || {
                 let options =
                     Options { collections: Arc::new(self.collections.clone()), ..Options::default() };
                 Ledger::create(self.folder.path().join("ledger"), "goldenchannel", block, options).unwrap()
-            }
-        };
+            },
+            |access| access.ledger,
+        );
         *current =
             Some(ChannelAccess { id: "goldenchannel".into(), ledger, bundle, known: Arc::new(KnownSignatures::new(16)) });
     }
@@ -306,7 +306,7 @@ async fn approvals_are_queried_compared_and_refused_in_the_words_of_the_original
         assert!(ready.approvals["Org1MSP"] && ready.approvals["Org2MSP"] && ready.mismatches.is_empty());
         peer.ask("CheckCommitReadiness", &changed).await.unwrap()
     };
-    assert_eq!(readiness.approvals["Org1MSP"], false);
+    assert!(!readiness.approvals["Org1MSP"]);
     assert_eq!(readiness.mismatches["Org1MSP"].items, ["EndorsementInfo"]);
 
     let missing = QueryChaincodeDefinitionArgs { name: "nocc".into() };
@@ -372,6 +372,9 @@ async fn proposals_are_refused_with_the_originals_texts() {
              definition for 'kv' exists, but chaincode is not installed"
         )
     );
+
+    let evaluated = peer.endorser.evaluate(good.clone()).await.unwrap();
+    assert_eq!(evaluated.response.as_ref(), Some(&response));
 
     let mut forged = good.clone();
     let mut signature = forged.signature.to_vec();
