@@ -222,7 +222,7 @@ impl World {
 
     fn start(&mut self, id: u64) {
         let peers = if self.initial.contains(&id) { self.initial.clone() } else { Vec::new() };
-        let seed = self.rng.next();
+        let seed = self.rng.number();
         let Some(machine) = self.machines.get_mut(&id) else { return };
         let config = Config {
             election_ticks: ELECTION_TICKS,

@@ -5,6 +5,7 @@
 
 mod link;
 mod service;
+mod trust;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -18,6 +19,7 @@ use parking_lot::RwLock;
 
 pub(crate) use link::Target;
 pub(crate) use service::ClusterService;
+pub(crate) use trust::Trust;
 
 use crate::metrics::OrdererMetrics;
 use crate::raft::RaftConsenter;
@@ -37,6 +39,7 @@ struct Inner {
     dial_timeout: Duration,
     buffer: usize,
     metrics: OrdererMetrics,
+    trust: Trust,
     channels: RwLock<HashMap<String, Peers>>,
     runtime: tokio::runtime::Handle,
 }
@@ -52,13 +55,18 @@ struct Peers {
 
 impl Cluster {
     /// Nobody is connected yet.
-    pub(crate) fn new(tls: Option<ClientTls>, dial_timeout: Duration, buffer: usize, metrics: OrdererMetrics) -> Self {
+    pub(crate) fn new(tls: Option<ClientTls>, dial_timeout: Duration, buffer: usize, metrics: OrdererMetrics, trust: Trust) -> Self {
         let runtime = tokio::runtime::Handle::current();
-        Self(Arc::new(Inner { tls, dial_timeout, buffer, metrics, channels: RwLock::default(), runtime }))
+        Self(Arc::new(Inner { tls, dial_timeout, buffer, metrics, trust, channels: RwLock::default(), runtime }))
     }
 
     pub(crate) fn register(&self, channel: &str, consenter: &Arc<RaftConsenter>) {
         self.0.channels.write().entry(channel.to_owned()).or_default().consenter = Arc::downgrade(consenter);
+    }
+
+    /// Trusts the authorities of a channel's configuration.
+    pub(crate) fn trust(&self, bundle: &fabric_channel::config::Bundle) {
+        self.0.trust.follow(bundle);
     }
 
     pub(crate) fn forget(&self, channel: &str) {
@@ -72,9 +80,10 @@ impl Cluster {
         let mut links = BTreeMap::new();
         let mut keys = HashMap::new();
         for (id, consenter) in consenters.iter().filter(|(id, _)| **id != own) {
-            match crate::raft::key_of_pem(&consenter.client_tls_cert) {
-                Some(key) => drop(keys.insert(key, *id)),
-                None => tracing::warn!(channel, node = id, "the consenter's client TLS certificate cannot be read, it will not be let in"),
+            if let Some(key) = crate::raft::key_of_pem(&consenter.client_tls_cert) {
+                keys.insert(key, *id);
+            } else {
+                tracing::warn!(channel, node = id, "the consenter's client TLS certificate cannot be read, it will not be let in");
             }
             let target = Target::of(consenter);
             let link = match peers.links.remove(id) {
@@ -136,7 +145,8 @@ impl Cluster {
         DialOptions {
             tls: self.0.tls.clone(),
             connect_timeout: self.0.dial_timeout,
-            keepalive_interval: Duration::from_secs(30),
+            keepalive_interval: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(10),
             ..DialOptions::default()
         }
     }

@@ -46,7 +46,10 @@ impl Follower {
         node: RaftNode,
     ) -> Result<Self, ChannelError> {
         let member = match &join_block {
-            Some(block) => is_member(block, &node.certificate)?,
+            Some(block) => {
+                node.cluster.trust(&Bundle::from_config_block(block)?);
+                is_member(block, &node.certificate)?
+            }
             None => false,
         };
         let height = channel.as_ref().map_or(0, |c| c.blocks().height());
@@ -123,6 +126,7 @@ impl Follower {
             if config {
                 let bundle = Bundle::from_config_block(&block)?;
                 check_bundle(&bundle)?;
+                self.node.cluster.trust(&bundle);
                 channel.set_bundle(bundle);
             }
             channel.append(&block)?;

@@ -183,7 +183,7 @@ async fn form_part(api: &Api, request: Request, key: &str) -> Result<Bytes, Box<
         }
     }
     let found = found.ok_or_else(|| bad(format!("form does not contains part key: {key}")))?;
-    if count != 1 { Err(bad("form contains too many parts".to_owned())) } else { Ok(found) }
+    if count == 1 { Ok(found) } else { Err(bad("form contains too many parts".to_owned())) }
 }
 
 /// The channel a block can be joined with, or upstream's reason why not.

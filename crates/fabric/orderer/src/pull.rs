@@ -153,7 +153,7 @@ async fn fetch_first(address: &str, channel: &str, signer: &dyn Signer, cluster:
 
 /// One block whose data match its header; nothing else about it is checked.
 async fn fetch(address: &str, channel: &str, signer: &dyn Signer, cluster: &Cluster, at: SeekPosition) -> Result<Block, String> {
-    let mut stream = open(address, channel, signer, cluster, at.clone(), at).await?;
+    let mut stream = open(address, channel, signer, cluster, at, at).await?;
     let message = tokio::time::timeout(PATIENCE, stream.message()).await.map_err(|_| "no block came within 30 s".to_owned())?;
     match message.map_err(|status| status.message().to_owned())?.and_then(|m| m.r#type) {
         Some(deliver_response::Type::Block(block)) => {

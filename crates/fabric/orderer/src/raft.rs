@@ -7,7 +7,6 @@ mod worker;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +26,9 @@ use crate::cluster::Cluster;
 use crate::consenter::{Activity, BoxFuture, Consenter, Relation, Submission, Unavailable};
 use crate::error::ChannelError;
 use crate::metrics::OrdererMetrics;
+
+/// How long a message may wait to be taken, here or by the leader.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the Raft consenters of a node share.
 #[derive(Clone, Debug)]
@@ -49,7 +51,7 @@ pub(crate) struct RaftNode {
 #[derive(Debug)]
 pub(crate) enum Command {
     /// A message from another consenter.
-    Message { message: konsort_raft::Message, metadata: Bytes },
+    Message { message: Box<konsort_raft::Message>, metadata: Bytes },
     /// Another consenter cannot be reached.
     Unreachable(u64),
     /// Stop.
@@ -78,7 +80,7 @@ pub(crate) enum Declined {
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// The leader's id; 0 when not known.
-    pub leader: AtomicU64,
+    pub leaders: watch::Sender<u64>,
     pub errored: watch::Sender<bool>,
     pub state: Mutex<(Relation, Activity)>,
     /// Consenters by id and block metadata, as of the last block.
@@ -121,7 +123,7 @@ impl RaftConsenter {
             .ok_or_else(|| ChannelError::unusable("this orderer's TLS certificate is not among the channel's consenters"))?;
         let (errored, _) = watch::channel(false);
         let shared = Arc::new(Shared {
-            leader: AtomicU64::new(0),
+            leaders: watch::channel(0).0,
             errored,
             state: Mutex::new((Relation::Consenter, Activity::Active)),
             members: Mutex::new(Members { metadata, consenters }),
@@ -154,7 +156,7 @@ impl RaftConsenter {
         if message.from != from {
             return Err(format!("the message says it is from node {}, its sender is node {from}", message.from));
         }
-        let command = Command::Message { message, metadata: request.metadata };
+        let command = Command::Message { message: Box::new(message), metadata: request.metadata };
         self.commands.send(command).await.map_err(|_| "chain is stopped".to_owned())
     }
 
@@ -178,18 +180,45 @@ impl RaftConsenter {
         let _may_be_full = self.commands.try_send(command);
     }
 
+    /// The longest a client waits for an answer; a node that lost its cluster must say so while others can still be asked.
+    fn patience(&self) -> Duration {
+        self.node.rpc_timeout.min(PATIENCE)
+    }
+
     async fn offer(&self, submission: Submission) -> Result<Result<(), Declined>, Unavailable> {
         let stopped = || Unavailable("chain is stopped".to_owned());
         let (answer, answered) = oneshot::channel();
-        self.submissions.send(Pending { submission, answer }).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())
+        let placing = async {
+            self.submissions.send(Pending { submission, answer }).await.map_err(|_| stopped())?;
+            answered.await.map_err(|_| stopped())
+        };
+        let patience = self.patience();
+        tokio::time::timeout(patience, placing)
+            .await
+            .unwrap_or_else(|_| Err(Unavailable(format!("the consenter did not take the message within {patience:?}"))))
+    }
+
+    /// Passes a message on; gives up when another node is elected meanwhile.
+    async fn forward(&self, submission: &Submission, leader: u64) -> Result<(), Unavailable> {
+        let request = SubmitRequest {
+            channel: self.channel.id().to_owned(),
+            last_validation_seq: submission.config_sequence,
+            payload: Some(submission.envelope.clone()),
+        };
+        let mut leaders = self.shared.leaders.subscribe();
+        tokio::select! {
+            answer = self.node.cluster.submit(self.channel.id(), leader, request, self.patience()) => answer.map_err(Unavailable),
+            _ = leaders.wait_for(|now| *now != leader) => {
+                Err(Unavailable(format!("node {leader} lost the leadership before it answered")))
+            }
+        }
     }
 
     async fn place(&self, submission: Submission) -> Result<(), Unavailable> {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
         let mut pause = Duration::from_millis(50);
         loop {
-            let known = self.shared.leader.load(Ordering::Acquire);
+            let known = *self.shared.leaders.borrow();
             let leader = if known == self.id || known == 0 {
                 match self.offer(submission.clone()).await? {
                     Ok(()) => return Ok(()),
@@ -202,12 +231,7 @@ impl RaftConsenter {
                 known
             };
             if leader != 0 && leader != self.id {
-                let request = SubmitRequest {
-                    channel: self.channel.id().to_owned(),
-                    last_validation_seq: submission.config_sequence,
-                    payload: Some(submission.envelope.clone()),
-                };
-                return self.node.cluster.submit(self.channel.id(), leader, request, self.node.rpc_timeout).await.map_err(Unavailable);
+                return self.forward(&submission, leader).await;
             }
             if !submission.is_config || tokio::time::Instant::now() >= deadline {
                 return Err(Unavailable("no Raft leader".to_owned()));

@@ -151,10 +151,10 @@ impl Registrar {
             registrar.remove_files(&name).map_err(folder_error(ledger))?;
         }
         for name in names_in(&registrar.join_folder())? {
-            if name.ends_with(".new") {
+            let path = registrar.join_folder().join(&name);
+            if path.extension().is_some_and(|e| e == "new") {
                 continue;
             }
-            let path = registrar.join_folder().join(&name);
             let bytes = std::fs::read(&path).map_err(folder_error(&path))?;
             let failed = |source| OrdererError::Channel { channel: name.clone(), source };
             let block = decode_block(bytes.into()).map_err(failed)?;
@@ -197,6 +197,7 @@ impl Registrar {
             return self.follow(name, None, join_block.cloned());
         }
         let channel = Arc::new(Channel::open(&folder, first, self.0.signer.clone(), self.0.check_expiration)?);
+        self.0.node.cluster.trust(&channel.bundle());
         let caught_up = number.is_none_or(|n| channel.blocks().height() > n);
         let config_block = last_config_block(channel.blocks())?;
         if caught_up && is_member(&config_block, &self.0.node.certificate)? {

@@ -1,7 +1,6 @@
 //! The composition of an orderer: its listeners, its channels, its stop.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +8,10 @@ use fabric_channel::msp::SigningIdentity;
 use fabric_channel::protoutil::Signer;
 use fabric_proto::orderer::cluster_server::ClusterServer;
 use konsort_node::logging::LogHandle;
-use konsort_node::{ClientAuth, ClientTls, Health, Metrics, Operations, OperationsOptions, Roots, Server, ServerOptions, Shutdown, TlsIdentity};
+use konsort_node::{ClientAuth, ClientTls, Health, Metrics, Operations, OperationsOptions, Server, ServerOptions, ServerTls, Shutdown, TlsIdentity};
 use tonic::service::Routes;
 
-use crate::cluster::{Cluster, ClusterService};
+use crate::cluster::{Cluster, ClusterService, Trust};
 use crate::config::OrdererConfig;
 use crate::deliver::DeliverRules;
 use crate::error::OrdererError;
@@ -33,28 +32,24 @@ pub struct Orderer {
     operations: SocketAddr,
 }
 
-fn sole_root(tls: &crate::config::TlsSettings, key: &'static str) -> Result<(), OrdererError> {
+fn require_tls(tls: &crate::config::TlsSettings, key: &'static str) -> Result<(), OrdererError> {
     if tls.enabled { Ok(()) } else { Err(OrdererError::Setting { key, problem: "TLS must be enabled: other orderers know each other by their TLS certificates".to_owned() }) }
 }
 
 /// How this node dials other orderers.
-fn cluster_tls(config: &OrdererConfig) -> Result<ClientTls, OrdererError> {
+fn cluster_tls(config: &OrdererConfig, trust: &Trust) -> Result<ClientTls, OrdererError> {
     let cluster = &config.cluster;
     let identity = match (&cluster.client_certificate, &cluster.client_private_key) {
         (Some(certificate), Some(key)) => TlsIdentity::from_files(certificate, key)?,
         _ => config.tls.identity()?,
     };
-    let mut roots: Vec<&Path> = cluster.root_cas.iter().map(AsRef::as_ref).collect();
-    roots.extend(config.tls.root_cas.iter().map(|path| -> &Path { path }));
-    roots.sort_unstable();
-    roots.dedup();
-    Ok(ClientTls { roots: Roots::from_files(roots)?, identity: Some(identity), server_name_override: None })
+    Ok(ClientTls { roots: trust.servers.clone(), identity: Some(identity), server_name_override: None })
 }
 
 impl Orderer {
     /// Opens the channels and starts to listen.
     pub async fn start(config: OrdererConfig, log: LogHandle, shutdown: Shutdown) -> Result<Self, OrdererError> {
-        sole_root(&config.tls, "General.TLS.Enabled")?;
+        require_tls(&config.tls, "General.TLS.Enabled")?;
         let metrics = Metrics::new();
         metrics.process();
         let families = OrdererMetrics::new(&metrics);
@@ -64,12 +59,15 @@ impl Orderer {
             source,
         })?;
         let signer: Arc<dyn Signer> = Arc::new(signer);
-        let general = config.tls.server(ClientAuth::Request)?;
         let own_certificate = match &config.cluster.listen {
             Some(_) => config.cluster.server.identity()?.certificate(),
             None => config.tls.identity()?.certificate(),
         };
-        let cluster = Cluster::new(Some(cluster_tls(&config)?), config.cluster.dial_timeout, config.cluster.send_buffer, families.clone());
+        let server_files = [config.cluster.root_cas.as_slice(), config.tls.root_cas.as_slice()].concat();
+        let trust = Trust::new(&server_files, &config.tls.client_root_cas)?;
+        let general = config.tls.server(ClientAuth::Request)?.map(|tls| ServerTls { client_roots: trust.clients.clone(), ..tls });
+        let dialling = cluster_tls(&config, &trust)?;
+        let cluster = Cluster::new(Some(dialling), config.cluster.dial_timeout, config.cluster.send_buffer, families.clone(), trust);
         let node = RaftNode {
             cluster: cluster.clone(),
             wal: config.wal.clone(),

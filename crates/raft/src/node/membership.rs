@@ -77,11 +77,10 @@ impl Node {
             return bad("node ids start at 1");
         }
         match ConfChangeType::try_from(change.change_type) {
-            Ok(ConfChangeType::AddNode | ConfChangeType::UpdateNode) => {}
             Ok(ConfChangeType::RemoveNode) if self.members.len() == 1 && self.members.contains_key(&change.node_id) => {
                 return bad("the last member cannot be removed");
             }
-            Ok(ConfChangeType::RemoveNode) => {}
+            Ok(ConfChangeType::AddNode | ConfChangeType::UpdateNode | ConfChangeType::RemoveNode) => {}
             Ok(ConfChangeType::AddLearnerNode) => return bad("members without a vote are not supported"),
             Err(_) => return bad("unknown kind of change"),
         }

@@ -72,7 +72,7 @@ fn everything_without_pre_vote_and_check_quorum() {
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    for seed in [1, 99, Rng::new(3).next()] {
+    for seed in [1, 99, Rng::new(3).number()] {
         assert_eq!(World::run(seed, &Shape::everything()), World::run(seed, &Shape::everything()));
     }
 }

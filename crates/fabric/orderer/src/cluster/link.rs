@@ -156,6 +156,9 @@ async fn run_consensus(id: u64, channel: String, target: Target, cluster: Cluste
 
 async fn run_submissions(target: Target, cluster: Cluster, mut queue: mpsc::Receiver<(SubmitRequest, Answer)>) {
     while let Some((request, answer)) = queue.recv().await {
+        if answer.is_closed() {
+            continue;
+        }
         let mut first = Some((request, answer));
         let mut client = match connect(&target, &cluster).await {
             Ok(client) => client,
@@ -202,6 +205,10 @@ async fn run_submissions(target: Target, cluster: Cluster, mut queue: mpsc::Rece
                 },
             };
             let Some((request, answer)) = next else { break };
+            // Who gave up waiting has been told that the message was not taken.
+            if answer.is_closed() {
+                continue;
+            }
             let request = StepRequest { payload: Some(step_request::Payload::SubmitRequest(request)) };
             if sender.send(request).await.is_err() {
                 let _gone = answer.send(Err(format!("the connection to {} was lost", target.address)));

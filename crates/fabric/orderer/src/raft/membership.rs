@@ -52,8 +52,8 @@ pub(crate) fn own_id(consenters: &BTreeMap<u64, Consenter>, certificate: &[u8]) 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Change {
     pub next: Members,
-    /// The change of the Raft cluster that follows.
-    pub conf_change: Option<ConfChange>,
+    /// What the Raft cluster has to do about it.
+    pub raft: Option<ConfChange>,
     /// The node whose certificates were replaced.
     pub rotated: Option<u64>,
     /// Consenters that are new.
@@ -93,9 +93,9 @@ impl Change {
                 metadata.next_consenter_id += 1;
                 metadata.consenter_ids[*position] = id;
                 consenters.insert(id, consenter.clone());
-                change.conf_change = Some(conf_change(id, ConfChangeType::AddNode));
+                change.raft = Some(conf_change(id, ConfChangeType::AddNode));
             }
-            ([], [id]) => change.conf_change = Some(conf_change(*id, ConfChangeType::RemoveNode)),
+            ([], [id]) => change.raft = Some(conf_change(*id, ConfChangeType::RemoveNode)),
             (added, removed) => {
                 return Err(format!(
                     "update of more than one consenter at a time is not supported, requested changes: add {} node(s), remove {} node(s)",
@@ -110,7 +110,7 @@ impl Change {
 
     /// Whether anything changed about who the consenters are.
     pub(crate) fn changed(&self) -> bool {
-        self.conf_change.is_some() || self.rotated.is_some()
+        self.raft.is_some() || self.rotated.is_some()
     }
 
     /// Whether the cluster would be left without a majority of living nodes although it need not be.
@@ -118,7 +118,7 @@ impl Change {
         let size = self.next.consenters.len();
         let quorum = size / 2 + 1;
         let alive_without = |gone: u64| active.iter().filter(|id| **id != gone).count();
-        match (&self.conf_change, self.rotated) {
+        match (&self.raft, self.rotated) {
             (Some(change), _) if change.change_type == ConfChangeType::AddNode as i32 => size > 2 && active.len() < quorum,
             (Some(change), _) => alive_without(change.node_id) < quorum,
             (None, Some(rotated)) => size > 2 && alive_without(rotated) < quorum,
@@ -156,7 +156,7 @@ mod tests {
         let change = Change::between(&three(), &[consenter("d"), consenter("a"), consenter("b"), consenter("c")]).unwrap();
         assert_eq!(change.next.metadata.consenter_ids, [4, 1, 2, 3]);
         assert_eq!(change.next.metadata.next_consenter_id, 5);
-        assert_eq!(change.conf_change.as_ref().map(|c| (c.node_id, c.change_type)), Some((4, 0)));
+        assert_eq!(change.raft.as_ref().map(|c| (c.node_id, c.change_type)), Some((4, 0)));
         assert!(change.loses_quorum(&[1, 2]) && !change.loses_quorum(&[1, 2, 3]));
     }
 
@@ -164,14 +164,14 @@ mod tests {
     fn a_removed_consenter_takes_its_number_along() {
         let change = Change::between(&three(), &[consenter("a"), consenter("c")]).unwrap();
         assert_eq!(change.next.metadata.consenter_ids, [1, 3]);
-        assert_eq!(change.conf_change.as_ref().map(|c| (c.node_id, c.change_type)), Some((2, 1)));
+        assert_eq!(change.raft.as_ref().map(|c| (c.node_id, c.change_type)), Some((2, 1)));
         assert!(change.loses_quorum(&[1, 2]) && !change.loses_quorum(&[1, 3]));
     }
 
     #[test]
     fn replaced_certificates_keep_the_number() {
         let change = Change::between(&three(), &[consenter("a"), consenter("B"), consenter("c")]).unwrap();
-        assert_eq!((change.rotated, change.conf_change.is_none()), (Some(2), true));
+        assert_eq!((change.rotated, change.raft.is_none()), (Some(2), true));
         assert_eq!(change.next.metadata.consenter_ids, [1, 2, 3]);
         assert_eq!(change.next.consenters[&2].host, "B");
     }

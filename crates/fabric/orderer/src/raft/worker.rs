@@ -182,7 +182,7 @@ impl Worker {
         if let Err(error) = self.channel.blocks().sync() {
             tracing::error!(channel = self.channel.id(), "cannot sync the ledger: {error}");
         }
-        self.shared.leader.store(0, Ordering::Release);
+        self.shared.leaders.send_replace(0);
         match outcome {
             Ok(Next::Evicted) => evicted(),
             Ok(_) => {}
@@ -295,9 +295,10 @@ impl Worker {
 
     fn step(&mut self, input: Input) {
         if let Err(refusal) = self.replica.step(input) {
-            match refusal {
-                Refusal::BadMessage { .. } => tracing::warn!(channel = self.channel.id(), "{refusal}"),
-                _ => tracing::debug!(channel = self.channel.id(), "{refusal}"),
+            if matches!(refusal, Refusal::BadMessage { .. }) {
+                tracing::warn!(channel = self.channel.id(), "{refusal}");
+            } else {
+                tracing::debug!(channel = self.channel.id(), "{refusal}");
             }
         }
     }
@@ -308,7 +309,7 @@ impl Worker {
             Command::Unreachable(peer) => self.step(Input::Unreachable(peer)),
             Command::Message { message, metadata } => {
                 let from = message.from;
-                self.step(Input::Message(message));
+                self.step(Input::Message(*message));
                 if !metadata.is_empty()
                     && self.replica.node().leader_id() == Some(from)
                     && let Ok(cluster) = ClusterMetadata::decode(metadata)
@@ -326,6 +327,10 @@ impl Worker {
         while self.accepts()
             && let Some(pending) = self.backlog.pop_front()
         {
+            if pending.answer.is_closed() {
+                // Whoever asked gave up and may have turned to another orderer.
+                continue;
+            }
             let outcome = self.take(pending.submission);
             // Whoever asked may have gone.
             let _gone = pending.answer.send(outcome);
@@ -440,7 +445,7 @@ impl Worker {
     }
 
     fn leadership(&mut self, leader: u64) {
-        let before = self.shared.leader.swap(leader, Ordering::AcqRel);
+        let before = self.shared.leaders.send_replace(leader);
         if leader != before {
             tracing::info!(channel = self.channel.id(), node = self.id, "Raft leader changed: {before} -> {leader}");
             self.node.metrics.leader_changes.with(&[self.channel.id()]).inc();
@@ -553,6 +558,7 @@ impl Worker {
         metadata.raft_index = index;
         if let Some(bundle) = bundle {
             crate::channel::check_bundle(&bundle)?;
+            self.node.cluster.trust(&bundle);
             self.channel.set_bundle(bundle);
         }
         writer::complete(&mut block, self.last_config, metadata.encode_to_vec().into(), self.channel.signer());
@@ -564,7 +570,7 @@ impl Worker {
             None => self.shared.members.lock().metadata = metadata,
             Some(change) => {
                 let changed = change.changed();
-                let conf_change = change.conf_change;
+                let conf_change = change.raft;
                 *self.shared.members.lock() = Members { metadata, consenters: change.next.consenters };
                 if let Some(conf_change) = conf_change {
                     // Nobody else proposes it: followers' proposals are refused by the node itself.
@@ -657,6 +663,7 @@ impl Worker {
             crate::channel::check_bundle(&bundle)?;
             let settings = super::metadata_of(&bundle)?;
             let consenters = super::consenters_of(&metadata, &settings)?;
+            self.node.cluster.trust(&bundle);
             self.channel.set_bundle(bundle);
             self.last_config = header.number;
             *self.shared.members.lock() = Members { metadata, consenters };

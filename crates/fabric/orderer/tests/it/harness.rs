@@ -148,7 +148,7 @@ Metrics: {{Provider: prometheus}}
     pub(crate) async fn blocks(&self, signer: &dyn Signer, first: u64, last: u64) -> Vec<Block> {
         let seek = protoutil::seek(protoutil::seek_specified(first), protoutil::seek_specified(last));
         for _ in 0..600 {
-            let answer = tokio::time::timeout(Duration::from_secs(60), self.deliver(signer, &seek)).await.expect("blocks in time");
+            let answer = tokio::time::timeout(Duration::from_mins(1), self.deliver(signer, &seek)).await.expect("blocks in time");
             match answer.1 {
                 Some(Status::Success) => return answer.0,
                 // Between two leaders, or not there yet: readers ask again.
@@ -168,7 +168,7 @@ Metrics: {{Provider: prometheus}}
             body.extend_from_slice(format!("--b\r\nContent-Disposition: form-data; name=\"{key}\"; filename=\"f\"\r\n\r\n").as_bytes());
             body.extend_from_slice(content);
             body.extend_from_slice(b"\r\n--b--\r\n");
-            head += &format!("Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {}\r\n", body.len());
+            head = format!("{head}Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {}\r\n", body.len());
         }
         stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
         stream.write_all(&body).await.unwrap();
@@ -250,7 +250,7 @@ impl Cluster {
         edit_raft(envelope.config.as_mut().unwrap(), |metadata| {
             metadata.consenters = places[..members].iter().map(consenter).collect();
             let options = metadata.options.as_mut().unwrap();
-            options.tick_interval = "50ms".to_owned();
+            "50ms".clone_into(&mut options.tick_interval);
             options.snapshot_interval_size = 40_000;
         });
         let envelope = protoutil::signed_envelope(HeaderType::Config, CHANNEL, None, envelope.encode_to_vec().into(), None);
