@@ -88,7 +88,8 @@ async fn round(data: &[u8]) {
     let id = ChaincodeId { name: "fuzz:1".into(), ..ChaincodeId::default() };
     let register = ChaincodeMessage { r#type: Type::Register.into(), payload: id.encode_to_vec().into(), ..Default::default() };
     let (working, started) = tokio::sync::oneshot::channel::<()>();
-    let later = started.map(|_| futures::stream::iter(messages(data))).flatten_stream();
+    let hostile = messages(data);
+    let later = started.map(|_| futures::stream::iter(hostile)).flatten_stream();
     let frames = futures::stream::iter([frame(&register)]).chain(later);
     let body = StreamBody::new(frames.map(|bytes| Ok::<_, Infallible>(http_body::Frame::data(bytes))));
     let request = http::Request::post("/protos.ChaincodeSupport/Register").header("content-type", "application/grpc");
