@@ -310,8 +310,9 @@ impl Shared {
         })?;
 
         let Simulated { response, event, results, interest } = simulated;
-        if (labels[0].is_empty() && response.status < ERROR) || purpose == Purpose::Evaluate {
-            // Without a channel there is nothing to endorse.
+        if (labels[0].is_empty() || purpose == Purpose::Evaluate) && response.status < ERROR {
+            // Without a channel there is nothing to endorse. A chaincode's error keeps its payload, by which callers tell it from
+            // the peer's own.
             return Ok(ProposalResponse { response: Some(response), ..ProposalResponse::default() });
         }
         if (ERROR_THRESHOLD..ERROR).contains(&response.status) {
