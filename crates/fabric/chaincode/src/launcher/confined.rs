@@ -91,19 +91,62 @@ pub(crate) fn command(
     command
 }
 
-/// A folder of programs, and what stands beside it (`lib`, `share`) when it is not the root's own.
+/// A folder of programs, and the folders beside it that hold their libraries. Never what is above: `bin` may stand in a home folder.
 fn tool_folders(folder: &Path) -> Vec<PathBuf> {
     let mut folders = vec![folder.to_path_buf()];
     if folder.file_name().is_some_and(|name| name == "bin")
         && let Some(parent) = folder.parent()
-        && parent.parent().is_some_and(|above| above != Path::new("/"))
     {
-        folders.push(parent.to_path_buf());
+        folders.extend(["lib", "lib64", "libexec"].map(|name| parent.join(name)).into_iter().filter(|path| path.is_dir()));
     }
     folders
+}
+
+/// The whole installation of Go, which needs its sources to build; recognised by its `VERSION` file.
+pub(crate) fn go_root(go: &Path) -> Option<PathBuf> {
+    let real = go.canonicalize().ok()?;
+    let root = real.parent()?.parent()?;
+    (root.join("VERSION").is_file() && root.join("src/runtime").is_dir()).then(|| root.to_path_buf())
 }
 
 /// The real home folder, where build tools keep their settings.
 pub(crate) fn home(environment: &Environment) -> Option<PathBuf> {
     environment.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_programs_does_not_open_the_home_it_stands_in() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["bin", "lib", "secrets"] {
+            std::fs::create_dir(home.path().join(name)).unwrap();
+        }
+        let folders = tool_folders(&home.path().join("bin"));
+        assert_eq!(folders, [home.path().join("bin"), home.path().join("lib")]);
+    }
+
+    #[test]
+    fn the_environment_is_scrubbed_and_the_helper_gets_the_rules() {
+        let environment = Environment::from_pairs([("PATH", "/usr/bin"), ("SECRET", "x"), ("GOPROXY", "p"), ("LANG", "C")]);
+        let confinement = Confinement {
+            helper: Some("/opt/konsort".into()),
+            own: vec!["/own".into()],
+            read: vec!["/read".into()],
+            port: Some(7052),
+            memory: Some(10),
+            open_files: 5,
+        };
+        let made = command(Path::new("/bin/cc"), &["-x"], Path::new("/own"), &environment, false, &confinement);
+        let args: Vec<_> = made.as_std().get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let text = args.join(" ");
+        assert!(text.starts_with("confine --parent ") && text.contains(" --own /own --read /read "), "{text}");
+        assert!(text.ends_with(" --connect 7052 --memory 10 --files 5 -- /bin/cc -x"), "{text}");
+        let names: Vec<_> = made.as_std().get_envs().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+        assert_eq!(names, ["HOME", "LANG", "PATH", "TMPDIR"]);
+        let building = command(Path::new("/bin/cc"), &[], Path::new("/own"), &environment, true, &confinement);
+        assert!(building.as_std().get_envs().any(|(name, _)| name == "GOPROXY"));
+    }
 }

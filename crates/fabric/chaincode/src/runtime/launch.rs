@@ -89,7 +89,12 @@ impl Inner {
             mspid: self.settings.mspid.clone(),
             tls: tls.map(|(tls, _hash)| tls),
         };
-        match launcher.launch(&package, &peer).await? {
+        let running = launcher.launch(&package, &peer).await.inspect_err(|_| {
+            if let Some(hash) = &hash {
+                self.registry.forget_certificate(hash);
+            }
+        })?;
+        match running {
             Running::Process(process) => self.watch_process(package_id, Arc::from(process), hash, launch).await,
             Running::Server(server) => {
                 if let Some(hash) = hash {

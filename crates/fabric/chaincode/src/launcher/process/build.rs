@@ -8,7 +8,10 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    super::{builds::Scratch, confined::home},
+    super::{
+        builds::Scratch,
+        confined::{find_program, go_root, home},
+    },
     Language, Process, Step,
 };
 use crate::package::Package;
@@ -101,6 +104,7 @@ async fn go(launcher: &Process, package: &Package, scratch: &Scratch, root: &Pat
         variables.push(("GOENV", settings.clone().into()));
         read.push(settings);
     }
+    read.extend(find_program(&launcher.environment, "go").and_then(|go| go_root(&go)));
     let executable = executable.to_string_lossy().into_owned();
     let mode = if vendored { "-mod=vendor" } else { "-mod=readonly" };
     let args = ["build", mode, "-trimpath", "-buildvcs=false", "-o", &executable, target];
