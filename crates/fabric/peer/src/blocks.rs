@@ -98,6 +98,7 @@ impl BlockSource {
                 return Next::Stop;
             }
         };
+        let mut fresh = 0usize;
         loop {
             let endpoints = orderers(&self.channel.bundle());
             if endpoints.is_empty() {
@@ -112,6 +113,7 @@ impl BlockSource {
                     Ended::Orderer { reason, progress } => {
                         if progress {
                             *failures = 0;
+                            fresh = 0;
                         }
                         let label = self.connections.orderer_label(&endpoint.address);
                         tracing::warn!(channel = self.channel.id(), "disconnected from orderer {label}: {reason}");
@@ -123,7 +125,11 @@ impl BlockSource {
             if let Ok(error) = failed.try_recv() {
                 return self.judge(&error);
             }
-            self.pause(failures, shutdown).await;
+            // The other orderers are tried at once; a pause comes when all have failed.
+            fresh += 1;
+            if fresh % endpoints.len().max(1) == 0 {
+                self.pause(failures, shutdown).await;
+            }
             if shutdown.is_triggered() {
                 break;
             }

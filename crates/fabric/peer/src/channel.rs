@@ -139,6 +139,11 @@ impl Channel {
         self.0.definitions.subscribe()
     }
 
+    /// The number of the last block of this run that changed chaincode definitions or approvals; 0 when none did.
+    pub fn definitions_version(&self) -> u64 {
+        *self.0.definitions.borrow()
+    }
+
     /// Endorsements made here, which the validation need not verify again. Shared by all channels.
     pub fn known_signatures(&self) -> &Arc<KnownSignatures> {
         &self.0.known
@@ -307,7 +312,7 @@ impl Channels {
     }
 
     fn options(&self, collections: &ChannelCollections) -> Options {
-        Options { collections: Arc::new(collections.clone()), history: self.0.history, ..Options::default() }
+        Options { collections: Arc::new(collections.clone()), history: self.0.history }
     }
 
     fn add(

@@ -116,6 +116,9 @@ pub struct DeliverySettings {
     pub connect_timeout: Duration,
     /// The first pause after a failure.
     pub minimal_reconnect_interval: Duration,
+    /// `peer.keepalive.deliveryClient.interval` and `timeout`: silence after which an orderer is pinged, and how long its answer may
+    /// take.
+    pub keepalive: (Duration, Duration),
     /// Other addresses for orderers than the channel's configuration says.
     pub overrides: BTreeMap<String, AddressOverride>,
 }
@@ -179,6 +182,10 @@ impl PeerConfig {
                     .duration("peer.deliveryclient.minimalReconnectInterval")?
                     .filter(|value| !value.is_zero())
                     .unwrap_or(Duration::from_millis(100)),
+                keepalive: (
+                    seconds("peer.keepalive.deliveryClient.interval", 60)?,
+                    seconds("peer.keepalive.deliveryClient.timeout", 20)?,
+                ),
                 overrides: overrides(config)?,
             },
             time_window: seconds("peer.authentication.timewindow", 15 * 60)?,

@@ -49,6 +49,7 @@ struct Inner {
     identity: Option<TlsIdentity>,
     overrides: std::collections::BTreeMap<String, AddressOverride>,
     keepalive: (Duration, Duration),
+    orderer_keepalive: (Duration, Duration),
     connect_timeout: Duration,
     open: Mutex<HashMap<Endpoint, Transport>>,
 }
@@ -62,6 +63,7 @@ impl Connections {
             identity,
             overrides: config.delivery.overrides.clone(),
             keepalive: config.client_keepalive,
+            orderer_keepalive: config.delivery.keepalive,
             connect_timeout: config.delivery.connect_timeout,
             open: Mutex::default(),
         })))
@@ -82,7 +84,8 @@ impl Connections {
 
     /// A connection to an orderer, by the other address if one is configured.
     pub fn orderer(&self, endpoint: &Endpoint) -> Result<Transport, ConnectError> {
-        let Some(other) = self.0.overrides.get(&endpoint.address) else { return self.get(endpoint) };
+        let keepalive = self.0.orderer_keepalive;
+        let Some(other) = self.0.overrides.get(&endpoint.address) else { return self.open(endpoint, keepalive) };
         let roots = match &other.roots {
             None => endpoint.roots.clone(),
             Some(file) => {
@@ -93,11 +96,15 @@ impl Connections {
                 vec![Bytes::from(text)]
             }
         };
-        self.get(&Endpoint { address: other.to.clone(), mspid: endpoint.mspid.clone(), roots })
+        self.open(&Endpoint { address: other.to.clone(), mspid: endpoint.mspid.clone(), roots }, keepalive)
     }
 
     /// A connection to a node; it is made at the first call and again after a break.
     pub fn get(&self, endpoint: &Endpoint) -> Result<Transport, ConnectError> {
+        self.open(endpoint, self.0.keepalive)
+    }
+
+    fn open(&self, endpoint: &Endpoint, keepalive: (Duration, Duration)) -> Result<Transport, ConnectError> {
         if let Some(transport) = self.0.open.lock().get(endpoint) {
             return Ok(transport.clone());
         }
@@ -111,8 +118,8 @@ impl Connections {
         let options = DialOptions {
             tls,
             connect_timeout: self.0.connect_timeout,
-            keepalive_interval: self.0.keepalive.0,
-            keepalive_timeout: self.0.keepalive.1,
+            keepalive_interval: keepalive.0,
+            keepalive_timeout: keepalive.1,
         };
         let transport = konsort_node::dial(&endpoint.address, &options)?;
         Ok(self.0.open.lock().entry(endpoint.clone()).or_insert(transport).clone())

@@ -14,7 +14,7 @@ use fabric_proto::protos::{BlockAndPrivateData, DeliverResponse, deliver_server}
 use konsort_node::metrics::CounterFamily;
 use konsort_node::{Clock, ConnectionInfo, Metrics, Shutdown};
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -75,7 +75,30 @@ struct Parts {
     window: Duration,
     mutual_tls: bool,
     figures: Figures,
+    limit: usize,
+    permits: Arc<Semaphore>,
     shutdown: Shutdown,
+}
+
+/// What the deliver services are made of.
+#[derive(Debug)]
+pub struct DeliverParts<'a> {
+    /// The channels.
+    pub channels: Channels,
+    /// Who may read.
+    pub access: AccessControl,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// How far a caller's clock may be off.
+    pub window: Duration,
+    /// Requests must be bound to the caller's TLS certificate.
+    pub mutual_tls: bool,
+    /// The most streams at once; 0 is no limit.
+    pub limit: usize,
+    /// Where the figures go.
+    pub metrics: &'a Metrics,
+    /// Ends open streams.
+    pub shutdown: Shutdown,
 }
 
 #[derive(Debug)]
@@ -105,21 +128,29 @@ impl Figures {
 }
 
 impl Deliver {
-    /// Serves these channels. `mutual_tls` says that requests must be bound to the caller's TLS certificate.
-    pub fn new(
-        channels: Channels,
-        access: AccessControl,
-        clock: Arc<dyn Clock>,
-        window: Duration,
-        mutual_tls: bool,
-        metrics: &Metrics,
-        shutdown: Shutdown,
-    ) -> Self {
-        let figures = Figures::new(metrics);
-        Self(Arc::new(Parts { channels, access, clock, window, mutual_tls, figures, shutdown }))
+    /// Puts the services together.
+    pub fn new(parts: DeliverParts<'_>) -> Self {
+        let permits = if parts.limit == 0 { Semaphore::MAX_PERMITS } else { parts.limit };
+        Self(Arc::new(Parts {
+            channels: parts.channels,
+            access: parts.access,
+            clock: parts.clock,
+            window: parts.window,
+            mutual_tls: parts.mutual_tls,
+            figures: Figures::new(parts.metrics),
+            limit: parts.limit,
+            permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))),
+            shutdown: parts.shutdown,
+        }))
     }
 
     fn start(&self, request: Request<Streaming<Envelope>>, form: Form) -> Answer {
+        let permit = Arc::clone(&self.0.permits).try_acquire_owned().map_err(|_| {
+            let limit = self.0.limit;
+            let text = format!("too many requests for /protos.Deliver, exceeding concurrency limit ({limit})");
+            tracing::error!("{text}");
+            Status::unknown(text)
+        })?;
         let certificate = request.extensions().get::<ConnectionInfo>().and_then(ConnectionInfo::peer_certificate);
         let certificate_hash = certificate.map(|der| Bytes::copy_from_slice(&konsort_pki::tls_hash(der)));
         let remote = request.extensions().get::<ConnectionInfo>().map_or_else(String::new, |info| info.remote_addr().to_string());
@@ -127,6 +158,7 @@ impl Deliver {
         let stream = DeliverStream { parts: Arc::clone(&self.0), form, certificate_hash, remote, sender };
         let shutdown = self.0.shutdown.clone();
         tokio::spawn(async move {
+            let _permit = permit;
             let requests = request.into_inner();
             stream.parts.figures.opened.with(&[]).inc();
             tokio::select! {

@@ -168,13 +168,13 @@ impl Inner {
 
 /// How long the caller will wait, from the request's `grpc-timeout`.
 fn deadline<T>(request: &Request<T>) -> Duration {
-    const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+    const FOR_EVER: Duration = Duration::from_hours(365 * 24);
     let parsed = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(|text| {
         let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
         let number: u64 = number.parse().ok().filter(|_| number.len() <= 8)?;
         Some(match unit {
-            "H" => Duration::from_secs(number * 3600),
-            "M" => Duration::from_secs(number * 60),
+            "H" => Duration::from_hours(number),
+            "M" => Duration::from_mins(number),
             "S" => Duration::from_secs(number),
             "m" => Duration::from_millis(number),
             "u" => Duration::from_micros(number),
@@ -224,6 +224,6 @@ impl gateway_server::Gateway for Gateway {
         request: Request<SignedChaincodeEventsRequest>,
     ) -> Result<Response<Self::ChaincodeEventsStream>, Status> {
         let permit = self.permit()?;
-        events::open(&self.0, request.into_inner(), permit).map(|stream| Response::new(stream))
+        events::open(&self.0, request.into_inner(), permit).map(Response::new)
     }
 }

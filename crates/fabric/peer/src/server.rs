@@ -19,7 +19,7 @@ use tonic::service::Routes;
 use crate::channel::{ChannelError, Channels};
 use crate::config::PeerConfig;
 use crate::connections::Connections;
-use crate::deliver::Deliver;
+use crate::deliver::{Deliver, DeliverParts};
 use crate::discovery::Discovery;
 use crate::endorser::{Endorser, EndorserParts, EndorserSettings};
 use crate::gateway::{Gateway, GatewayParts};
@@ -167,7 +167,7 @@ async fn start(config: &PeerConfig, log: LogHandle, tasks: &Tasks) -> Result<Run
         ..ServerOptions::default()
     };
     let listener = Server::bind("peer listener (peer.listenAddress)", &config.listen_address, options).await?;
-    let runtime = Runtime::open(chaincode::settings(config)?)?;
+    let runtime = Runtime::open(chaincode::settings(config, &metrics)?)?;
     let chaincode_listener = chaincode::listener(config, &runtime).await?;
     let operations = operations(config, log, &metrics, &health).await?;
 
@@ -195,15 +195,16 @@ async fn start(config: &PeerConfig, log: LogHandle, tasks: &Tasks) -> Result<Run
     let gossip = gossip(config, &local, &channels, &trust, &connections, tls.as_ref(), &*clock)?;
 
     let mutual_tls = config.tls.enabled && config.tls.client_auth_required;
-    let deliver = Deliver::new(
-        channels.clone(),
-        endorser.access().clone(),
-        Arc::clone(&clock),
-        config.time_window,
+    let deliver = Deliver::new(DeliverParts {
+        channels: channels.clone(),
+        access: endorser.access().clone(),
+        clock: Arc::clone(&clock),
+        window: config.time_window,
         mutual_tls,
-        &metrics,
-        shutdown.clone(),
-    );
+        limit: config.deliver_limit,
+        metrics: &metrics,
+        shutdown: shutdown.clone(),
+    });
     let deliver = DeliverServer::new(deliver)
         .max_decoding_message_size(config.max_message_size)
         .max_encoding_message_size(config.max_message_size);

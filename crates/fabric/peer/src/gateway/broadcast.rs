@@ -5,6 +5,7 @@
 //! looked at what was sent after it: that is sent again on a new stream.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use fabric_proto::common::{Envelope, Status as Code};
 use fabric_proto::orderer::BroadcastResponse;
@@ -34,16 +35,33 @@ struct Job {
 pub(super) struct Broadcasts {
     connections: Connections,
     lanes: Mutex<HashMap<Endpoint, mpsc::Sender<Job>>>,
+    silent: Mutex<HashMap<Endpoint, Instant>>,
 }
+
+/// How long an orderer that did not answer, or could not, is asked last.
+const SILENT: Duration = Duration::from_secs(10);
 
 impl Broadcasts {
     pub(super) fn new(connections: Connections) -> Self {
-        Self { connections, lanes: Mutex::default() }
+        Self { connections, lanes: Mutex::default(), silent: Mutex::default() }
     }
 
     /// The name of an orderer in errors.
     pub(super) fn label(&self, endpoint: &Endpoint) -> String {
         self.connections.orderer_label(&endpoint.address)
+    }
+
+    /// Notes that an orderer did not answer in time, or could not do what it was asked.
+    pub(super) fn note_silence(&self, endpoint: &Endpoint) {
+        self.silent.lock().insert(endpoint.clone(), Instant::now());
+    }
+
+    /// The same orderers, those that were silent a short while ago at the end.
+    pub(super) fn silent_last(&self, endpoints: &[Endpoint]) -> Vec<Endpoint> {
+        let mut silent = self.silent.lock();
+        silent.retain(|_, since| since.elapsed() < SILENT);
+        let (last, first): (Vec<_>, Vec<_>) = endpoints.iter().cloned().partition(|endpoint| silent.contains_key(endpoint));
+        first.into_iter().chain(last).collect()
     }
 
     /// Hands over a transaction and waits for the answer.

@@ -1,19 +1,24 @@
 //! Which peers there are, and how they are called.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fabric_channel::config::Bundle;
 use fabric_proto::protos::endorser_client::EndorserClient;
 use fabric_proto::protos::{ChaincodeInterest, ProposalResponse, SignedProposal};
 use konsort_node::{MAX_MESSAGE_SIZE, OsRandom, Random as _};
+use parking_lot::Mutex;
+use prost::Message as _;
 use tonic::Status;
 
 use super::plan::Plan;
-use crate::channel::Channels;
+use crate::channel::{Channel, Channels};
 use crate::connections::{Connections, Endpoint, tls_roots};
 use crate::endorser::Endorser;
+use crate::endorsers::EndorsersError;
 use crate::gossip::Gossip;
 use crate::{endorsers, scc};
 
@@ -49,6 +54,41 @@ pub(super) struct Candidate {
     pub(super) height: u64,
 }
 
+/// How long an answer about peers is taken again. What gossip tells is older than that on average; within this time a busy
+/// gateway asks, checks identities and plans once instead of once per request.
+const FRESH: Duration = Duration::from_millis(100);
+/// Answers kept at most.
+const KEPT: usize = 1024;
+
+/// Answers that hold for a moment, and only as long as neither definitions nor configuration change.
+struct Recent<K, V>(Mutex<HashMap<K, Answer<V>>>);
+
+/// When it was made, for which definitions and configuration, and what it is.
+type Answer<V> = (Instant, (u64, u64), Arc<V>);
+
+impl<K: Eq + Hash, V> Recent<K, V> {
+    fn new() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+
+    fn get_or<E>(&self, key: K, channel: &Channel, make: impl FnOnce() -> Result<V, E>) -> Result<Arc<V>, E> {
+        let version = (channel.definitions_version(), channel.bundle().sequence());
+        if let Some((at, of, value)) = self.0.lock().get(&key)
+            && *of == version
+            && at.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(value));
+        }
+        let value = Arc::new(make()?);
+        let mut kept = self.0.lock();
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(key, (Instant::now(), version, Arc::clone(&value)));
+        Ok(value)
+    }
+}
+
 /// The peers that the gateway works with.
 pub(super) struct Registry {
     endorser: Endorser,
@@ -56,6 +96,15 @@ pub(super) struct Registry {
     connections: Connections,
     gossip: Gossip,
     local: Arc<Node>,
+    organizations: Recent<(String, String), BTreeMap<String, Vec<Candidate>>>,
+    combinations: Recent<(String, Vec<u8>), Combinations>,
+}
+
+/// Layouts with peers that can be called.
+struct Combinations {
+    groups: BTreeMap<String, Vec<Candidate>>,
+    layouts: Vec<BTreeMap<String, u32>>,
+    unavailable: Vec<String>,
 }
 
 impl Registry {
@@ -66,7 +115,15 @@ impl Registry {
         gossip: Gossip,
         local: Node,
     ) -> Self {
-        Self { endorser, channels, connections, gossip, local: Arc::new(local) }
+        Self {
+            endorser,
+            channels,
+            connections,
+            gossip,
+            local: Arc::new(local),
+            organizations: Recent::new(),
+            combinations: Recent::new(),
+        }
     }
 
     pub(super) fn local_mspid(&self) -> &str {
@@ -89,26 +146,40 @@ impl Registry {
         Some(Candidate { node: Arc::new(Node { mspid, label: address, endpoint: Some(endpoint) }), height })
     }
 
+    /// Brings the own height up to date and sorts.
+    fn sorted(channel: &Channel, candidates: &[Candidate]) -> Vec<Candidate> {
+        let mut sorted = candidates.to_vec();
+        for candidate in sorted.iter_mut().filter(|candidate| candidate.node.is_local()) {
+            candidate.height = channel.ledger().height();
+        }
+        sort(&mut sorted);
+        sorted
+    }
+
     /// Peers with the chaincode by organisation, the highest ledgers first and this peer before its equals; nobody for a channel
     /// that is not known here.
     pub(super) fn by_organization(&self, channel: &str, chaincode: &str) -> BTreeMap<String, Vec<Candidate>> {
         let Some(joined) = self.channels.get(channel) else { return BTreeMap::new() };
-        let bundle = joined.bundle();
+        let key = (channel.to_owned(), chaincode.to_owned());
+        let found = self.organizations.get_or(key, &joined, || Ok(self.find(&joined, chaincode)));
+        let Ok(found): Result<_, std::convert::Infallible> = found;
+        found.iter().map(|(mspid, candidates)| (mspid.clone(), Self::sorted(&joined, candidates))).collect()
+    }
+
+    fn find(&self, channel: &Channel, chaincode: &str) -> BTreeMap<String, Vec<Candidate>> {
+        let bundle = channel.bundle();
         let system = scc::is_system(chaincode);
         let mut found: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
-        for known in endorsers::candidates(&self.gossip, &joined) {
+        for known in endorsers::candidates(&self.gossip, channel) {
             let has = system
                 || if known.local {
-                    self.endorser.active_chaincode(&joined.access(), chaincode).is_ok()
+                    self.endorser.active_chaincode(&channel.access(), chaincode).is_ok()
                 } else {
                     known.peer.chaincodes.iter().any(|(name, _)| name == chaincode)
                 };
             if has && let Some(candidate) = self.candidate(&bundle, &known) {
                 found.entry(candidate.node.mspid.clone()).or_default().push(candidate);
             }
-        }
-        for candidates in found.values_mut() {
-            sort(candidates);
         }
         found
     }
@@ -126,41 +197,49 @@ impl Registry {
             let chaincode = interest.chaincodes.first().map_or("", |call| call.name.as_str());
             return Err(format!("{NONE}: No metadata was found for chaincode {chaincode} in channel {channel}"));
         };
-        let bundle = joined.bundle();
-        let found = endorsers::layouts(&self.gossip, &self.endorser, &joined, interest)
+        let key = (channel.to_owned(), interest.encode_to_vec());
+        let found = self
+            .combinations
+            .get_or(key, &joined, || self.combine(&joined, interest))
             .map_err(|error| format!("{NONE}: {error}"))?;
-        let mut unavailable = Vec::new();
-        let mut favoured = None;
-        let mut groups = BTreeMap::new();
-        for (group, members) in &found.groups {
-            let mut candidates = Vec::new();
-            for known in members {
-                match self.candidate(&bundle, known) {
-                    Some(candidate) => candidates.push(candidate),
-                    None => unavailable.push(known.peer.member.preferred_endpoint().to_owned()),
-                }
-            }
-            if preferred.is_some_and(|node| candidates.iter().any(|candidate| *candidate.node == *node)) {
-                favoured = Some(group.clone());
-            }
-            sort(&mut candidates);
-            groups.insert(group.clone(), candidates);
-        }
-        let possible = found.layouts.into_iter().filter(|layout| {
-            layout.iter().all(|(group, count)| groups.get(group).is_some_and(|peers| peers.len() >= *count as usize))
+        let favoured = preferred.and_then(|node| {
+            let holds = |candidates: &Vec<Candidate>| candidates.iter().any(|candidate| *candidate.node == *node);
+            found.groups.iter().find(|(_, candidates)| holds(candidates)).map(|(group, _)| group)
+        });
+        let possible = found.layouts.iter().filter(|layout| {
+            let enough = |group: &String, count: u32| found.groups.get(group).is_some_and(|peers| peers.len() >= count as usize);
+            layout.iter().all(|(group, count)| enough(group, *count))
         });
         let (mut first, mut others): (Vec<_>, Vec<_>) =
-            possible.partition(|layout| favoured.as_ref().is_some_and(|group| layout.contains_key(group)));
+            possible.cloned().partition(|layout| favoured.is_some_and(|group| layout.contains_key(group)));
         shuffle(&mut first);
         shuffle(&mut others);
         first.append(&mut others);
         if first.is_empty() {
             return Err(format!(
                 "failed to select a set of endorsers that satisfy the endorsement policy due to unavailability of peers: [{}]",
-                unavailable.join(" ")
+                found.unavailable.join(" ")
             ));
         }
+        let groups = found.groups.iter().map(|(group, all)| (group.clone(), Self::sorted(&joined, all))).collect();
         Ok(Plan::new(first, groups))
+    }
+
+    fn combine(&self, channel: &Channel, interest: &ChaincodeInterest) -> Result<Combinations, EndorsersError> {
+        let bundle = channel.bundle();
+        let found = endorsers::layouts(&self.gossip, &self.endorser, channel, interest)?;
+        let mut combinations =
+            Combinations { groups: BTreeMap::new(), layouts: found.layouts, unavailable: Vec::new() };
+        for (group, members) in &found.groups {
+            let candidates = combinations.groups.entry(group.clone()).or_default();
+            for known in members {
+                match self.candidate(&bundle, known) {
+                    Some(candidate) => candidates.push(candidate),
+                    None => combinations.unavailable.push(known.peer.member.preferred_endpoint().to_owned()),
+                }
+            }
+        }
+        Ok(combinations)
     }
 
     /// Sends a proposal to a peer.
@@ -172,6 +251,11 @@ impl Registry {
             .max_decoding_message_size(MAX_MESSAGE_SIZE)
             .max_encoding_message_size(MAX_MESSAGE_SIZE);
         client.process_proposal(proposal).await.map(tonic::Response::into_inner)
+    }
+
+    /// Has a peer run a proposal for its answer alone.
+    pub(super) async fn evaluate(&self, node: &Node, proposal: SignedProposal) -> Result<ProposalResponse, Status> {
+        if node.is_local() { self.endorser.evaluate(proposal).await } else { self.process(node, proposal).await }
     }
 
     /// Closes the connection to a peer that failed; the next call opens a new one.

@@ -62,11 +62,48 @@ fn refusal(answer: &BroadcastResponse) -> String {
     format!("received unsuccessful response from orderer: status={status}, info={}", answer.info)
 }
 
-/// Crash-tolerant ordering: one orderer's word is enough; the others are tried only when one cannot answer.
+/// After this long without an answer the next orderer is asked too. Ordering a transaction twice does no harm: the second is marked
+/// invalid.
+const HEDGE: Duration = Duration::from_secs(1);
+
+/// Crash-tolerant ordering: one orderer's word is enough; the others are asked when one cannot answer, or does not in time.
 async fn to_one(gateway: &Inner, endpoints: &[Endpoint], envelope: Envelope) -> Result<(), Status> {
+    let ordered = gateway.broadcasts.silent_last(endpoints);
+    let mut waiting = ordered.into_iter();
+    let mut asked = FuturesUnordered::new();
     let mut details = Vec::new();
-    for endpoint in endpoints {
-        match send(gateway, endpoint, envelope.clone()).await {
+    let ask = |endpoint: Endpoint| {
+        let envelope = envelope.clone();
+        async move {
+            let answer = send(gateway, &endpoint, envelope).await;
+            (endpoint, answer)
+        }
+    };
+    let mut silent: Vec<Endpoint> = Vec::new();
+    loop {
+        if asked.is_empty() {
+            let Some(endpoint) = waiting.next() else {
+                const TEXT: &str = "no orderers could successfully process transaction";
+                return Err(with_details(tonic::Code::Unavailable, TEXT, &details));
+            };
+            silent.push(endpoint.clone());
+            asked.push(ask(endpoint));
+        }
+        let (endpoint, answer) = tokio::select! {
+            Some(answered) = asked.next() => answered,
+            () = tokio::time::sleep(HEDGE), if waiting.len() > 0 => {
+                for endpoint in silent.drain(..) {
+                    gateway.broadcasts.note_silence(&endpoint);
+                }
+                if let Some(endpoint) = waiting.next() {
+                    tracing::warn!(endpoint = endpoint.address, "no answer from the orderer yet, asking this one too");
+                    silent.push(endpoint.clone());
+                    asked.push(ask(endpoint));
+                }
+                continue;
+            }
+        };
+        match answer {
             Ok(answer) if answer.status == Code::Success as i32 => return Ok(()),
             Ok(answer) => {
                 tracing::warn!(endpoint = endpoint.address, "{}", refusal(&answer));
@@ -77,12 +114,11 @@ async fn to_one(gateway: &Inner, endpoints: &[Endpoint], envelope: Envelope) -> 
             }
             Err(error) => {
                 tracing::warn!(endpoint = endpoint.address, "error sending transaction to orderer: {error}");
-                details.push(detail(gateway, endpoint, error));
+                details.push(detail(gateway, &endpoint, error));
             }
         }
+        gateway.broadcasts.note_silence(&endpoint);
     }
-    const TEXT: &str = "no orderers could successfully process transaction";
-    Err(with_details(tonic::Code::Unavailable, TEXT, &details))
 }
 
 /// Byzantine-tolerant ordering: every orderer gets it, a quorum must accept.

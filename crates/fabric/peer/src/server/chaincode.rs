@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use fabric_chaincode::launcher::ExternalBuilder;
 use fabric_chaincode::{Runtime, Settings};
-use konsort_node::{ClientAuth, ConfigError, Roots, Server, ServerOptions, ServerTls, TlsIdentity};
+use konsort_node::{ClientAuth, ConfigError, Metrics, Roots, Server, ServerOptions, ServerTls, TlsIdentity};
 
 use super::PeerError;
 use crate::config::PeerConfig;
 
 /// The runtime's settings from `core.yaml`.
-pub(super) fn settings(config: &PeerConfig) -> Result<Settings, ConfigError> {
+pub(super) fn settings(config: &PeerConfig, metrics: &Metrics) -> Result<Settings, ConfigError> {
     let source = &config.source;
     let mut settings =
         Settings::new(config.data_path.join("chaincodes"), config.chaincode_address.clone(), config.msp_id.clone());
+    settings.metrics = Some(metrics.clone());
     settings.tls = config.tls.enabled;
     settings.dev_mode = config.chaincode_dev_mode;
     settings.total_query_limit = config.total_query_limit;

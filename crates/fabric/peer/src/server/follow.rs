@@ -18,9 +18,6 @@ use crate::endorser::Endorser;
 use crate::gossip::{Anchor, Gossip};
 use crate::local::Local;
 
-/// How often a change of the installed packages is looked for.
-const PACKAGES: Duration = Duration::from_secs(1);
-
 /// Everybody who must know of channels.
 #[derive(Clone)]
 pub(super) struct Follower {
@@ -56,9 +53,7 @@ impl Follower {
         let mut configs = channel.config_watch();
         let mut heights = channel.ledger().height_watch();
         let mut definitions = channel.definitions_watch();
-        let mut packages = tokio::time::interval(PACKAGES);
-        packages.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut installed = BTreeSet::new();
+        let mut packages = self.runtime.packages_watch();
         configs.mark_changed();
         definitions.mark_changed();
         loop {
@@ -83,12 +78,11 @@ impl Follower {
                     definitions.mark_unchanged();
                     self.defined(&channel).await;
                 }
-                _ = packages.tick() => {
-                    let now = self.packages().await;
-                    if now != installed {
-                        installed = now;
-                        self.defined(&channel).await;
+                changed = packages.changed() => {
+                    if changed.is_err() {
+                        return;
                     }
+                    self.defined(&channel).await;
                 }
             }
         }
@@ -108,15 +102,6 @@ impl Follower {
         }
         self.gossip.join_channel(channel.id(), organizations, anchors);
         self.gossip.set_height(channel.id(), channel.ledger().height());
-    }
-
-    async fn packages(&self) -> BTreeSet<String> {
-        let runtime = self.runtime.clone();
-        let listed = tokio::task::spawn_blocking(move || runtime.installed()).await;
-        match listed {
-            Ok(Ok(packages)) => packages.into_iter().map(|package| package.package_id).collect(),
-            Ok(Err(_)) | Err(_) => BTreeSet::new(),
-        }
     }
 
     /// Works out which chaincodes this peer can endorse for and tells other peers.
