@@ -24,7 +24,9 @@ struct Shared {
 }
 
 /// Enough for the hot part of a channel's state; shared by all spaces of a store.
-const CACHE_BYTES: u64 = 64 << 20;
+const CACHE_BYTES: u64 = 32 << 20;
+/// What a space holds in memory before it is written out: also what opening after a crash reads again.
+const MEMTABLE_BYTES: u64 = 16 << 20;
 
 impl FjallStore {
     /// Opens or creates the store in `path` with the given spaces; [`Space`] counts them from 0.
@@ -43,7 +45,11 @@ impl FjallStore {
             })?;
         let spaces = spaces
             .iter()
-            .map(|name| database.keyspace(name, KeyspaceCreateOptions::default).map_err(|error| engine(&path, error)))
+            .map(|name| {
+                database
+                    .keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
+                    .map_err(|error| engine(&path, error))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self { shared: Arc::new(Shared { path, database, spaces }) })
     }

@@ -114,9 +114,9 @@ fn main() {
         per_tx(ledger_cpu),
         per_tx(preparing_cpu)
     );
-    let at = Instant::now();
     let height = ledger.height();
     drop(ledger);
+    let at = Instant::now();
     let ledger = Ledger::open(folder.path(), "bench", Options::default()).unwrap();
     println!("opened {height} blocks again in {:.0} ms", at.elapsed().as_secs_f64() * 1e3);
     assert_eq!(ledger.height(), height);
