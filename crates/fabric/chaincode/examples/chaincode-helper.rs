@@ -10,7 +10,9 @@ fn main() -> std::process::ExitCode {
     let verb = args.next().unwrap_or_default();
     let mut log = std::io::stderr();
     let result: Result<(), Box<dyn std::error::Error>> = match verb.to_str() {
-        Some("confine") => fabric_chaincode::confine::run(args, &mut log).map(|never| match never {}).map_err(Into::into),
+        Some("confine") => {
+            fabric_chaincode::confine::run(args, &mut log).map(|never| match never {}).map_err(Into::into)
+        }
         Some("chaincode") => {
             let mut args = args.map(|arg| arg.to_string_lossy().into_owned());
             let name = args.next().unwrap_or_default();

@@ -183,9 +183,15 @@ mod tests {
     #[test]
     fn target_names_may_carry_version_and_channel() {
         let target = Target::parse("basic:1.0/other", "mychannel");
-        assert_eq!((target.chaincode.as_str(), target.channel.as_str(), target.same_channel), ("basic", "other", false));
+        assert_eq!(
+            (target.chaincode.as_str(), target.channel.as_str(), target.same_channel),
+            ("basic", "other", false)
+        );
         let target = Target::parse("basic", "mychannel");
-        assert_eq!((target.chaincode.as_str(), target.channel.as_str(), target.same_channel), ("basic", "mychannel", true));
+        assert_eq!(
+            (target.chaincode.as_str(), target.channel.as_str(), target.same_channel),
+            ("basic", "mychannel", true)
+        );
         assert!(Target::parse("basic/mychannel", "mychannel").same_channel);
     }
 }

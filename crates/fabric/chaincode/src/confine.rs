@@ -21,27 +21,76 @@ use std::{
 };
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus, NetPort, PathBeneath, PathFd,
-    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus, NetPort,
+    PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, Scope,
 };
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 /// What of the system every program may read.
 const SYSTEM: [&str; 26] = [
-    "/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/nix/store", "/proc", "/sys/devices/system/cpu", "/sys/fs/cgroup",
-    "/sys/kernel/mm/transparent_hugepage", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/resolv.conf", "/etc/hosts",
-    "/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives", "/etc/services",
-    "/run/systemd/resolve", "/etc/host.conf",
+    "/usr",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/bin",
+    "/sbin",
+    "/nix/store",
+    "/proc",
+    "/sys/devices/system/cpu",
+    "/sys/fs/cgroup",
+    "/sys/kernel/mm/transparent_hugepage",
+    "/etc/ssl",
+    "/etc/pki",
+    "/etc/ca-certificates",
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/alternatives",
+    "/etc/services",
+    "/run/systemd/resolve",
+    "/etc/host.conf",
 ];
 /// Devices that programs may use.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/tty"];
 
 /// System calls that chaincode has no use for and that reach beyond its own process. They fail with EPERM.
 const DENIED: [&str; 31] = [
-    "ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "mount", "umount2", "pivot_root", "chroot", "setns", "unshare",
-    "move_mount", "open_tree", "fsopen", "fsmount", "init_module", "finit_module", "delete_module", "kexec_load", "bpf",
-    "perf_event_open", "keyctl", "add_key", "request_key", "reboot", "swapon", "swapoff", "open_by_handle_at", "userfaultfd",
-    "settimeofday", "clock_settime", "acct",
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "kcmp",
+    "mount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "setns",
+    "unshare",
+    "move_mount",
+    "open_tree",
+    "fsopen",
+    "fsmount",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "kexec_load",
+    "bpf",
+    "perf_event_open",
+    "keyctl",
+    "add_key",
+    "request_key",
+    "reboot",
+    "swapon",
+    "swapoff",
+    "open_by_handle_at",
+    "userfaultfd",
+    "settimeofday",
+    "clock_settime",
+    "acct",
 ];
 
 /// Why a program was not started.
@@ -201,14 +250,20 @@ fn restrict_files_and_network(arguments: &Arguments, missing: &mut Vec<String>) 
     match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => {
             if effective_abi < ABI::V4 {
-                missing.push("the network rules of Landlock (the kernel is older than 6.7): it may connect anywhere".into());
+                missing.push(
+                    "the network rules of Landlock (the kernel is older than 6.7): it may connect anywhere".into(),
+                );
             }
             if effective_abi < ABI::V6 {
                 missing.push("the signal scope of Landlock (the kernel is older than 6.12)".into());
             }
         }
-        LandlockStatus::NotEnabled => missing.push("Landlock (it is switched off in this kernel): it may read and write as the peer may".into()),
-        LandlockStatus::NotImplemented => missing.push("Landlock (this kernel has none): it may read and write as the peer may".into()),
+        LandlockStatus::NotEnabled => {
+            missing.push("Landlock (it is switched off in this kernel): it may read and write as the peer may".into())
+        }
+        LandlockStatus::NotImplemented => {
+            missing.push("Landlock (this kernel has none): it may read and write as the peer may".into())
+        }
     }
     Ok(())
 }
@@ -241,7 +296,9 @@ mod tests {
 
     #[test]
     fn arguments_are_read_or_refused() {
-        let full = parse("--parent 7 --own /a --read /b --read /c --connect 7052 --memory 10 --files 5 -- /bin/x --own y").unwrap();
+        let full =
+            parse("--parent 7 --own /a --read /b --read /c --connect 7052 --memory 10 --files 5 -- /bin/x --own y")
+                .unwrap();
         assert_eq!((full.parent, full.connect, full.memory, full.files), (Some(7), Some(7052), Some(10), Some(5)));
         assert_eq!((full.own.len(), full.read.len()), (1, 2));
         assert_eq!(full.command, ["/bin/x", "--own", "y"]);
@@ -253,7 +310,8 @@ mod tests {
     #[test]
     fn the_list_of_denied_system_calls_compiles_for_every_known_architecture() {
         let rules: Vec<serde_json::Value> = DENIED.iter().map(|name| serde_json::json!({ "syscall": name })).collect();
-        let filter = serde_json::json!({ "x": { "mismatch_action": "allow", "match_action": { "errno": 1 }, "filter": rules } });
+        let filter =
+            serde_json::json!({ "x": { "mismatch_action": "allow", "match_action": { "errno": 1 }, "filter": rules } });
         for architecture in ["x86_64", "aarch64"] {
             let architecture = seccompiler::TargetArch::try_from(architecture).unwrap();
             seccompiler::compile_from_json(filter.to_string().as_bytes(), architecture).unwrap();

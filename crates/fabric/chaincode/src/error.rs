@@ -42,7 +42,9 @@ pub enum PackageError {
         limit: u64,
     },
     /// An entry that would land outside the folder it is unpacked in.
-    #[error("code package entry '{0}' leaves its folder; build the package again without absolute paths, '..' and links")]
+    #[error(
+        "code package entry '{0}' leaves its folder; build the package again without absolute paths, '..' and links"
+    )]
     UnsafePath(String),
     /// No package under that id.
     #[error("chaincode install package '{0}' not found")]

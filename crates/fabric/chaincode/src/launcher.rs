@@ -8,7 +8,11 @@ mod logfile;
 mod process;
 mod service;
 
-use std::{fmt::Debug, path::{Path, PathBuf}, time::Duration};
+use std::{
+    fmt::Debug,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 

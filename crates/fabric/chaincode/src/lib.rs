@@ -33,11 +33,12 @@ mod tls;
 mod transaction;
 
 pub use call::{
-    Call, Capabilities, CollectionPermission, DispatchError, Dispatcher, INITIALIZED_KEY, Outcome, Target, check_initialization,
+    Call, Capabilities, CollectionPermission, DispatchError, Dispatcher, INITIALIZED_KEY, Outcome, Target,
+    check_initialization,
 };
 pub use error::{ChaincodeError, InstallError, LaunchError, PackageError};
 pub use launcher::{
-    ChaincodeLauncher, ExternalBuilder, ProcessSettings, PeerConnection, Running, RunningProcess, ServerAddress,
+    ChaincodeLauncher, ExternalBuilder, PeerConnection, ProcessSettings, Running, RunningProcess, ServerAddress,
 };
 pub use package::{Package, PackageInfo, PackageStore};
 pub use runtime::{Runtime, Settings, Support};

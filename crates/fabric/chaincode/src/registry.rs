@@ -198,7 +198,11 @@ impl Registry {
     /// Forgets a process that ended by itself, unless a newer one took its place.
     pub(crate) fn process_ended(&self, package_id: &str, process: &Arc<dyn RunningProcess>) {
         let mut tables = self.tables.lock();
-        if tables.processes.get(package_id).is_some_and(|current| std::ptr::addr_eq(Arc::as_ptr(current), Arc::as_ptr(process))) {
+        if tables
+            .processes
+            .get(package_id)
+            .is_some_and(|current| std::ptr::addr_eq(Arc::as_ptr(current), Arc::as_ptr(process)))
+        {
             tables.processes.remove(package_id);
         }
     }

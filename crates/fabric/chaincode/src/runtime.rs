@@ -135,7 +135,8 @@ impl Runtime {
         }
         settings.startup_timeout = settings.startup_timeout.max(Duration::from_secs(5));
         let store = PackageStore::open(settings.folder.join("packages"))?;
-        let ca = if settings.tls { Some(ChaincodeCa::new(&settings.address).map_err(PackageError::Content)?) } else { None };
+        let ca =
+            if settings.tls { Some(ChaincodeCa::new(&settings.address).map_err(PackageError::Content)?) } else { None };
         let registry = Arc::new(Registry::new(settings.dev_mode));
         let metrics = settings.metrics.as_ref().map(ChaincodeMetrics::new);
         let inner = Inner {
@@ -173,7 +174,10 @@ impl Runtime {
         let result = built_in_time.unwrap_or_else(|_elapsed| {
             Err(LaunchError::Build {
                 package_id: info.package_id.clone(),
-                cause: format!("not finished within {} s (chaincode.installTimeout)", self.inner.settings.install_timeout.as_secs()),
+                cause: format!(
+                    "not finished within {} s (chaincode.installTimeout)",
+                    self.inner.settings.install_timeout.as_secs()
+                ),
                 log: None,
             })
         });
@@ -241,7 +245,11 @@ impl Runtime {
     }
 
     /// Finds or starts the chaincode and enters the transaction there.
-    async fn begin(&self, package_id: &str, transaction: &Arc<Transaction>) -> Result<Arc<SessionHandle>, ChaincodeError> {
+    async fn begin(
+        &self,
+        package_id: &str,
+        transaction: &Arc<Transaction>,
+    ) -> Result<Arc<SessionHandle>, ChaincodeError> {
         // A stream may end between being found and being used; then it is started once more.
         for _ in 0..2 {
             let session = match self.inner.registry.session(package_id) {

@@ -127,12 +127,21 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session over messages that arrive already.
-    pub(crate) fn accepted(inbound: Inbound, registry: Arc<Registry>, settings: SessionSettings, caller: Caller) -> Self {
+    pub(crate) fn accepted(
+        inbound: Inbound,
+        registry: Arc<Registry>,
+        settings: SessionSettings,
+        caller: Caller,
+    ) -> Self {
         Self::new(Source::Open(inbound), registry, settings, caller)
     }
 
     /// A session that we dial: its messages arrive once the sender is used.
-    pub(crate) fn dialled(registry: Arc<Registry>, settings: SessionSettings, package_id: &str) -> (Self, oneshot::Sender<Inbound>) {
+    pub(crate) fn dialled(
+        registry: Arc<Registry>,
+        settings: SessionSettings,
+        package_id: &str,
+    ) -> (Self, oneshot::Sender<Inbound>) {
         let (sender, receiver) = oneshot::channel();
         let session = Self::new(Source::Waiting(receiver), registry, settings, Caller::Dialled(package_id.to_owned()));
         (session, sender)
@@ -202,7 +211,8 @@ impl Session {
 
     /// Ends the stream because the chaincode does not keep to the protocol.
     fn fail(&mut self, message: &ChaincodeMessage, state: &str) {
-        let kind = Type::try_from(message.r#type).map_or_else(|_| message.r#type.to_string(), |kind| kind.as_str_name().to_owned());
+        let kind = Type::try_from(message.r#type)
+            .map_or_else(|_| message.r#type.to_string(), |kind| kind.as_str_name().to_owned());
         let package = self.handle.as_ref().map_or("(not registered)", |handle| handle.package_id.as_str());
         let text = format!(
             "error handling message, ending stream: [{}] Fabric side handler cannot handle message ({kind}) while in {state} state",
@@ -235,8 +245,12 @@ impl Session {
         }
         let Batching { use_write_batch, max_size_write_batch, use_get_multiple_keys, max_size_get_multiple_keys } =
             self.settings.batching;
-        let parameters =
-            ChaincodeAdditionalParams { use_write_batch, max_size_write_batch, use_get_multiple_keys, max_size_get_multiple_keys };
+        let parameters = ChaincodeAdditionalParams {
+            use_write_batch,
+            max_size_write_batch,
+            use_get_multiple_keys,
+            max_size_get_multiple_keys,
+        };
         self.ready.push_back(ChaincodeMessage { r#type: Type::Registered.into(), ..ChaincodeMessage::default() });
         self.ready.push_back(ChaincodeMessage {
             r#type: Type::Ready.into(),
@@ -250,7 +264,8 @@ impl Session {
 
     fn request(&mut self, handle: &SessionHandle, kind: Type, message: ChaincodeMessage) {
         let Some(transaction) = handle.transactions.get(&message.channel_id, &message.txid) else {
-            let cause = if kind == Type::InvokeChaincode { "could not get valid transaction" } else { "no ledger context" };
+            let cause =
+                if kind == Type::InvokeChaincode { "could not get valid transaction" } else { "no ledger context" };
             self.ready.push_back(operations::error_message(kind, &message.channel_id, &message.txid, cause));
             return;
         };
@@ -259,9 +274,11 @@ impl Session {
             return;
         }
         // Counted only from here on: channels that are not the chaincode's own choice keep the number of metric lines small.
-        let started = self.settings.metrics.as_ref().map(|metrics| {
-            self.metrics.start(metrics, kind, &transaction.call.channel, &handle.package_id)
-        });
+        let started = self
+            .settings
+            .metrics
+            .as_ref()
+            .map(|metrics| self.metrics.start(metrics, kind, &transaction.call.channel, &handle.package_id));
         let answered = move |answer: &ChaincodeMessage| {
             if let Some(started) = &started {
                 started.answered(answer);

@@ -23,7 +23,10 @@ pub struct ListenerCredentials {
 
 impl std::fmt::Debug for ListenerCredentials {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("ListenerCredentials").field("certificate_pem", &self.certificate_pem).finish_non_exhaustive()
+        formatter
+            .debug_struct("ListenerCredentials")
+            .field("certificate_pem", &self.certificate_pem)
+            .finish_non_exhaustive()
     }
 }
 
@@ -36,7 +39,8 @@ pub(crate) struct ChaincodeCa {
 impl ChaincodeCa {
     /// A new CA and the certificate of the listener that is reached under `address`.
     pub(crate) fn new(address: &str) -> Result<Self, String> {
-        let failed = |error: &dyn std::fmt::Display| format!("cannot make the certificates of the chaincode listener: {error}");
+        let failed =
+            |error: &dyn std::fmt::Display| format!("cannot make the certificates of the chaincode listener: {error}");
         let now = SystemClock.unix_seconds();
         let (from, until) = (now - BACKDATE, now + LIFETIME);
         let key = PrivateKey::generate(KeyKind::EcdsaP256).map_err(|error| failed(&error))?;
@@ -70,7 +74,8 @@ impl ChaincodeCa {
 
     /// A client certificate for one package, and the SHA-256 of its DER form.
     pub(crate) fn issue_client(&self, package_id: &str) -> Result<(ChaincodeTls, [u8; 32]), String> {
-        let failed = |error: &dyn std::fmt::Display| format!("failed to generate TLS certificates for {package_id}: {error}");
+        let failed =
+            |error: &dyn std::fmt::Display| format!("failed to generate TLS certificates for {package_id}: {error}");
         let now = SystemClock.unix_seconds();
         // Old shims key their TLS library to P-256 in SEC1 or PKCS#8; both read PKCS#8.
         let key = PrivateKey::generate(KeyKind::EcdsaP256).map_err(|error| failed(&error))?;

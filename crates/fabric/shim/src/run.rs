@@ -9,8 +9,8 @@ use fabric_proto::protos::{
 };
 use futures::StreamExt as _;
 use konsort_node::{
-    ClientAuth, ClientTls, DialOptions, Environment, MAX_MESSAGE_SIZE, Roots, Server, ServerOptions, ServerTls, Shutdown,
-    TlsIdentity,
+    ClientAuth, ClientTls, DialOptions, Environment, MAX_MESSAGE_SIZE, Roots, Server, ServerOptions, ServerTls,
+    Shutdown, TlsIdentity,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -107,7 +107,10 @@ pub fn service<C: Contract>(contract: C, chaincode_id: &str) -> ChaincodeServer<
 impl<C: Contract> Chaincode for ContractService<C> {
     type ConnectStream = futures::stream::BoxStream<'static, Result<ChaincodeMessage, Status>>;
 
-    async fn connect(&self, request: Request<Streaming<ChaincodeMessage>>) -> Result<Response<Self::ConnectStream>, Status> {
+    async fn connect(
+        &self,
+        request: Request<Streaming<ChaincodeMessage>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
         let inbound = Box::pin(request.into_inner());
         let session = Session::accepted(Arc::clone(&self.contract), &self.chaincode_id, inbound);
         Ok(Response::new(Box::pin(session.map(Ok))))
@@ -127,7 +130,8 @@ pub async fn serve(contract: impl Contract, settings: &ServerSettings, shutdown:
             },
         }),
     };
-    let server = Server::bind("chaincode", &settings.address, ServerOptions { tls, ..ServerOptions::default() }).await?;
+    let server =
+        Server::bind("chaincode", &settings.address, ServerOptions { tls, ..ServerOptions::default() }).await?;
     let routes = tonic::service::Routes::new(service(contract, &settings.chaincode_id));
     server.serve_grpc(routes, shutdown).await;
     Ok(())

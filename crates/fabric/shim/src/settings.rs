@@ -72,11 +72,10 @@ impl std::fmt::Debug for ServerTlsFiles {
 }
 
 fn required(environment: &Environment, name: &'static str) -> Result<String, RunError> {
-    environment
-        .get(name)
-        .filter(|value| !value.is_empty())
-        .map(str::to_owned)
-        .ok_or_else(|| RunError::Setting { name, cause: "is not set; the peer sets it when it starts the chaincode".into() })
+    environment.get(name).filter(|value| !value.is_empty()).map(str::to_owned).ok_or_else(|| RunError::Setting {
+        name,
+        cause: "is not set; the peer sets it when it starts the chaincode".into(),
+    })
 }
 
 fn read(environment: &Environment, name: &'static str) -> Result<Vec<u8>, RunError> {
@@ -159,7 +158,8 @@ impl ServerSettings {
             None => required(environment, "CORE_CHAINCODE_ID_NAME")?,
         };
         let address = required(environment, "CHAINCODE_SERVER_ADDRESS")?;
-        let disabled = environment.get("CHAINCODE_TLS_DISABLED").is_none_or(|value| !value.eq_ignore_ascii_case("false"));
+        let disabled =
+            environment.get("CHAINCODE_TLS_DISABLED").is_none_or(|value| !value.eq_ignore_ascii_case("false"));
         let tls = if disabled {
             None
         } else {
@@ -193,10 +193,14 @@ mod tests {
     #[test]
     fn settings_come_from_the_usual_variables() {
         let environment = Environment::from_pairs([("CORE_CHAINCODE_ID_NAME", "x:1"), ("CORE_PEER_ADDRESS", "p:7052")]);
-        let Mode::Client(client) = Mode::from_environment(&environment, &[]).unwrap() else { panic!("client expected") };
+        let Mode::Client(client) = Mode::from_environment(&environment, &[]).unwrap() else {
+            panic!("client expected")
+        };
         assert_eq!((client.chaincode_id.as_str(), client.peer_address.as_str()), ("x:1", "p:7052"));
         let environment = Environment::from_pairs([("CHAINCODE_ID", "x:1"), ("CHAINCODE_SERVER_ADDRESS", ":9999")]);
-        let Mode::Server(server) = Mode::from_environment(&environment, &[]).unwrap() else { panic!("server expected") };
+        let Mode::Server(server) = Mode::from_environment(&environment, &[]).unwrap() else {
+            panic!("server expected")
+        };
         assert!(server.tls.is_none());
         let missing = ClientSettings::from_environment(&Environment::from_pairs([("A", "b")]), &[]).unwrap_err();
         assert!(missing.to_string().contains("CORE_CHAINCODE_ID_NAME"));

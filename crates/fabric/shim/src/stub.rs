@@ -8,9 +8,10 @@ use bytes::Bytes;
 use fabric_proto::{
     common::{ChannelHeader, Header, SignatureHeader},
     protos::{
-        ChaincodeEvent, ChaincodeId, ChaincodeInput, ChaincodeMessage, ChaincodeProposalPayload, ChaincodeSpec, DelState, GetState,
-        GetStateMetadata, GetStateMultiple, GetStateMultipleResult, Proposal, PutState, PutStateMetadata, Response,
-        SignedProposal, StateMetadata, StateMetadataResult, WriteBatchState, WriteRecord, chaincode_message::Type, write_record,
+        ChaincodeEvent, ChaincodeId, ChaincodeInput, ChaincodeMessage, ChaincodeProposalPayload, ChaincodeSpec,
+        DelState, GetState, GetStateMetadata, GetStateMultiple, GetStateMultipleResult, Proposal, PutState,
+        PutStateMetadata, Response, SignedProposal, StateMetadata, StateMetadataResult, WriteBatchState, WriteRecord,
+        chaincode_message::Type, write_record,
     },
 };
 use parking_lot::Mutex;
@@ -50,7 +51,11 @@ struct ProposalParts {
 
 impl std::fmt::Debug for Stub {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Stub").field("channel", &self.channel()).field("txid", &self.txid()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Stub")
+            .field("channel", &self.channel())
+            .field("txid", &self.txid())
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,14 +74,7 @@ fn present(value: Bytes) -> Option<Bytes> {
 
 impl Stub {
     pub(crate) fn new(link: Link, input: ChaincodeInput, proposal: Option<SignedProposal>) -> Self {
-        Self {
-            link,
-            input,
-            proposal,
-            header: OnceLock::new(),
-            event: Mutex::default(),
-            writes: Mutex::default(),
-        }
+        Self { link, input, proposal, header: OnceLock::new(), event: Mutex::default(), writes: Mutex::default() }
     }
 
     /// The channel.
@@ -103,12 +101,16 @@ impl Stub {
     pub fn parameters<const N: usize>(&self) -> Result<[&str; N], ContractError> {
         let given = self.input.args.get(1..).unwrap_or_default();
         if given.len() != N {
-            return Err(ContractError::new(format!("Incorrect number of params. Expected {N}, received {}", given.len())));
+            return Err(ContractError::new(format!(
+                "Incorrect number of params. Expected {N}, received {}",
+                given.len()
+            )));
         }
         let mut parameters = [""; N];
         for (index, (parameter, bytes)) in parameters.iter_mut().zip(given).enumerate() {
-            *parameter = std::str::from_utf8(bytes)
-                .map_err(|_| ContractError::new(format!("Error managing parameter param{index}. It is not UTF-8 text")))?;
+            *parameter = std::str::from_utf8(bytes).map_err(|_| {
+                ContractError::new(format!("Error managing parameter param{index}. It is not UTF-8 text"))
+            })?;
         }
         Ok(parameters)
     }
@@ -125,7 +127,8 @@ impl Stub {
 
     fn parts(&self) -> Result<&ProposalParts, ShimError> {
         let parts = self.header.get_or_init(|| {
-            let signed = self.proposal.as_ref().ok_or_else(|| ShimError::Argument("the call has no signed proposal".into()))?;
+            let signed =
+                self.proposal.as_ref().ok_or_else(|| ShimError::Argument("the call has no signed proposal".into()))?;
             let proposal: Proposal = decode("proposal", signed.proposal_bytes.clone())?;
             let header: Header = decode("proposal header", proposal.header)?;
             let signature_header: SignatureHeader = decode("signature header", header.signature_header)?;
@@ -209,8 +212,10 @@ impl Stub {
             return Ok(values);
         }
         for chunk in keys.chunks(most) {
-            let request =
-                GetStateMultiple { keys: chunk.iter().map(|key| (*key).to_owned()).collect(), collection: String::new() };
+            let request = GetStateMultiple {
+                keys: chunk.iter().map(|key| (*key).to_owned()).collect(),
+                collection: String::new(),
+            };
             let answer = self.request(Type::GetStateMultiple, encode(&request)).await?;
             let result: GetStateMultipleResult = decode("GET_STATE_MULTIPLE", answer)?;
             if result.values.len() != chunk.len() {

@@ -53,9 +53,9 @@ impl Builds {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(format!("could not read '{}' for build info: {error}", path.display())),
         };
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|error| format!("malformed build info at '{}': {error}; remove that folder to build again", path.display()))
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
+            format!("malformed build info at '{}': {error}; remove that folder to build again", path.display())
+        })
     }
 
     /// Begins a build.

@@ -12,9 +12,24 @@ use tokio::process::Command;
 const COMMON: [&str; 5] = ["LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// What build tools may see besides: how to reach their registries.
 const BUILDING: [&str; 18] = [
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "GOPROXY", "GOSUMDB", "GONOSUMDB",
-    "GOPRIVATE", "GONOSUMCHECK", "GOFLAGS", "GOTOOLCHAIN", "GOROOT", "NODE_EXTRA_CA_CERTS", "NPM_CONFIG_REGISTRY",
-    "npm_config_registry", "CARGO_HTTP_CAINFO",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "GOPROXY",
+    "GOSUMDB",
+    "GONOSUMDB",
+    "GOPRIVATE",
+    "GONOSUMCHECK",
+    "GOFLAGS",
+    "GOTOOLCHAIN",
+    "GOROOT",
+    "NODE_EXTRA_CA_CERTS",
+    "NPM_CONFIG_REGISTRY",
+    "npm_config_registry",
+    "CARGO_HTTP_CAINFO",
 ];
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -97,7 +112,8 @@ fn tool_folders(folder: &Path) -> Vec<PathBuf> {
     if folder.file_name().is_some_and(|name| name == "bin")
         && let Some(parent) = folder.parent()
     {
-        folders.extend(["lib", "lib64", "libexec"].map(|name| parent.join(name)).into_iter().filter(|path| path.is_dir()));
+        folders
+            .extend(["lib", "lib64", "libexec"].map(|name| parent.join(name)).into_iter().filter(|path| path.is_dir()));
     }
     folders
 }
@@ -130,7 +146,8 @@ mod tests {
 
     #[test]
     fn the_environment_is_scrubbed_and_the_helper_gets_the_rules() {
-        let environment = Environment::from_pairs([("PATH", "/usr/bin"), ("SECRET", "x"), ("GOPROXY", "p"), ("LANG", "C")]);
+        let environment =
+            Environment::from_pairs([("PATH", "/usr/bin"), ("SECRET", "x"), ("GOPROXY", "p"), ("LANG", "C")]);
         let confinement = Confinement {
             helper: Some("/opt/konsort".into()),
             own: vec!["/own".into()],

@@ -81,10 +81,16 @@ impl External {
         command
     }
 
-    async fn run_to_end(&self, builder: &ExternalBuilder, program: &str, args: &[&Path], log: &Path) -> Result<(), String> {
-        let child = Child::start(self.command(builder, program, args), log, None).await.map_err(|error| {
-            format!("cannot run {}: {error}", builder.path.join("bin").join(program).display())
-        })?;
+    async fn run_to_end(
+        &self,
+        builder: &ExternalBuilder,
+        program: &str,
+        args: &[&Path],
+        log: &Path,
+    ) -> Result<(), String> {
+        let child = Child::start(self.command(builder, program, args), log, None)
+            .await
+            .map_err(|error| format!("cannot run {}: {error}", builder.path.join("bin").join(program).display()))?;
         child.finish().await
     }
 
@@ -145,9 +151,9 @@ impl External {
         log: &Path,
     ) -> Result<(), String> {
         let (output, release) = (scratch.make("bld")?, scratch.make("release")?);
-        self.run_to_end(builder, "build", &[source, metadata, &output], log)
-            .await
-            .map_err(|cause| format!("external builder failed to build: external builder '{}' failed: {cause}", builder.name))?;
+        self.run_to_end(builder, "build", &[source, metadata, &output], log).await.map_err(|cause| {
+            format!("external builder failed to build: external builder '{}' failed: {cause}", builder.name)
+        })?;
         if builder.path.join("bin/release").exists() {
             self.run_to_end(builder, "release", &[&output, &release], log).await.map_err(|cause| {
                 format!("external builder failed to release: builder '{}' release failed: {cause}", builder.name)
@@ -175,10 +181,13 @@ impl External {
         match std::fs::read(&connection) {
             Ok(text) => return parse_connection(&text, None).map(Running::Server).map_err(failed),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(format!("could not read '{}' for chaincode info: {error}", connection.display()))),
+            Err(error) => {
+                return Err(failed(format!("could not read '{}' for chaincode info: {error}", connection.display())));
+            }
         }
         let folder = run_folder(&self.runs, package.id());
-        write_run_config(&folder, package.id(), peer).map_err(|error| failed(format!("could not write run config: {error}")))?;
+        write_run_config(&folder, package.id(), peer)
+            .map_err(|error| failed(format!("could not write run config: {error}")))?;
         let output = build.join("bld");
         let child = Child::start(self.command(builder, "run", &[&output, &folder]), &log, Some(folder.clone()))
             .await
@@ -218,7 +227,11 @@ impl ChaincodeLauncher for External {
         self.build_once(package).boxed()
     }
 
-    fn launch<'a>(&'a self, package: &'a Package, peer: &'a PeerConnection) -> BoxFuture<'a, Result<Running, LaunchError>> {
+    fn launch<'a>(
+        &'a self,
+        package: &'a Package,
+        peer: &'a PeerConnection,
+    ) -> BoxFuture<'a, Result<Running, LaunchError>> {
         self.start(package, peer).boxed()
     }
 }

@@ -86,8 +86,10 @@ mod tests {
         for _ in 0..40 {
             slowed |= log.write(&chunk).unwrap().is_some();
         }
-        let sizes: Vec<u64> =
-            std::fs::read_dir(folder.path().join("logs")).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).collect();
+        let sizes: Vec<u64> = std::fs::read_dir(folder.path().join("logs"))
+            .unwrap()
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .collect();
         assert_eq!(sizes.len(), 3);
         assert!(sizes.iter().sum::<u64>() <= 3 * FILE_BYTES);
         assert!(slowed, "forty megabytes in one second are too many");

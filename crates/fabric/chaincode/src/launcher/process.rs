@@ -144,7 +144,8 @@ impl Process {
         };
         let mut command = command(&path, args, step.home, &self.environment, true, &confinement);
         command.current_dir(step.folder).envs(step.variables);
-        let child = Child::start(command, step.log, None).await.map_err(|error| format!("cannot start {program}: {error}"))?;
+        let child =
+            Child::start(command, step.log, None).await.map_err(|error| format!("cannot start {program}: {error}"))?;
         child.finish().await.map_err(|cause| format!("{program} {} failed: {cause}", args.join(" ")))
     }
 
@@ -193,13 +194,15 @@ impl Process {
         let run: Vec<&str> = info.run.iter().map(String::as_str).collect();
         match run[..] {
             ["npm"] => {
-                let npm = find_program(&self.environment, "npm").ok_or("npm is not on the peer's PATH: install Node.js on this machine")?;
+                let npm = find_program(&self.environment, "npm")
+                    .ok_or("npm is not on the peer's PATH: install Node.js on this machine")?;
                 let args = ["start", "--", "--peer.address", &peer.address].map(str::to_owned);
                 Ok((npm, args.to_vec(), Some(output)))
             }
             ["executable", name] => Ok((output.join(name), vec![format!("-peer.address={}", peer.address)], None)),
             ["builtin", name] => {
-                let program = self.settings.builtin.clone().ok_or("built-in contracts are not available in this peer")?;
+                let program =
+                    self.settings.builtin.clone().ok_or("built-in contracts are not available in this peer")?;
                 let args = ["chaincode", name, "--peer.address", &peer.address].map(str::to_owned);
                 Ok((program, args.to_vec(), None))
             }
@@ -292,7 +295,11 @@ impl ChaincodeLauncher for Process {
         .boxed()
     }
 
-    fn launch<'a>(&'a self, package: &'a Package, peer: &'a PeerConnection) -> BoxFuture<'a, Result<Running, LaunchError>> {
+    fn launch<'a>(
+        &'a self,
+        package: &'a Package,
+        peer: &'a PeerConnection,
+    ) -> BoxFuture<'a, Result<Running, LaunchError>> {
         self.start(package, peer).boxed()
     }
 }

@@ -90,7 +90,9 @@ pub(crate) fn connection_file(code: &Bytes) -> Result<Option<Vec<u8>>, String> {
     for entry in entries.take(MAX_SEARCHED_ENTRIES) {
         let entry = entry.map_err(|error| format!("cannot read the code package: {error}"))?;
         let name = entry.path_bytes();
-        if name.strip_prefix(b"./").unwrap_or(&name) != CONNECTION_FILE.as_bytes() || !entry.header().entry_type().is_file() {
+        if name.strip_prefix(b"./").unwrap_or(&name) != CONNECTION_FILE.as_bytes()
+            || !entry.header().entry_type().is_file()
+        {
             continue;
         }
         if entry.size() > MAX_CONNECTION_BYTES {
@@ -106,13 +108,17 @@ pub(crate) fn connection_file(code: &Bytes) -> Result<Option<Vec<u8>>, String> {
 
 /// Reads `connection.json`; `values` is the JSON object that fills its templates.
 pub fn parse_connection(text: &[u8], values: Option<&str>) -> Result<ServerAddress, String> {
-    let connection: Connection =
-        serde_json::from_slice(text).map_err(|error| format!("malformed chaincode info in connection.json: {error}"))?;
+    let connection: Connection = serde_json::from_slice(text)
+        .map_err(|error| format!("malformed chaincode info in connection.json: {error}"))?;
     let values: serde_json::Value = match values.filter(|text| !text.is_empty()) {
-        Some(text) => serde_json::from_str(text).map_err(|error| format!("{TEMPLATE_VARIABLE} is not a JSON object: {error}"))?,
+        Some(text) => {
+            serde_json::from_str(text).map_err(|error| format!("{TEMPLATE_VARIABLE} is not a JSON object: {error}"))?
+        }
         None => serde_json::Value::Null,
     };
-    let fill = |field: &str, text: &str| fill_template(text, &values).map_err(|cause| format!("connection.json: {field}: {cause}"));
+    let fill = |field: &str, text: &str| {
+        fill_template(text, &values).map_err(|cause| format!("connection.json: {field}: {cause}"))
+    };
     let address = fill("address", &connection.address)?;
     if address.is_empty() {
         return Err("chaincode address not provided".into());
@@ -130,8 +136,9 @@ pub fn parse_connection(text: &[u8], values: Option<&str>) -> Result<ServerAddre
             if text.is_empty() {
                 DIAL_TIMEOUT
             } else {
-                konsort_node::parse_duration(&text)
-                    .ok_or_else(|| format!("connection.json: invalid duration {text:?} in dial_timeout, write it as \"10s\""))?
+                konsort_node::parse_duration(&text).ok_or_else(|| {
+                    format!("connection.json: invalid duration {text:?} in dial_timeout, write it as \"10s\"")
+                })?
             }
         }
         Some(_) => return Err("connection.json: invalid duration in dial_timeout".into()),
@@ -169,11 +176,16 @@ fn fill_template(text: &str, values: &serde_json::Value) -> Result<String, Strin
     while let Some((before, after)) = rest.split_once("{{") {
         let (action, after) = after.split_once("}}").ok_or("a template is not closed with }}")?;
         filled.push_str(before);
-        let path = action.trim().strip_prefix('.').ok_or_else(|| format!("the template {{{{{action}}}}} is not of the form {{{{.name}}}}"))?;
+        let path = action
+            .trim()
+            .strip_prefix('.')
+            .ok_or_else(|| format!("the template {{{{{action}}}}} is not of the form {{{{.name}}}}"))?;
         let value = path.split('.').try_fold(values, |value, name| value.get(name));
         match value {
             Some(serde_json::Value::String(value)) => filled.push_str(value),
-            Some(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => filled.push_str(&value.to_string()),
+            Some(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => {
+                filled.push_str(&value.to_string())
+            }
             _ => return Err(format!("no value for {{{{.{path}}}}}: set it in the JSON object of {TEMPLATE_VARIABLE}")),
         }
         rest = after;
@@ -193,8 +205,14 @@ mod tests {
     #[test]
     fn addresses_timeouts_and_templates() {
         let plain = parse(r#"{"address":"cc:9999","dial_timeout":"10s","tls_required":false}"#).unwrap();
-        assert_eq!((plain.address.as_str(), plain.dial_timeout, plain.tls.is_none()), ("cc:9999", Duration::from_secs(10), true));
-        assert_eq!(parse(r#"{"address":"a:1","dial_timeout":2000000000}"#).unwrap().dial_timeout, Duration::from_secs(2));
+        assert_eq!(
+            (plain.address.as_str(), plain.dial_timeout, plain.tls.is_none()),
+            ("cc:9999", Duration::from_secs(10), true)
+        );
+        assert_eq!(
+            parse(r#"{"address":"a:1","dial_timeout":2000000000}"#).unwrap().dial_timeout,
+            Duration::from_secs(2)
+        );
         assert_eq!(parse(r#"{"address":"a:1"}"#).unwrap().dial_timeout, DIAL_TIMEOUT);
         assert_eq!(parse(r#"{"address":"{{.peername}}_basic:{{ .port }}"}"#).unwrap().address, "peer0_basic:9999");
         assert_eq!(parse(r#"{"address":"{{.deep.er}}:1"}"#).unwrap().address, "x:1");

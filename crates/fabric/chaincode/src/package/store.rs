@@ -77,7 +77,9 @@ impl PackageStore {
     /// All installed packages, in the order of their file names.
     pub fn list(&self) -> Result<Vec<PackageInfo>, PackageError> {
         let mut packages = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(PackageError::io("error reading chaincode directory at", &self.folder))? {
+        for entry in std::fs::read_dir(&self.folder)
+            .map_err(PackageError::io("error reading chaincode directory at", &self.folder))?
+        {
             let entry = entry.map_err(PackageError::io("error reading chaincode directory at", &self.folder))?;
             if let Some(info) = entry.file_name().to_str().and_then(info_of_file) {
                 packages.push(info);

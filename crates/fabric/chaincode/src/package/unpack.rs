@@ -47,7 +47,8 @@ pub fn unpack_code(code: &[u8], folder: &Path) -> Result<(), PackageError> {
         }
         let executable = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
         let mut file = std::fs::File::create(&target).map_err(PackageError::io("could not create", &target))?;
-        std::io::copy(&mut entry, &mut file).map_err(|error| PackageError::Tar(format!("could not read {name}: {error}")))?;
+        std::io::copy(&mut entry, &mut file)
+            .map_err(|error| PackageError::Tar(format!("could not read {name}: {error}")))?;
         set_mode(&file, if executable { 0o700 } else { 0o600 })
             .map_err(PackageError::io("could not set permissions of", &target))?;
     }
@@ -99,10 +100,8 @@ mod tests {
     #[test]
     fn plain_files_and_folders_are_unpacked() {
         let folder = tempfile::tempdir().unwrap();
-        let bytes = archive(&[
-            ("src/", tar::EntryType::Directory, b""),
-            ("./src/a.txt", tar::EntryType::Regular, b"hello"),
-        ]);
+        let bytes =
+            archive(&[("src/", tar::EntryType::Directory, b""), ("./src/a.txt", tar::EntryType::Regular, b"hello")]);
         unpack_code(&bytes, folder.path()).unwrap();
         assert_eq!(std::fs::read(folder.path().join("src/a.txt")).unwrap(), b"hello");
     }

@@ -26,10 +26,7 @@ impl Inner {
                 return Ok(Arc::clone(launcher));
             }
         }
-        Err(LaunchError::NoLauncher {
-            package_id: package.id().to_owned(),
-            kind: package.metadata().kind.clone(),
-        })
+        Err(LaunchError::NoLauncher { package_id: package.id().to_owned(), kind: package.metadata().kind.clone() })
     }
 
     /// Starts a chaincode and tells everyone who waits.
@@ -48,7 +45,9 @@ impl Inner {
             metrics.launched(&package_id, started.elapsed(), result.is_err(), timed_out);
         }
         match &result {
-            Ok(()) => tracing::info!(chaincode = %package_id, milliseconds = started.elapsed().as_millis(), "chaincode started"),
+            Ok(()) => {
+                tracing::info!(chaincode = %package_id, milliseconds = started.elapsed().as_millis(), "chaincode started")
+            }
             Err(error) => {
                 tracing::error!(chaincode = %package_id, "could not launch chaincode {package_id}: {error}");
                 // Told before the process is ended, so that its end is not taken for the reason.
@@ -66,10 +65,10 @@ impl Inner {
         if let Some(process) = self.registry.take_process(package_id) {
             process.stop().await;
         }
-        let package = self.store.package(package_id).map_err(|error| LaunchError::Package {
-            package_id: package_id.to_owned(),
-            cause: error.to_string(),
-        })?;
+        let package = self
+            .store
+            .package(package_id)
+            .map_err(|error| LaunchError::Package { package_id: package_id.to_owned(), cause: error.to_string() })?;
         let launcher = self.build(&package).await?;
         let tls = match &self.ca {
             None => None,
@@ -151,8 +150,12 @@ impl Inner {
         let dialed = loop {
             match konsort_node::dial_checked(&server.address, &options).await {
                 Ok(dialed) => break dialed,
-                Err(DialError::Connect { .. }) if tokio::time::Instant::now() + RETRY < until => tokio::time::sleep(RETRY).await,
-                Err(error) => return Err(failed(format!("error creating grpc connection to {}: {error}", server.address))),
+                Err(DialError::Connect { .. }) if tokio::time::Instant::now() + RETRY < until => {
+                    tokio::time::sleep(RETRY).await
+                }
+                Err(error) => {
+                    return Err(failed(format!("error creating grpc connection to {}: {error}", server.address)));
+                }
             }
         };
         let (session, inbound) = Session::dialled(Arc::clone(&self.registry), self.session_settings(), package_id);

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fabric_proto::protos::{
-    ChaincodeMessage, ChaincodeSpec, DelState, GetHistoryForKey, GetQueryResult, GetState, GetStateByRange, GetStateMetadata,
-    GetStateMultiple, GetStateMultipleResult, PutState, PutStateMetadata, QueryMetadata, QueryResponse, QueryStateClose,
-    QueryStateNext, StateMetadata, StateMetadataResult, WriteBatchState, chaincode_message::Type, write_record,
+    ChaincodeMessage, ChaincodeSpec, DelState, GetHistoryForKey, GetQueryResult, GetState, GetStateByRange,
+    GetStateMetadata, GetStateMultiple, GetStateMultipleResult, PutState, PutStateMetadata, QueryMetadata,
+    QueryResponse, QueryStateClose, QueryStateNext, StateMetadata, StateMetadataResult, WriteBatchState,
+    chaincode_message::Type, write_record,
 };
 use prost::Message;
 
@@ -154,7 +155,8 @@ impl Request<'_> {
         if self.transaction.call.capabilities.key_level_endorsement {
             Ok(())
         } else {
-            Err("key level endorsement is not enabled, channel application capability of V1_3 or later is required".into())
+            Err("key level endorsement is not enabled, channel application capability of V1_3 or later is required"
+                .into())
         }
     }
 
@@ -225,7 +227,9 @@ impl Request<'_> {
     fn purge(&self, request: DelState) -> Result<(), String> {
         let call = &self.transaction.call;
         if !call.capabilities.purge_private_data {
-            return Err("purge private data is not enabled, channel application capability of V2_5 or later is required".into());
+            return Err(
+                "purge private data is not enabled, channel application capability of V2_5 or later is required".into(),
+            );
         }
         if request.collection.is_empty() {
             return Err("only applicable for private data".into());
@@ -268,7 +272,8 @@ impl Request<'_> {
         let paginated = metadata.page_size != 0 || !metadata.bookmark.is_empty();
         if !request.collection.is_empty() {
             self.may_read(&request.collection)?;
-            let rows = simulator.private_range(self.namespace(), &request.collection, &request.start_key, &request.end_key);
+            let rows =
+                simulator.private_range(self.namespace(), &request.collection, &request.start_key, &request.end_key);
             return self.first(Rows::Range(rows.map_err(text)?), false, self.limit(&metadata));
         }
         let rows = if paginated {
@@ -305,7 +310,9 @@ impl Request<'_> {
     fn first(&self, rows: Rows, paginated: bool, limit: u32) -> Result<Bytes, String> {
         let mut state = self.transaction.state.lock();
         if state.queries.len() >= MAX_OPEN_QUERIES {
-            return Err(format!("more than {MAX_OPEN_QUERIES} queries are open, close iterators that are no longer needed"));
+            return Err(format!(
+                "more than {MAX_OPEN_QUERIES} queries are open, close iterators that are no longer needed"
+            ));
         }
         state.queries_made += 1;
         let id = format!("{:x}-{}", state.queries_made, self.transaction.call.txid);

@@ -7,7 +7,8 @@ use fabric_chaincode::Package;
 #[test]
 fn package_ids_equal_those_of_a_real_network() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/golden/fabric/packages");
-    let listed: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("packages.json")).unwrap()).unwrap();
+    let listed: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("packages.json")).unwrap()).unwrap();
     let listed = listed.as_object().unwrap();
     assert_eq!(listed.len(), 3);
     for (file, expected) in listed {

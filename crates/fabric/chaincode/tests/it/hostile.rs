@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fabric_chaincode::{ChaincodeLauncher, LaunchError, Package, PeerConnection, Running};
-use fabric_proto::protos::{ChaincodeId, ChaincodeMessage, chaincode_message::Type, chaincode_support_client::ChaincodeSupportClient};
+use fabric_proto::protos::{
+    ChaincodeId, ChaincodeMessage, chaincode_message::Type, chaincode_support_client::ChaincodeSupportClient,
+};
 use fabric_shim::samples::AssetTransfer;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use konsort_node::{ClientTls, DialOptions, Roots, TlsIdentity};
@@ -29,7 +31,11 @@ impl ChaincodeLauncher for Nothing {
         async { Ok(true) }.boxed()
     }
 
-    fn launch<'a>(&'a self, _package: &'a Package, peer: &'a PeerConnection) -> BoxFuture<'a, Result<Running, LaunchError>> {
+    fn launch<'a>(
+        &'a self,
+        _package: &'a Package,
+        peer: &'a PeerConnection,
+    ) -> BoxFuture<'a, Result<Running, LaunchError>> {
         *self.given.lock() = Some(peer.clone());
         std::future::pending().boxed()
     }
@@ -62,9 +68,14 @@ async fn talk(peer: &PeerConnection, messages: Vec<ChaincodeMessage>) -> Result<
     for message in messages {
         sender.send(message).unwrap();
     }
-    let outgoing = futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|message| (message, receiver)) });
-    let mut inbound =
-        ChaincodeSupportClient::new(channel).register(outgoing).await.map_err(|status| status.message().to_owned())?.into_inner();
+    let outgoing = futures::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|message| (message, receiver))
+    });
+    let mut inbound = ChaincodeSupportClient::new(channel)
+        .register(outgoing)
+        .await
+        .map_err(|status| status.message().to_owned())?
+        .into_inner();
     let mut received = Vec::new();
     loop {
         match tokio::time::timeout(std::time::Duration::from_secs(2), inbound.next()).await {
@@ -109,7 +120,9 @@ async fn requests_outside_a_transaction_are_answered_with_errors() {
     stray.txid = "abc".into();
     let garbage = message(Type::PutState, vec![0xff; 100]);
     let completed = message(Type::Completed, Vec::new());
-    let answers = talk(&given, vec![register(&id), stray, garbage, completed, message(Type::Keepalive, Vec::new())]).await.unwrap();
+    let answers = talk(&given, vec![register(&id), stray, garbage, completed, message(Type::Keepalive, Vec::new())])
+        .await
+        .unwrap();
     let errors: Vec<_> = answers.iter().filter(|answer| answer.r#type() == Type::Error).collect();
     assert_eq!(errors.len(), 2);
     assert_eq!(errors[0].payload, Bytes::from_static(b"GET_STATE failed: transaction ID: abc: no ledger context"));
@@ -141,4 +154,97 @@ async fn chaincode_that_was_not_started_is_refused() {
 async fn talk_without_certificate(address: &str) -> Result<(), String> {
     let settings = fabric_shim::ClientSettings { chaincode_id: "x:1".into(), peer_address: address.into(), tls: None };
     fabric_shim::connect(AssetTransfer, &settings).await.map_err(|error| error.to_string())
+}
+
+/// Registers, waits for a transaction, then sends what `answer` makes of it until that gives nothing more.
+async fn work(
+    peer: &PeerConnection,
+    id: &str,
+    mut answer: impl FnMut(&ChaincodeMessage) -> Option<ChaincodeMessage>,
+) -> usize {
+    let tls = peer.tls.as_ref().unwrap();
+    let options = DialOptions::tls(ClientTls {
+        roots: Roots::from_pem([&tls.root]).unwrap(),
+        identity: Some(TlsIdentity::from_pem(tls.certificate.as_bytes(), tls.key.as_bytes()).unwrap()),
+        server_name_override: None,
+    });
+    let channel = konsort_node::dial(&peer.address, &options).unwrap();
+    let (sender, receiver) = mpsc::unbounded_channel();
+    sender.send(register(id)).unwrap();
+    let outgoing = futures::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|message| (message, receiver))
+    });
+    let mut inbound = ChaincodeSupportClient::new(channel).register(outgoing).await.unwrap().into_inner();
+    let mut exchanged = 0;
+    while let Some(Ok(message)) = inbound.next().await {
+        if matches!(message.r#type(), Type::Registered | Type::Ready) {
+            continue;
+        }
+        exchanged += 1;
+        match answer(&message) {
+            Some(next) => sender.send(next).unwrap(),
+            None => break,
+        }
+    }
+    exchanged
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_of_a_transaction_is_answered_whatever_it_holds() {
+    use konsort_node::Random as _;
+    const REQUESTS: [Type; 14] = [
+        Type::GetState,
+        Type::PutState,
+        Type::DelState,
+        Type::InvokeChaincode,
+        Type::GetStateByRange,
+        Type::GetQueryResult,
+        Type::QueryStateNext,
+        Type::QueryStateClose,
+        Type::GetHistoryForKey,
+        Type::GetStateMetadata,
+        Type::PutStateMetadata,
+        Type::GetPrivateDataHash,
+        Type::WriteBatchState,
+        Type::GetStateMultiple,
+    ];
+    let (peer, id, given) = launching().await;
+    let (runtime, package) = (peer.runtime.clone(), id.clone());
+    let execution = tokio::spawn(async move {
+        let call = crate::world::call(&package, &State::of([]), &["x"]);
+        runtime.execute(call, crate::world::dispatcher(&runtime)).await
+    });
+    let random = konsort_node::SeededRandom::new(7);
+    let mut left = 2000_usize;
+    let exchanged = work(&given, &id, |received| {
+        let expected = if left == 2000 { vec![Type::Transaction] } else { vec![Type::Response, Type::Error] };
+        assert!(expected.contains(&received.r#type()), "{received:?}");
+        let mut next = ChaincodeMessage { r#type: Type::Completed.into(), ..received.clone() };
+        if left == 0 {
+            next.payload = Bytes::from_static(&[0xff; 8]);
+            left = usize::MAX;
+            return Some(next);
+        }
+        if left == usize::MAX {
+            return None;
+        }
+        left -= 1;
+        let mut payload = vec![0; (random.u64() % 40) as usize];
+        random.fill(&mut payload);
+        // Half of them begin as a message with a text field does, so that they get past decoding more often.
+        if payload.len() > 2 && random.u64().is_multiple_of(2) {
+            payload[0] = 0x0a;
+            payload[1] = (payload.len() - 2) as u8;
+            payload[2..].iter_mut().for_each(|byte| *byte &= 0x7f);
+        }
+        next.r#type = REQUESTS[(random.u64() % REQUESTS.len() as u64) as usize].into();
+        next.payload = payload.into();
+        Some(next)
+    });
+    let outcome = tokio::select! {
+        exchanged = exchanged => panic!("the stream ended after {exchanged} messages"),
+        outcome = execution => outcome.unwrap(),
+    };
+    let error = outcome.unwrap_err().to_string();
+    assert!(error.contains("failed to unmarshal response for transaction"), "{error}");
 }

@@ -45,7 +45,9 @@ async fn a_built_in_contract_starts_at_once_and_starts_again_after_its_end() {
     let peer = peer(|_| {}).await;
     // A label of its own: the same package may run elsewhere on this machine, and here processes are looked up by package.
     let label = format!("basic_{}", std::process::id());
-    let id = peer.install(&label, "rust", &pack_files(&[("konsort.json", br#"{"builtin":"asset-transfer"}"#)]).unwrap()).await;
+    let id = peer
+        .install(&label, "rust", &pack_files(&[("konsort.json", br#"{"builtin":"asset-transfer"}"#)]).unwrap())
+        .await;
     let state = State::of([("k".to_owned(), "v".to_owned())]);
     let begun = Instant::now();
     let (outcome, _) = run(&peer, &id, &state, &["get", "k"]).await.unwrap();
@@ -86,7 +88,12 @@ async fn a_program_that_ends_or_never_registers_is_named_with_its_log() {
     let peer = peer(|settings| settings.startup_timeout = Duration::from_secs(5)).await;
     let id = peer.install(&format!("ends_{}", std::process::id()), "rust", &script("echo no luck today; exit 3")).await;
     let error = run(&peer, &id, &State::of([]), &["x"]).await.unwrap_err().to_string();
-    assert!(error.contains(&format!("could not launch chaincode {id}: chaincode registration failed: container exited with 3")), "{error}");
+    assert!(
+        error.contains(&format!(
+            "could not launch chaincode {id}: chaincode registration failed: container exited with 3"
+        )),
+        "{error}"
+    );
     assert!(error.contains(".log"), "names the log: {error}");
     assert!(log(&peer, &id).contains("no luck today"));
 
@@ -104,7 +111,10 @@ async fn a_flooded_log_stays_small() {
     let peer = peer(|_| {}).await;
     let id = peer.install("floods", "rust", &script("head -c 60000000 /dev/zero | tr '\\0' 'x'; exit 1")).await;
     assert!(run(&peer, &id, &State::of([]), &["x"]).await.is_err());
-    let sizes: u64 = std::fs::read_dir(peer.folder.path().join("logs")).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    let sizes: u64 = std::fs::read_dir(peer.folder.path().join("logs"))
+        .unwrap()
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum();
     assert!((1 << 20..=25 << 20).contains(&sizes), "{sizes}");
 }
 
@@ -155,7 +165,8 @@ async fn a_confined_program_reaches_its_peer_and_nothing_else() {
 
 #[test]
 fn a_confined_program_dies_with_its_parent() {
-    let script = format!("{} confine --parent $$ -- /bin/sleep 1000 >/dev/null 2>&1 & echo $!; sleep 0.5", helper().display());
+    let script =
+        format!("{} confine --parent $$ -- /bin/sleep 1000 >/dev/null 2>&1 & echo $!; sleep 0.5", helper().display());
     let output = std::process::Command::new("/bin/bash").args(["-c", &script]).output().unwrap();
     let pid: i32 = text(&output.stdout).trim().parse().unwrap();
     let gone = (0..50).any(|_| {
@@ -178,12 +189,19 @@ async fn an_external_builder_detects_builds_releases_and_runs() {
     let builder = tempfile::tempdir().unwrap();
     let bin = builder.path().join("bin");
     write_script(&bin.join("detect"), "grep -q '\"type\":\"special\"' \"$2/metadata.json\"");
-    write_script(&bin.join("build"), "cp \"$1/code.txt\" \"$3/built.txt\"; echo \"see ${SEEN:-nothing} ${HIDDEN:-nothing}\"");
+    write_script(
+        &bin.join("build"),
+        "cp \"$1/code.txt\" \"$3/built.txt\"; echo \"see ${SEEN:-nothing} ${HIDDEN:-nothing}\"",
+    );
     write_script(&bin.join("release"), "test -f \"$1/built.txt\"; touch \"$2/released\"");
-    write_script(&bin.join("run"), &format!("test -f \"$1/built.txt\"; exec {} external-run \"$1\" \"$2\"", helper().display()));
+    write_script(
+        &bin.join("run"),
+        &format!("test -f \"$1/built.txt\"; exec {} external-run \"$1\" \"$2\"", helper().display()),
+    );
     let path = std::env::var("PATH").unwrap();
     let peer = peer(|settings| {
-        settings.environment = Environment::from_pairs([("PATH", path.as_str()), ("SEEN", "this"), ("HIDDEN", "secret")]);
+        settings.environment =
+            Environment::from_pairs([("PATH", path.as_str()), ("SEEN", "this"), ("HIDDEN", "secret")]);
         settings.external_builders = vec![ExternalBuilder {
             name: "mine".into(),
             path: builder.path().to_path_buf(),

@@ -56,7 +56,9 @@ async fn the_peer_dials_a_service_over_mutual_tls() {
 async fn a_service_that_is_down_or_registers_wrongly_is_named() {
     let peer = Peer::start(None, |_| {}).await;
     let address = free_port().to_string();
-    let code = pack_files(&[("connection.json", format!(r#"{{"address":"{address}","dial_timeout":"1s"}}"#).as_bytes())]).unwrap();
+    let code =
+        pack_files(&[("connection.json", format!(r#"{{"address":"{address}","dial_timeout":"1s"}}"#).as_bytes())])
+            .unwrap();
     let id = peer.install("basic_1.0", "ccaas", &code).await;
     let error = run(&peer, &id, &State::of([]), &["AssetExists", "x"]).await.unwrap_err().to_string();
     assert!(error.contains(&format!("could not launch chaincode {id}: connection to {id} failed")), "{error}");

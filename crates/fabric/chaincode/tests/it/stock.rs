@@ -24,7 +24,8 @@ fn sources(language: &str, files: &[&str]) -> Vec<u8> {
 }
 
 fn has(program: &str) -> bool {
-    let found = std::env::var("PATH").unwrap_or_default().split(':').any(|folder| Path::new(folder).join(program).is_file());
+    let found =
+        std::env::var("PATH").unwrap_or_default().split(':').any(|folder| Path::new(folder).join(program).is_file());
     if !found {
         eprintln!("SKIPPED: {program} is not installed on this machine");
     }
@@ -39,7 +40,8 @@ async fn check_contract(peer: &Peer, id: &str) {
         let asset = format!(r#"{{"AppraisedValue":1,"Color":"c","ID":"{id}","Owner":"o","Size":1}}"#);
         (id, asset)
     }));
-    let (outcome, rwset) = run(peer, id, &empty, &["CreateAsset", "asset1", "blue", "5", "Tomoko", "300"]).await.unwrap();
+    let (outcome, rwset) =
+        run(peer, id, &empty, &["CreateAsset", "asset1", "blue", "5", "Tomoko", "300"]).await.unwrap();
     assert_eq!(outcome.response.status, 200, "{}", outcome.response.message);
     let event = outcome.event.unwrap();
     assert_eq!((event.event_name.as_str(), text(&event.payload)), ("CreateAsset", ASSET));
@@ -60,7 +62,8 @@ async fn check_contract(peer: &Peer, id: &str) {
     let (outcome, rwset) = run(peer, id, &full, &["GetAllAssets"]).await.unwrap();
     assert_eq!(text(&outcome.response.payload).matches("AppraisedValue").count(), 120, "more than one batch");
     assert!(rwset.namespaces[0].public.range_queries_info[0].itr_exhausted);
-    let (outcome, _) = run(peer, id, &full, &["GetAssetsByRangeWithPagination", "", "", "50", "asset101"]).await.unwrap();
+    let (outcome, _) =
+        run(peer, id, &full, &["GetAssetsByRangeWithPagination", "", "", "50", "asset101"]).await.unwrap();
     let page: serde_json::Value = serde_json::from_slice(&outcome.response.payload).unwrap();
     assert_eq!((page["fetchedRecordsCount"].as_i64(), page["bookmark"].as_str()), (Some(20), Some("")));
     let (outcome, _) = run(peer, id, &full, &["WhoAmI"]).await.unwrap();
@@ -72,7 +75,8 @@ async fn check_service(command: impl FnOnce(&str, &str) -> tokio::process::Comma
     let peer = peer(|_| {}).await;
     let address = free_port().to_string();
     let connection = format!(r#"{{"address":"{address}","dial_timeout":"20s","tls_required":false}}"#);
-    let id = peer.install("service_1", "ccaas", &pack_files(&[("connection.json", connection.as_bytes())]).unwrap()).await;
+    let id =
+        peer.install("service_1", "ccaas", &pack_files(&[("connection.json", connection.as_bytes())]).unwrap()).await;
     let _running = command(&address, &id).stdin(Stdio::null()).kill_on_drop(true).spawn().unwrap();
     check_contract(&peer, &id).await;
 }

@@ -21,10 +21,14 @@ fn numbered(count: usize) -> Arc<State> {
 async fn an_asset_is_created_read_transferred_and_deleted() {
     let (peer, tasks, id) = Peer::with_contract(AssetTransfer).await;
     let empty = State::of([]);
-    let (outcome, rwset) = run(&peer, &id, &empty, &["CreateAsset", "asset1", "blue", "5", "Tomoko", "300"]).await.unwrap();
+    let (outcome, rwset) =
+        run(&peer, &id, &empty, &["CreateAsset", "asset1", "blue", "5", "Tomoko", "300"]).await.unwrap();
     assert_eq!(outcome.response.status, 200);
     let event = outcome.event.unwrap();
-    assert_eq!((event.event_name.as_str(), event.chaincode_id.as_str(), event.tx_id.len()), ("CreateAsset", "basic", 64));
+    assert_eq!(
+        (event.event_name.as_str(), event.chaincode_id.as_str(), event.tx_id.len()),
+        ("CreateAsset", "basic", 64)
+    );
     let namespace = &rwset.namespaces[0];
     assert_eq!(namespace.namespace, "basic");
     assert_eq!((namespace.public.reads.len(), namespace.public.writes.len()), (1, 1));
@@ -114,9 +118,14 @@ async fn requests_are_counted_under_the_usual_names() {
         run(&peer, &id, &numbered(2), &["ReadAsset", "asset0001"]).await.unwrap();
     }
     let text = metrics.render();
-    let counted = format!(r#"chaincode_shim_requests_completed{{chaincode="{id}",channel="mychannel",success="true",type="GET_STATE"}} 3"#);
+    let counted = format!(
+        r#"chaincode_shim_requests_completed{{chaincode="{id}",channel="mychannel",success="true",type="GET_STATE"}} 3"#
+    );
     assert!(text.contains(&counted), "{text}");
-    assert!(text.contains(&format!(r#"chaincode_launch_duration_count{{chaincode="{id}",success="true"}} 1"#)), "{text}");
+    assert!(
+        text.contains(&format!(r#"chaincode_launch_duration_count{{chaincode="{id}",success="true"}} 1"#)),
+        "{text}"
+    );
 }
 
 /// Functions that misbehave.

@@ -12,22 +12,25 @@ use std::{
 
 use bytes::Bytes;
 use fabric_chaincode::{
-    Call, Capabilities, ChaincodeError, ChaincodeLauncher, CollectionPermission, DispatchError, Dispatcher, LaunchError, Outcome,
-    Package, PeerConnection, Running, RunningProcess, Runtime, Settings, Target,
+    Call, Capabilities, ChaincodeError, ChaincodeLauncher, CollectionPermission, DispatchError, Dispatcher,
+    LaunchError, Outcome, Package, PeerConnection, Running, RunningProcess, Runtime, Settings, Target,
     package::{Metadata, pack},
 };
 use fabric_ledger::{
-    Collections, Height, LedgerError, NoCollections, Simulator, StateReader, StateRow, StateRows, VersionedValue, rwset::TxRwset,
+    Collections, Height, LedgerError, NoCollections, Simulator, StateReader, StateRow, StateRows, VersionedValue,
+    rwset::TxRwset,
 };
 use fabric_proto::{
     common::{ChannelHeader, Header, SignatureHeader},
     msp::SerializedIdentity,
-    protos::{ChaincodeInput, ChaincodeInvocationSpec, ChaincodeProposalPayload, ChaincodeSpec, Proposal, SignedProposal},
+    protos::{
+        ChaincodeInput, ChaincodeInvocationSpec, ChaincodeProposalPayload, ChaincodeSpec, Proposal, SignedProposal,
+    },
 };
 use fabric_shim::{ClientSettings, ClientTlsFiles, Contract};
 use futures::{FutureExt as _, future::BoxFuture};
-use konsort_node::{ClientAuth, Roots, Server, ServerOptions, ServerTls, Shutdown, TlsIdentity};
 use konsort_crypto::{KeyKind, PrivateKey};
+use konsort_node::{ClientAuth, Roots, Server, ServerOptions, ServerTls, Shutdown, TlsIdentity};
 use konsort_pki::{CertificateTemplate, Name};
 use parking_lot::Mutex;
 use prost::Message as _;
@@ -52,7 +55,12 @@ impl StateReader for State {
         Ok(self.0.get(&(namespace.to_owned(), key.to_owned())).map(row))
     }
 
-    fn get_hash(&self, _namespace: &str, _collection: &str, _key_hash: &[u8]) -> Result<Option<VersionedValue>, LedgerError> {
+    fn get_hash(
+        &self,
+        _namespace: &str,
+        _collection: &str,
+        _key_hash: &[u8],
+    ) -> Result<Option<VersionedValue>, LedgerError> {
         Ok(None)
     }
 
@@ -62,7 +70,9 @@ impl StateReader for State {
             self.0
                 .iter()
                 .filter(move |((space, key), _)| {
-                    *space == namespace && key.as_str() >= start.as_str() && (end.is_empty() || key.as_str() < end.as_str())
+                    *space == namespace
+                        && key.as_str() >= start.as_str()
+                        && (end.is_empty() || key.as_str() < end.as_str())
                 })
                 .map(|((_, key), value)| Ok(StateRow { key: key.clone(), value: row(value) })),
         ))
@@ -143,7 +153,11 @@ impl<C: Contract + Clone> ChaincodeLauncher for Tasks<C> {
         async move { Ok(mine) }.boxed()
     }
 
-    fn launch<'a>(&'a self, package: &'a Package, peer: &'a PeerConnection) -> BoxFuture<'a, Result<Running, LaunchError>> {
+    fn launch<'a>(
+        &'a self,
+        package: &'a Package,
+        peer: &'a PeerConnection,
+    ) -> BoxFuture<'a, Result<Running, LaunchError>> {
         self.starts.fetch_add(1, Ordering::SeqCst);
         let (settings, contract) = (client_settings(package.id(), peer), self.contract.clone());
         let (sender, ended) = watch::channel(false);
@@ -177,7 +191,10 @@ pub(crate) fn free_port() -> SocketAddr {
 }
 
 impl Peer {
-    pub(crate) async fn start(launchers: Option<Vec<Arc<dyn ChaincodeLauncher>>>, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) async fn start(
+        launchers: Option<Vec<Arc<dyn ChaincodeLauncher>>>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = free_port().to_string();
         let mut settings = Settings::new(folder.path(), address.clone(), "Org1MSP");
@@ -189,11 +206,13 @@ impl Peer {
             None => Runtime::open(settings).unwrap(),
         };
         let tls = runtime.listener_credentials().map(|credentials| ServerTls {
-            identity: TlsIdentity::from_pem(credentials.certificate_pem.as_bytes(), credentials.key_pem.as_bytes()).unwrap(),
+            identity: TlsIdentity::from_pem(credentials.certificate_pem.as_bytes(), credentials.key_pem.as_bytes())
+                .unwrap(),
             client_auth: ClientAuth::Require,
             client_roots: Roots::from_pem([&credentials.client_ca_pem]).unwrap(),
         });
-        let server = Server::bind("chaincode", &address, ServerOptions { tls, ..ServerOptions::default() }).await.unwrap();
+        let server =
+            Server::bind("chaincode", &address, ServerOptions { tls, ..ServerOptions::default() }).await.unwrap();
         let shutdown = Shutdown::new();
         tokio::spawn(server.serve_grpc(tonic::service::Routes::new(runtime.service()), shutdown.clone()));
         Self { runtime, address, folder, shutdown }
@@ -219,7 +238,8 @@ fn proposal() -> SignedProposal {
     static CREATOR: OnceLock<Bytes> = OnceLock::new();
     let creator = CREATOR.get_or_init(|| {
         let key = PrivateKey::generate(KeyKind::EcdsaP256).unwrap();
-        let certificate = CertificateTemplate::ca(Name::common_name("user"), 1_700_000_000, 4_000_000_000).self_sign(&key).unwrap();
+        let certificate =
+            CertificateTemplate::ca(Name::common_name("user"), 1_700_000_000, 4_000_000_000).self_sign(&key).unwrap();
         let identity = SerializedIdentity { mspid: "Org1MSP".into(), id_bytes: certificate.pem().into() };
         identity.encode_to_vec().into()
     });
@@ -237,9 +257,11 @@ fn proposal() -> SignedProposal {
     let proposal = Proposal {
         header: header.encode_to_vec().into(),
         payload: ChaincodeProposalPayload {
-            input: ChaincodeInvocationSpec { chaincode_spec: Some(ChaincodeSpec { r#type: 1, ..ChaincodeSpec::default() }) }
-                .encode_to_vec()
-                .into(),
+            input: ChaincodeInvocationSpec {
+                chaincode_spec: Some(ChaincodeSpec { r#type: 1, ..ChaincodeSpec::default() }),
+            }
+            .encode_to_vec()
+            .into(),
             ..ChaincodeProposalPayload::default()
         }
         .encode_to_vec()
@@ -315,7 +337,12 @@ pub(crate) fn dispatcher(runtime: &Runtime) -> Arc<dyn Dispatcher> {
     })
 }
 
-pub(crate) async fn run(peer: &Peer, package_id: &str, state: &Arc<State>, args: &[&str]) -> Result<(Outcome, TxRwset), ChaincodeError> {
+pub(crate) async fn run(
+    peer: &Peer,
+    package_id: &str,
+    state: &Arc<State>,
+    args: &[&str],
+) -> Result<(Outcome, TxRwset), ChaincodeError> {
     let call = call(package_id, state, args);
     let simulator = Arc::clone(&call.simulator);
     let outcome = peer.runtime.execute(call, dispatcher(&peer.runtime)).await?;

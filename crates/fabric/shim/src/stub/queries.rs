@@ -5,8 +5,8 @@ use std::{collections::VecDeque, marker::PhantomData};
 use bytes::Bytes;
 use fabric_proto::{
     protos::{
-        GetHistoryForKey, GetQueryResult, GetStateByRange, QueryMetadata, QueryResponse, QueryResponseMetadata, QueryResultBytes,
-        QueryStateClose, QueryStateNext, chaincode_message::Type,
+        GetHistoryForKey, GetQueryResult, GetStateByRange, QueryMetadata, QueryResponse, QueryResponseMetadata,
+        QueryResultBytes, QueryStateClose, QueryStateNext, chaincode_message::Type,
     },
     queryresult::{KeyModification, Kv},
 };
@@ -214,6 +214,16 @@ fn simple_range(start: &str, end: &str) -> Result<(String, String), ShimError> {
     Ok((start.to_owned(), end.to_owned()))
 }
 
-fn range_request(start_key: String, end_key: String, collection: &str, metadata: Option<&QueryMetadata>) -> GetStateByRange {
-    GetStateByRange { start_key, end_key, collection: collection.to_owned(), metadata: metadata.map(encode).unwrap_or_default() }
+fn range_request(
+    start_key: String,
+    end_key: String,
+    collection: &str,
+    metadata: Option<&QueryMetadata>,
+) -> GetStateByRange {
+    GetStateByRange {
+        start_key,
+        end_key,
+        collection: collection.to_owned(),
+        metadata: metadata.map(encode).unwrap_or_default(),
+    }
 }

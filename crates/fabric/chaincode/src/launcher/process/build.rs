@@ -71,14 +71,21 @@ async fn node(launcher: &Process, scratch: &Scratch, root: &Path, log: &Path) ->
             read.push(settings);
         }
         let own = vec![scratch.folder().to_path_buf(), cache];
-        let step = Step { folder: &output, home: &home, own, read: with_extra_certificates(launcher, read), variables, log };
+        let step =
+            Step { folder: &output, home: &home, own, read: with_extra_certificates(launcher, read), variables, log };
         launcher.build_step("npm", args, step).await?;
         let _ = std::fs::remove_dir_all(home);
     }
     Ok(vec!["npm".into()])
 }
 
-async fn go(launcher: &Process, package: &Package, scratch: &Scratch, root: &Path, log: &Path) -> Result<Vec<String>, String> {
+async fn go(
+    launcher: &Process,
+    package: &Package,
+    scratch: &Scratch,
+    root: &Path,
+    log: &Path,
+) -> Result<Vec<String>, String> {
     let path = package.metadata().path.as_str();
     // As upstream: a module at the root is built by its import path, one in a sub-folder in place.
     let (folder, target) = if root.join("go.mod").is_file() {
@@ -109,7 +116,8 @@ async fn go(launcher: &Process, package: &Package, scratch: &Scratch, root: &Pat
     let mode = if vendored { "-mod=vendor" } else { "-mod=readonly" };
     let args = ["build", mode, "-trimpath", "-buildvcs=false", "-o", &executable, target];
     let own = vec![scratch.folder().to_path_buf(), cache];
-    let step = Step { folder: &folder, home: &home, own, read: with_extra_certificates(launcher, read), variables, log };
+    let step =
+        Step { folder: &folder, home: &home, own, read: with_extra_certificates(launcher, read), variables, log };
     launcher.build_step("go", &args, step).await?;
     clean(scratch);
     Ok(vec!["executable".into(), "chaincode".into()])
@@ -120,8 +128,8 @@ async fn rust(launcher: &Process, scratch: &Scratch, root: &Path, log: &Path) ->
     let builtin = root.join("konsort.json");
     if builtin.is_file() {
         let text = std::fs::read(&builtin).map_err(|error| format!("cannot read konsort.json: {error}"))?;
-        let builtin: Builtin =
-            serde_json::from_slice(&text).map_err(|error| format!("konsort.json is not {{\"builtin\": NAME}}: {error}"))?;
+        let builtin: Builtin = serde_json::from_slice(&text)
+            .map_err(|error| format!("konsort.json is not {{\"builtin\": NAME}}: {error}"))?;
         let name = builtin.builtin;
         if name.is_empty() || name.starts_with('-') || launcher.settings.builtin.is_none() {
             return Err(format!("the built-in contract {name:?} of konsort.json is not available in this peer"));
@@ -139,7 +147,10 @@ async fn rust(launcher: &Process, scratch: &Scratch, root: &Path, log: &Path) ->
         }
     }
     if !root.join("Cargo.toml").is_file() {
-        return Err("the code of a rust package is konsort.json, an executable named chaincode, or a project with Cargo.toml".into());
+        return Err(
+            "the code of a rust package is konsort.json, an executable named chaincode, or a project with Cargo.toml"
+                .into(),
+        );
     }
     let home = scratch.make("home")?;
     let cache = shared_cache(launcher, "cargo")?;
@@ -151,7 +162,8 @@ async fn rust(launcher: &Process, scratch: &Scratch, root: &Path, log: &Path) ->
     let mut variables: Vec<(&'static str, OsString)> =
         vec![("CARGO_HOME", cache.clone().into()), ("CARGO_TARGET_DIR", scratch.folder().join("target").into())];
     let rustup = launcher.environment.get("RUSTUP_HOME").map(PathBuf::from);
-    if let Some(rustup) = rustup.or_else(|| super::super::confined::home(&launcher.environment).map(|home| home.join(".rustup")))
+    if let Some(rustup) =
+        rustup.or_else(|| super::super::confined::home(&launcher.environment).map(|home| home.join(".rustup")))
         && rustup.is_dir()
     {
         variables.push(("RUSTUP_HOME", rustup.clone().into()));
