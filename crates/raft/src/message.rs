@@ -5,6 +5,9 @@
 
 use bytes::Bytes;
 
+/// Terms and indices above this do not occur; refusing them keeps arithmetic on them exact.
+pub(crate) const MAX_POSITION: u64 = 1 << 62;
+
 /// What an [`Entry`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]

@@ -10,15 +10,12 @@ use bytes::Bytes;
 
 use crate::effects::{Effects, Leadership};
 use crate::log::Log;
-use crate::message::{ConfChange, ConfState, Entry, HardState, Message, MessageType, Snapshot};
+use crate::message::{ConfChange, ConfState, Entry, HardState, MAX_POSITION, Message, MessageType, Snapshot};
 use crate::progress::Progress;
 use crate::wal::Recovered;
 
 /// Marks vote requests of a campaign that a leader asked for; etcd's text.
 pub(crate) const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
-
-/// Terms and indices above this do not occur; refusing them keeps arithmetic on them exact.
-const MAX_POSITION: u64 = 1 << 62;
 
 /// How a node behaves. All counts are in ticks, messages or bytes.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes};
 use prost::Message as _;
 
 use super::Recovered;
-use crate::message::{Entry, HardState, Snapshot};
+use crate::message::{Entry, HardState, MAX_POSITION, Snapshot};
 
 /// One thing to remember.
 #[derive(Debug)]
@@ -65,7 +65,30 @@ pub(super) fn replay(payloads: &[Bytes]) -> Result<Option<Recovered>, Fault> {
             complete |= record(&mut rest, &mut state, complete).map_err(|reason| (frame, reason))?;
         }
     }
-    Ok(complete.then_some(state))
+    if !complete {
+        return Ok(None);
+    }
+    check(&state).map_err(|reason| (payloads.len().saturating_sub(1), reason))?;
+    Ok(Some(state))
+}
+
+/// Whether the parts fit together; only a file that this code did not write fails here.
+fn check(state: &Recovered) -> Result<(), &'static str> {
+    let last = state.compacted.0 + state.entries.len() as u64;
+    if !(state.compacted.0..=last).contains(&state.snapshot.index()) {
+        return Err("the snapshot does not fit the entries");
+    }
+    if state.hard_state.term > MAX_POSITION || state.snapshot.term() > MAX_POSITION {
+        return Err("a term is beyond any real one");
+    }
+    let mut term = state.compacted.1;
+    for entry in &state.entries {
+        if entry.term < term || entry.term > MAX_POSITION {
+            return Err("the entries' terms are out of order");
+        }
+        term = entry.term;
+    }
+    Ok(())
 }
 
 /// Plays one record; true when it completes the checkpoint.
@@ -80,9 +103,17 @@ fn record(rest: &mut Bytes, state: &mut Recovered, complete: bool) -> Result<boo
     }
     let mut body = rest.split_to(length);
     match kind {
-        BEGIN if length == 16 && !complete => state.compacted = (body.get_u64_le(), body.get_u64_le()),
+        BEGIN if length == 16 && !complete => {
+            state.compacted = (body.get_u64_le(), body.get_u64_le());
+            if state.compacted.0 > MAX_POSITION {
+                return Err("the log begins beyond any real index");
+            }
+        }
         SNAPSHOT => {
             state.snapshot = Snapshot::decode(body).map_err(|_| "a snapshot record does not decode")?;
+            if state.snapshot.index() > MAX_POSITION {
+                return Err("a snapshot stands beyond any real index");
+            }
             // Received snapshots replace the log; the checkpoint's own leaves the kept entries to follow.
             if complete {
                 state.entries.clear();
