@@ -111,7 +111,7 @@ impl Follower {
             Some(channel) => channel,
             None => self.first().await?,
         };
-        let mut puller = Puller::new(channel.clone(), self.node.cluster.clone());
+        let mut puller = Puller::new(channel.clone(), self.node.clone());
         loop {
             let number = channel.blocks().height();
             let block = puller.next(number).await;
@@ -147,7 +147,7 @@ impl Follower {
     /// Fetches the channel's first block, which nothing but the join block's chain can vouch for.
     async fn first(&self) -> Result<Arc<Channel>, ChannelError> {
         let Some(join_block) = &self.join_block else { return Err(ChannelError::unusable("its ledger is empty and it has no join block")) };
-        let block = crate::pull::genesis(&self.name, join_block, &*self.signer, &self.node.cluster).await?;
+        let block = crate::pull::genesis(&self.name, join_block, &*self.signer, &self.node).await?;
         let channel = Arc::new(Channel::open(&self.folder, Some(&block), self.signer.clone(), true)?);
         if channel.id() != self.name {
             return Err(ChannelError::unusable(format!("the other orderers' first block is of channel {}", channel.id())));

@@ -15,6 +15,7 @@ use tonic::Streaming;
 use crate::channel::Channel;
 use crate::cluster::Cluster;
 use crate::error::ChannelError;
+use crate::raft::RaftNode;
 
 const PAUSE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,23 +24,27 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Puller {
     channel: Arc<Channel>,
-    cluster: Cluster,
+    node: RaftNode,
     stream: Option<(u64, Streaming<DeliverResponse>)>,
     turn: usize,
 }
 
-/// Where blocks can be had: the consenters' addresses of the present configuration.
-fn endpoints(bundle: &Bundle) -> Vec<String> {
+/// Where blocks can be had: the other orderers' addresses of the present configuration.
+fn endpoints(bundle: &Bundle, own_certificate: &[u8]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
-    if let Ok(settings) = crate::raft::metadata_of(bundle) {
-        all.extend(settings.consenters.iter().map(|c| format!("{}:{}", c.host, c.port)));
+    let mut own = Vec::new();
+    let own_key = crate::raft::key_of_der(own_certificate);
+    for consenter in crate::raft::metadata_of(bundle).map(|s| s.consenters).unwrap_or_default() {
+        let address = format!("{}:{}", consenter.host, consenter.port);
+        // A node that asks itself would wait for itself.
+        if crate::raft::key_of_pem(&consenter.server_tls_cert) == own_key { own.push(address) } else { all.push(address) }
     }
     if let Some(orderer) = bundle.orderer() {
         all.extend(orderer.endpoints().map(|(_, address)| address.to_owned()));
     }
     all.extend(bundle.orderer_addresses().iter().cloned());
     let mut seen = std::collections::BTreeSet::new();
-    all.retain(|address| seen.insert(address.clone()));
+    all.retain(|address| !own.contains(address) && seen.insert(address.clone()));
     all
 }
 
@@ -64,8 +69,8 @@ pub(crate) fn verify(block: &Block, number: u64, previous_hash: &[u8], bundle: &
 }
 
 impl Puller {
-    pub(crate) fn new(channel: Arc<Channel>, cluster: Cluster) -> Self {
-        Self { channel, cluster, stream: None, turn: 0 }
+    pub(crate) fn new(channel: Arc<Channel>, node: RaftNode) -> Self {
+        Self { channel, node, stream: None, turn: 0 }
     }
 
     /// The block with this number, however long it takes; it must be the next one of the ledger.
@@ -102,12 +107,12 @@ impl Puller {
     }
 
     async fn open(&self, number: u64) -> Result<Streaming<DeliverResponse>, String> {
-        let endpoints = endpoints(&self.channel.bundle());
+        let endpoints = endpoints(&self.channel.bundle(), &self.node.certificate);
         let Some(address) = endpoints.get(self.turn % endpoints.len().max(1)) else {
-            return Err("the channel's configuration names no orderers".to_owned());
+            return Err("the channel's configuration names no other orderers".to_owned());
         };
         let last = protoutil::seek_specified(u64::MAX);
-        open(address, self.channel.id(), self.channel.signer(), &self.cluster, protoutil::seek_specified(number), last).await
+        open(address, self.channel.id(), self.channel.signer(), &self.node.cluster, protoutil::seek_specified(number), last).await
     }
 }
 
@@ -131,13 +136,13 @@ async fn open(
 }
 
 /// The first block of a channel that is known by a later configuration block only; tried until it comes.
-pub(crate) async fn genesis(channel: &str, join_block: &Block, signer: &dyn Signer, cluster: &Cluster) -> Result<Block, ChannelError> {
-    let endpoints = endpoints(&Bundle::from_config_block(join_block)?);
+pub(crate) async fn genesis(channel: &str, join_block: &Block, signer: &dyn Signer, node: &RaftNode) -> Result<Block, ChannelError> {
+    let endpoints = endpoints(&Bundle::from_config_block(join_block)?, &node.certificate);
     if endpoints.is_empty() {
         return Err(ChannelError::unusable("the join block names no orderers"));
     }
     for address in endpoints.iter().cycle() {
-        match fetch_first(address, channel, signer, cluster).await {
+        match fetch_first(address, channel, signer, &node.cluster).await {
             Ok(block) => return Ok(block),
             Err(error) => tracing::warn!(channel, "cannot fetch the first block from {address}: {error}"),
         }
@@ -168,9 +173,9 @@ async fn fetch(address: &str, channel: &str, signer: &dyn Signer, cluster: &Clus
 /// Whether another orderer's newest configuration of the channel does not list this node as a consenter.
 ///
 /// The configuration must carry the signatures that this node's own configuration asks of blocks.
-pub(crate) async fn removed_from(channel: &Channel, node: &crate::raft::RaftNode) -> bool {
+pub(crate) async fn removed_from(channel: &Channel, node: &RaftNode) -> bool {
     let bundle = channel.bundle();
-    for address in endpoints(&bundle) {
+    for address in endpoints(&bundle, &node.certificate) {
         match newest_config(&address, channel, &node.cluster).await {
             Err(error) => tracing::debug!(channel = channel.id(), "no configuration from {address}: {error}"),
             Ok(block) => match crate::raft::is_member(&block, &node.certificate) {

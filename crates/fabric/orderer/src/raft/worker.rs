@@ -643,7 +643,7 @@ impl Worker {
         }
         tracing::info!(channel = self.channel.id(), "Catching up with snapshot taken at block [{number}], starting from block [{}]", self.tip.0 + 1);
         self.shared.state.lock().1 = Activity::Onboarding;
-        let mut puller = crate::pull::Puller::new(self.channel.clone(), self.node.cluster.clone());
+        let mut puller = crate::pull::Puller::new(self.channel.clone(), self.node.clone());
         while self.tip.0 < number {
             let block = puller.next(self.tip.0 + 1).await;
             self.adopt(&block)?;
