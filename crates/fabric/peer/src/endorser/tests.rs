@@ -447,3 +447,75 @@ async fn blocks_and_channels_are_queried_through_system_chaincodes() {
     let (joined, _) = peer.call("c5", "cscc", join, &admin).await;
     assert_eq!(joined.message, "not in this test");
 }
+
+#[tokio::test]
+async fn a_channels_own_access_rules_replace_the_default_ones() {
+    let crypto = crypto();
+    let peer = Peer::of("org1", "Org1MSP", crypto.path());
+    peer.replay(0..58);
+    let user = peer.creator("User1", "org1", "Org1MSP");
+    let args = |function: &str, argument: &str| {
+        [function, "goldenchannel", argument].iter().map(|part| Bytes::copy_from_slice(part.as_bytes())).collect::<Vec<_>>()
+    };
+    // Block 56 sets qscc/GetBlockByTxID to the administrators and leaves its neighbours alone.
+    let (refused, _) = peer.call("a1", "qscc", args("GetBlockByTxID", "any"), &user).await;
+    assert_eq!(refused.status, 500);
+    assert!(
+        refused.message.starts_with(
+            "access denied for [GetBlockByTxID][goldenchannel]: [failed evaluating policy on signed data during check policy \
+             [/Channel/Application/Admins]: [implicit policy evaluation failed - 0 sub-policies were satisfied"
+        ),
+        "{}",
+        refused.message
+    );
+    let (allowed, _) = peer.call("a2", "qscc", args("GetBlockByNumber", "9"), &user).await;
+    assert_eq!(allowed.status, 200, "{}", allowed.message);
+}
+
+/// The results of a simulation as far as they can be told from what was endorsed: no key had metadata before.
+fn simulation_results(results: &Bytes) -> fabric_ledger::TxSimulationResults {
+    let mut found = fabric_ledger::TxSimulationResults {
+        public: results.clone(),
+        private: None,
+        private_reads: Vec::new(),
+        write_metadata: fabric_ledger::WriteMetadata::new(),
+    };
+    for namespace in TxRwset::decode(results).unwrap().namespaces {
+        let public = namespace.public.writes.iter().map(|write| (String::new(), write.key.clone()));
+        let metadata = namespace.public.metadata_writes.iter().map(|write| (String::new(), write.key.clone()));
+        let private = namespace.collections.iter().flat_map(|collection| {
+            let keys = collection.hashed.hashed_writes.iter().map(|write| hex::encode(&write.key_hash));
+            keys.map(|key| (collection.name.clone(), key)).collect::<Vec<_>>()
+        });
+        for (collection, key) in public.chain(metadata).chain(private) {
+            let collections = found.write_metadata.entry(namespace.namespace.clone()).or_default();
+            collections.entry(collection).or_default().entry(key).or_default();
+        }
+    }
+    found
+}
+
+#[test]
+fn endorsed_answers_of_a_real_network_are_built_again() {
+    let mut compared = 0;
+    for entry in std::fs::read_dir(format!("{GOLDEN}/proposals")).unwrap() {
+        let folder = entry.unwrap().path();
+        let Ok(bytes) = std::fs::read(folder.join("proposal_response_p1.pb")) else { continue };
+        let golden: ProposalResponse = decoded(bytes);
+        let unpacked =
+            UnpackedProposal::unpack(decoded(std::fs::read(folder.join("signed_proposal.pb")).unwrap())).unwrap();
+        let action: ChaincodeAction = decoded(decoded::<ProposalResponsePayload>(golden.payload.clone()).extension);
+        let payload = protoutil::proposal_response_payload(
+            &unpacked.proposal_hash,
+            golden.response.clone().unwrap(),
+            action.results.clone(),
+            action.events,
+            action.chaincode_id.unwrap(),
+        );
+        assert_eq!(payload, golden.payload, "{}", folder.display());
+        let interest = interest::of_results(&simulation_results(&action.results)).unwrap();
+        assert_eq!(Some(interest), golden.interest, "{}", folder.display());
+        compared += 1;
+    }
+    assert_eq!(compared, 14);
+}
