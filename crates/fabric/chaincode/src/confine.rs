@@ -259,10 +259,10 @@ fn restrict_files_and_network(arguments: &Arguments, missing: &mut Vec<String>) 
             }
         }
         LandlockStatus::NotEnabled => {
-            missing.push("Landlock (it is switched off in this kernel): it may read and write as the peer may".into())
+            missing.push("Landlock (it is switched off in this kernel): it may read and write as the peer may".into());
         }
         LandlockStatus::NotImplemented => {
-            missing.push("Landlock (this kernel has none): it may read and write as the peer may".into())
+            missing.push("Landlock (this kernel has none): it may read and write as the peer may".into());
         }
     }
     Ok(())

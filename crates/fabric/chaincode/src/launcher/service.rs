@@ -184,7 +184,7 @@ fn fill_template(text: &str, values: &serde_json::Value) -> Result<String, Strin
         match value {
             Some(serde_json::Value::String(value)) => filled.push_str(value),
             Some(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => {
-                filled.push_str(&value.to_string())
+                filled.push_str(&value.to_string());
             }
             _ => return Err(format!("no value for {{{{.{path}}}}}: set it in the JSON object of {TEMPLATE_VARIABLE}")),
         }

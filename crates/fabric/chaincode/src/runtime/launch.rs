@@ -46,7 +46,7 @@ impl Inner {
         }
         match &result {
             Ok(()) => {
-                tracing::info!(chaincode = %package_id, milliseconds = started.elapsed().as_millis(), "chaincode started")
+                tracing::info!(chaincode = %package_id, milliseconds = started.elapsed().as_millis(), "chaincode started");
             }
             Err(error) => {
                 tracing::error!(chaincode = %package_id, "could not launch chaincode {package_id}: {error}");
@@ -151,7 +151,7 @@ impl Inner {
             match konsort_node::dial_checked(&server.address, &options).await {
                 Ok(dialed) => break dialed,
                 Err(DialError::Connect { .. }) if tokio::time::Instant::now() + RETRY < until => {
-                    tokio::time::sleep(RETRY).await
+                    tokio::time::sleep(RETRY).await;
                 }
                 Err(error) => {
                     return Err(failed(format!("error creating grpc connection to {}: {error}", server.address)));
