@@ -61,11 +61,11 @@ impl Log {
 fn enabled(console: &Console<'_>, level: &str, logger: &str) -> bool {
     let rank = |name: &str| match name.to_ascii_lowercase().as_str() {
         "debug" | "debu" => 0,
-        "info" => 1,
         "warning" | "warn" => 2,
         "error" | "erro" => 3,
         "dpanic" | "panic" | "pani" => 4,
         "fatal" | "fata" => 5,
+        // INFO, and what is no level.
         _ => 1,
     };
     let spec = (console.env)("FABRIC_LOGGING_SPEC").unwrap_or_default();
