@@ -147,7 +147,6 @@ impl Cluster {
             connect_timeout: self.0.dial_timeout,
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(10),
-            ..DialOptions::default()
         }
     }
 }

@@ -183,9 +183,10 @@ async fn run_submissions(target: Target, cluster: Cluster, mut queue: mpsc::Rece
         // Answers come in the order of the requests.
         let mut waiting: VecDeque<Answer> = VecDeque::new();
         loop {
-            let next = match first.take() {
-                Some(next) => Some(next),
-                None => tokio::select! {
+            let next = if let Some(next) = first.take() {
+                Some(next)
+            } else {
+                tokio::select! {
                     next = queue.recv() => {
                         if next.is_none() {
                             call.abort();
@@ -202,7 +203,7 @@ async fn run_submissions(target: Target, cluster: Cluster, mut queue: mpsc::Rece
                         }
                         continue;
                     }
-                },
+                }
             };
             let Some((request, answer)) = next else { break };
             // Who gave up waiting has been told that the message was not taken.

@@ -17,9 +17,11 @@ pub(crate) struct Trust {
     pub clients: Roots,
     server_files: Vec<Bytes>,
     client_files: Vec<Bytes>,
-    /// Per channel: the orderer organisations' authorities, and everybody's.
-    channels: Mutex<BTreeMap<String, (Vec<Bytes>, Vec<Bytes>)>>,
+    channels: Mutex<BTreeMap<String, Authorities>>,
 }
+
+/// Of one channel: the orderer organisations' authorities, and everybody's.
+type Authorities = (Vec<Bytes>, Vec<Bytes>);
 
 fn read(files: &[PathBuf]) -> Result<Vec<Bytes>, TlsError> {
     let read = |path: &Path| {

@@ -342,7 +342,7 @@ impl Cluster {
         let mut edited = config.clone();
         edit(&mut edited);
         let mut update = fabric_channel::config::compute(&config, &edited).unwrap();
-        update.channel_id = CHANNEL.to_owned();
+        CHANNEL.clone_into(&mut update.channel_id);
         let bytes: Bytes = update.encode_to_vec().into();
         let signatures = vec![protoutil::sign_config_update(&bytes, &*admin)];
         let envelope = fabric_proto::common::ConfigUpdateEnvelope { config_update: bytes, signatures };
