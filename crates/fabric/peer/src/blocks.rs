@@ -127,7 +127,7 @@ impl BlockSource {
             }
             // The other orderers are tried at once; a pause comes when all have failed.
             fresh += 1;
-            if fresh % endpoints.len().max(1) == 0 {
+            if fresh.is_multiple_of(endpoints.len().max(1)) {
                 self.pause(failures, shutdown).await;
             }
             if shutdown.is_triggered() {

@@ -20,15 +20,14 @@ use crate::connections::{Connections, Endpoint};
 
 /// Transactions that may wait in one lane.
 const WAITING: usize = 1024;
-/// Streams that one transaction is tried on when refusals of others keep ending them.
-const ATTEMPTS: u32 = 5;
+/// Streams in a row that may end without a single answer before what waits is given up.
+const ATTEMPTS: u32 = 3;
 
 type Answer = Result<BroadcastResponse, String>;
 
 struct Job {
     envelope: Envelope,
     answer: oneshot::Sender<Answer>,
-    attempts: u32,
 }
 
 /// All lanes of a peer.
@@ -67,7 +66,7 @@ impl Broadcasts {
     /// Hands over a transaction and waits for the answer.
     pub(super) async fn send(&self, endpoint: &Endpoint, envelope: Envelope) -> Answer {
         let (answer, receiver) = oneshot::channel();
-        let mut job = Job { envelope, answer, attempts: 0 };
+        let mut job = Job { envelope, answer };
         // A lane ends when its connection fails; then the next transaction opens it anew.
         for _ in 0..2 {
             match self.lane(endpoint).send(job).await {
@@ -105,29 +104,30 @@ enum Ended {
 
 async fn run(connections: Connections, endpoint: Endpoint, mut jobs: mpsc::Receiver<Job>) {
     let mut again: VecDeque<Job> = VecDeque::new();
+    let mut fruitless = 0;
     loop {
         let mut pending = VecDeque::new();
-        let ended = stream(&connections, &endpoint, &mut jobs, &mut again, &mut pending).await;
-        let answered: VecDeque<Job> = pending.into_iter().chain(again.drain(..)).collect();
+        let mut answers = 0;
+        let ended = stream(&connections, &endpoint, &mut jobs, &mut again, &mut pending, &mut answers).await;
+        fruitless = if answers > 0 { 0 } else { fruitless + 1 };
+        let unanswered: VecDeque<Job> = pending.into_iter().chain(again.drain(..)).collect();
         match ended {
             Ended::Idle => return,
             Ended::Broken(reason) => {
                 jobs.close();
                 let rest = std::iter::from_fn(|| jobs.try_recv().ok());
-                for job in answered.into_iter().chain(rest) {
+                for job in unanswered.into_iter().chain(rest) {
                     // Whoever gave up meanwhile needs no answer.
                     let _ = job.answer.send(Err(reason.clone()));
                 }
                 return;
             }
+            // Every refusal is an answer, so a stream that ends by one has brought its sender's matter to an end.
+            Ended::Cleanly if fruitless < ATTEMPTS => again = unanswered,
             Ended::Cleanly => {
-                for mut job in answered {
-                    job.attempts += 1;
-                    if job.attempts >= ATTEMPTS {
-                        let _ = job.answer.send(Err("EOF".to_owned()));
-                    } else {
-                        again.push_back(job);
-                    }
+                fruitless = 0;
+                for job in unanswered {
+                    let _ = job.answer.send(Err("EOF".to_owned()));
                 }
             }
         }
@@ -141,6 +141,7 @@ async fn stream(
     jobs: &mut mpsc::Receiver<Job>,
     again: &mut VecDeque<Job>,
     pending: &mut VecDeque<Job>,
+    answered: &mut u64,
 ) -> Ended {
     let first = match again.pop_front() {
         Some(job) => job,
@@ -178,6 +179,7 @@ async fn stream(
             biased;
             answer = answers.message() => match answer {
                 Ok(Some(answer)) => {
+                    *answered += 1;
                     let refused = answer.status != Code::Success as i32;
                     if let Some(job) = pending.pop_front() {
                         let _ = job.answer.send(Ok(answer));
@@ -213,3 +215,5 @@ impl std::fmt::Debug for Broadcasts {
     }
 }
 
+#[cfg(test)]
+mod tests;
