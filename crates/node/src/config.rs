@@ -424,7 +424,7 @@ Peer:
 
     #[test]
     fn go_time_spans_and_sizes() {
-        assert_eq!(parse_duration("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("1h30m"), Some(Duration::from_mins(90)));
         assert_eq!(parse_duration("1.5s"), Some(Duration::from_millis(1500)));
         assert_eq!(parse_duration("250"), Some(Duration::from_nanos(250)));
         for bad in ["", "s", "1x", "-1s", "1s2", "1e400h"] {

@@ -63,7 +63,7 @@ impl Default for DialOptions {
         Self {
             tls: None,
             connect_timeout: Duration::from_secs(3),
-            keepalive_interval: Duration::from_secs(60),
+            keepalive_interval: Duration::from_mins(1),
             keepalive_timeout: Duration::from_secs(20),
         }
     }

@@ -69,7 +69,7 @@ struct Figures {
 /// One method's labels.
 struct Method {
     service: String,
-    method: String,
+    name: String,
     streaming: bool,
 }
 
@@ -79,9 +79,9 @@ impl Figures {
         if let Some(method) = self.methods.read().get(path) {
             return Some(Arc::clone(method));
         }
-        let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+        let (service, name) = path.strip_prefix('/')?.split_once('/')?;
         let streaming = self.streaming.iter().any(|known| known == path);
-        Some(Arc::new(Method { service: service.replace('.', "_"), method: method.to_owned(), streaming }))
+        Some(Arc::new(Method { service: service.replace('.', "_"), name: name.to_owned(), streaming }))
     }
 
     fn families(&self, method: &Method) -> &Families {
@@ -90,7 +90,7 @@ impl Figures {
 
     fn done(&self, method: &Method, started: Instant, code: &str) {
         let families = self.families(method);
-        let labels = [method.service.as_str(), method.method.as_str(), code];
+        let labels = [method.service.as_str(), method.name.as_str(), code];
         families.completed.with(&labels).inc();
         families.duration.with(&labels).observe_since(started);
     }
@@ -115,7 +115,7 @@ async fn observe(State(figures): State<Arc<Figures>>, request: Request, next: Ne
             methods.entry(path).or_insert_with(|| Arc::clone(&method));
         }
     }
-    figures.families(&method).received.with(&[&method.service, &method.method]).inc();
+    figures.families(&method).received.with(&[&method.service, &method.name]).inc();
     if let Some(code) = at_once {
         figures.done(&method, started, &code);
         return response;

@@ -89,7 +89,7 @@ impl Default for ServerOptions {
         Self {
             tls: None,
             handshake_timeout: Duration::from_secs(10),
-            keepalive_interval: Duration::from_secs(7200),
+            keepalive_interval: Duration::from_hours(2),
             keepalive_timeout: Duration::from_secs(20),
             max_streams: 20_000,
             drain: Duration::from_secs(2),
@@ -203,6 +203,13 @@ impl Shared {
         if let Some((opened, _)) = &self.counters {
             opened.inc();
         }
+        Arc::clone(&self).accepted(stream, remote, local).await;
+        if let Some((_, closed)) = &self.counters {
+            closed.inc();
+        }
+    }
+
+    async fn accepted(self: Arc<Self>, stream: TcpStream, remote: SocketAddr, local: SocketAddr) {
         match &self.tls {
             None => self.http(stream, ConnectionInfo::plain(remote, local)).await,
             Some((acceptor, verified)) => {
@@ -214,15 +221,17 @@ impl Shared {
                         self.http(stream, info).await;
                     }
                     Ok(Err(error)) => {
+                        if error.kind() == io::ErrorKind::UnexpectedEof {
+                            // A probe of the port, or a caller that changed its mind.
+                            tracing::debug!("{}: connection ended before its TLS handshake remoteaddress={remote}", self.name);
+                            return;
+                        }
                         let error = crate::tls::explain(&error);
                         tracing::warn!("{}: TLS handshake failed with error {error} remoteaddress={remote}", self.name);
                     }
                     Err(_) => tracing::warn!("{}: TLS handshake timed out remoteaddress={remote}", self.name),
                 }
             }
-        }
-        if let Some((_, closed)) = &self.counters {
-            closed.inc();
         }
     }
 

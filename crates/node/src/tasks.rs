@@ -48,6 +48,7 @@ impl Shutdown {
     }
 
     /// A wish of its own that is also fulfilled by this one.
+    #[must_use]
     pub fn child(&self) -> Self {
         Self { token: self.token.child_token(), reason: Arc::clone(&self.reason) }
     }
