@@ -59,7 +59,11 @@ pub(crate) fn by_role(processes: &[Watched]) -> BTreeMap<String, f64> {
 }
 
 /// What each role used between two instants, per unit of work.
-pub(crate) fn difference(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>, units: usize) -> BTreeMap<String, f64> {
+pub(crate) fn difference(
+    before: &BTreeMap<String, f64>,
+    after: &BTreeMap<String, f64>,
+    units: usize,
+) -> BTreeMap<String, f64> {
     let units = units.max(1) as f64;
     let mut result: BTreeMap<String, f64> =
         after.iter().map(|(role, end)| (role.clone(), (end - before.get(role).unwrap_or(&0.0)) / units)).collect();

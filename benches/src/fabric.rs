@@ -201,7 +201,7 @@ async fn catch_up(own: &Own, network: &Description, transactions: usize) -> anyh
         .stderr(Stdio::null())
         .spawn()?;
     let outcome = async {
-        let until = Instant::now() + Duration::from_secs(300);
+        let until = Instant::now() + Duration::from_mins(5);
         let admin = loop {
             match network.admin(peer).await {
                 Ok(admin) => break admin,

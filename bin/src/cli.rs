@@ -37,7 +37,9 @@ pub(crate) struct Surroundings {
 pub(crate) fn run(args: &[String]) -> ExitCode {
     let environment = Environment::process();
     let language = Language::of(&environment);
-    let matches = match command(language).try_get_matches_from(std::iter::once("konsort".to_owned()).chain(args.iter().cloned())) {
+    let matches = match command(language)
+        .try_get_matches_from(std::iter::once("konsort".to_owned()).chain(args.iter().cloned()))
+    {
         Ok(matches) => matches,
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
@@ -45,7 +47,11 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let output = if matches.get_one::<String>("output").is_some_and(|form| form == "json") { Output::Json } else { Output::Text };
+    let output = if matches.get_one::<String>("output").is_some_and(|form| form == "json") {
+        Output::Json
+    } else {
+        Output::Text
+    };
     let colour = std::io::stderr().is_terminal() && environment.get("NO_COLOR").is_none();
     let surroundings = Surroundings { language, output, colour };
     let outcome = match matches.subcommand() {
@@ -168,7 +174,9 @@ fn status(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<
     anyhow::ensure!(
         nodes.iter().all(|node| node.running),
         "{}",
-        surroundings.language.pick("not every node is running; start them with `konsort up`", "有节点未运行，请执行 `konsort up`")
+        surroundings
+            .language
+            .pick("not every node is running; start them with `konsort up`", "有节点未运行，请执行 `konsort up`")
     );
     Ok(())
 }
@@ -178,7 +186,8 @@ fn logs(arguments: &ArgMatches, _surroundings: Surroundings) -> anyhow::Result<(
     let network = LocalNetwork::open(&data_of(arguments))?;
     let name = arguments.get_one::<String>("node").map(String::as_str).unwrap_or_default();
     let path = network.log_of(name)?;
-    let mut file = std::fs::File::open(&path).map_err(|error| anyhow::anyhow!("cannot open {}: {error}", path.display()))?;
+    let mut file =
+        std::fs::File::open(&path).map_err(|error| anyhow::anyhow!("cannot open {}: {error}", path.display()))?;
     let mut out = std::io::stdout().lock();
     let mut buffer = vec![0; 64 * 1024];
     loop {

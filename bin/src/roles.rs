@@ -43,10 +43,7 @@ fn tool(name: &str, args: &[String]) -> ExitCode {
 }
 
 /// Runs a node's main task on a runtime until it ends or a signal stops it.
-fn run_node<E: std::fmt::Display>(
-    name: &str,
-    main: impl AsyncFnOnce(Shutdown) -> Result<(), E>,
-) -> ExitCode {
+fn run_node<E: std::fmt::Display>(name: &str, main: impl AsyncFnOnce(Shutdown) -> Result<(), E>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -95,7 +92,9 @@ fn orderer(args: &[String]) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Some(_) => {
-            eprintln!("usage: orderer [<flags>] <command> [<args> ...]\n\nCommands:\n  start*\n    Start the orderer node\n\n  version\n    Show version information");
+            eprintln!(
+                "usage: orderer [<flags>] <command> [<args> ...]\n\nCommands:\n  start*\n    Start the orderer node\n\n  version\n    Show version information"
+            );
             return ExitCode::FAILURE;
         }
     }
@@ -118,7 +117,10 @@ fn orderer(args: &[String]) -> ExitCode {
 /// A contract that is part of this program, started by the chaincode runtime as any other chaincode process.
 fn chaincode(args: &[String]) -> ExitCode {
     let Some((name, rest)) = args.split_first() else {
-        eprintln!("usage: konsort chaincode NAME [--peer.address HOST:PORT]; known names: {}", fabric_shim::samples::NAMES.join(", "));
+        eprintln!(
+            "usage: konsort chaincode NAME [--peer.address HOST:PORT]; known names: {}",
+            fabric_shim::samples::NAMES.join(", ")
+        );
         return ExitCode::from(2);
     };
     let environment = Environment::process();

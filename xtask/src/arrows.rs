@@ -67,9 +67,8 @@ const BANNED: &[(&str, &str)] = &[
 
 /// Fails with every arrow that points the wrong way.
 pub(crate) fn check() -> anyhow::Result<()> {
-    let output = cargo(&["metadata", "--format-version", "1", "--locked"])
-        .output()
-        .context("cannot run cargo metadata")?;
+    let output =
+        cargo(&["metadata", "--format-version", "1", "--locked"]).output().context("cannot run cargo metadata")?;
     ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let mut problems = Vec::new();

@@ -53,7 +53,10 @@ pub(super) fn report(report: &Report, surroundings: Surroundings) -> anyhow::Res
             Role::Orderer => "orderer",
             Role::Peer => "peer",
         };
-        println!("  {:<28} {role:<8} {:<12} grpcs://{:<16} http://{}", node.name, node.mspid, node.endpoint, node.operations);
+        println!(
+            "  {:<28} {role:<8} {:<12} grpcs://{:<16} http://{}",
+            node.name, node.mspid, node.endpoint, node.operations
+        );
     }
     println!("\n{}", pick("identities", "身份"));
     for identity in &report.identities {
@@ -103,7 +106,12 @@ fn next_lines(report: &Report) -> Vec<String> {
 
 /// That the foreground command now waits.
 pub(super) fn running(surroundings: Surroundings) {
-    eprintln!("\n{}", surroundings.language.pick("running; Ctrl-C stops the nodes and keeps the ledger", "运行中；按 Ctrl-C 停止节点并保留账本"));
+    eprintln!(
+        "\n{}",
+        surroundings
+            .language
+            .pick("running; Ctrl-C stops the nodes and keeps the ledger", "运行中；按 Ctrl-C 停止节点并保留账本")
+    );
 }
 
 /// That the nodes are stopped.

@@ -15,13 +15,10 @@ pub(super) fn command(language: Language) -> Command {
             "Start a network: organisations with a peer each, Raft orderer, channel, sample contract",
             "启动网络：每个组织一个节点，Raft 排序，通道与示例合约",
         ))
-        .arg(
-            Arg::new("detach")
-                .long("detach")
-                .short('d')
-                .action(ArgAction::SetTrue)
-                .help(pick("Return once the first transaction is committed, the nodes go on", "首笔交易提交后返回，节点继续运行")),
-        )
+        .arg(Arg::new("detach").long("detach").short('d').action(ArgAction::SetTrue).help(pick(
+            "Return once the first transaction is committed, the nodes go on",
+            "首笔交易提交后返回，节点继续运行",
+        )))
         .arg(
             Arg::new("orgs")
                 .long("orgs")
@@ -45,22 +42,14 @@ pub(super) fn command(language: Language) -> Command {
                 .default_value("mychannel")
                 .help(pick("Channel name", "通道名")),
         )
-        .arg(
-            Arg::new("policy")
-                .long("policy")
-                .value_name("POLICY")
-                .help(pick(
-                    "Endorsement policy of the sample, as AND('Org1MSP.member','Org2MSP.member') [default: any organisation]",
-                    "示例合约的背书策略，如 AND('Org1MSP.member','Org2MSP.member')［默认任一组织］",
-                )),
-        )
-        .arg(
-            Arg::new("ports")
-                .long("ports")
-                .value_name("default|free|PORT")
-                .default_value("default")
-                .help(pick("The usual ports (7050, 7051, …), free ones, or from PORT on", "常用端口（7050、7051…）、空闲端口，或从 PORT 起")),
-        )
+        .arg(Arg::new("policy").long("policy").value_name("POLICY").help(pick(
+            "Endorsement policy of the sample, as AND('Org1MSP.member','Org2MSP.member') [default: any organisation]",
+            "示例合约的背书策略，如 AND('Org1MSP.member','Org2MSP.member')［默认任一组织］",
+        )))
+        .arg(Arg::new("ports").long("ports").value_name("default|free|PORT").default_value("default").help(pick(
+            "The usual ports (7050, 7051, …), free ones, or from PORT on",
+            "常用端口（7050、7051…）、空闲端口，或从 PORT 起",
+        )))
         .arg(
             Arg::new("batch-size")
                 .long("batch-size")

@@ -59,7 +59,9 @@ impl Environment {
     /// The process's own environment; values that are not UTF-8 are left out.
     pub fn process() -> Self {
         Self(Arc::new(
-            std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect(),
+            std::env::vars_os()
+                .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
         ))
     }
 
@@ -116,7 +118,8 @@ impl Config {
         if let Some(folder) = environment.get("FABRIC_CFG_PATH") {
             return Self::load_with(Path::new(folder).join(file_name), file_name, prefix, environment);
         }
-        let folder = ["./", "/etc/hyperledger/fabric"].into_iter().find(|folder| Path::new(folder).join(file_name).is_file());
+        let folder =
+            ["./", "/etc/hyperledger/fabric"].into_iter().find(|folder| Path::new(folder).join(file_name).is_file());
         Self::load_with(Path::new(folder.unwrap_or("./")).join(file_name), file_name, prefix, environment)
     }
 
@@ -173,8 +176,7 @@ impl Config {
 
     fn wrong(&self, key: &str, value: impl Into<String>, wanted: &str) -> ConfigError {
         let variable = self.variable(key);
-        let origin =
-            if self.environment.get(&variable).is_some() { variable } else { self.file.display().to_string() };
+        let origin = if self.environment.get(&variable).is_some() { variable } else { self.file.display().to_string() };
         ConfigError::Value { key: key.to_owned(), value: value.into(), wanted: wanted.to_owned(), origin }
     }
 
@@ -255,7 +257,10 @@ impl Config {
         }
         match self.in_file(key) {
             Some(Value::Sequence(items)) => items.iter().filter_map(text_of).collect(),
-            Some(value) => text_of(value).into_iter().flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect(),
+            Some(value) => text_of(value)
+                .into_iter()
+                .flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+                .collect(),
             None => Vec::new(),
         }
     }
@@ -378,8 +383,13 @@ Peer:
 ";
 
     fn config(environment: &[(&str, &str)]) -> Config {
-        Config::from_yaml(YAML, "/etc/node/orderer.yaml", "ORDERER", &Environment::from_pairs(environment.iter().copied()))
-            .unwrap()
+        Config::from_yaml(
+            YAML,
+            "/etc/node/orderer.yaml",
+            "ORDERER",
+            &Environment::from_pairs(environment.iter().copied()),
+        )
+        .unwrap()
     }
 
     #[test]

@@ -218,9 +218,7 @@ impl Connector {
                 let reason = crate::tls::explain(&error);
                 Err(DialError::Connect { address: self.address.to_string(), reason })
             }
-            Err(_) => {
-                Err(DialError::Timeout { address: self.address.to_string(), seconds: self.timeout.as_secs() })
-            }
+            Err(_) => Err(DialError::Timeout { address: self.address.to_string(), seconds: self.timeout.as_secs() }),
         }
     }
 

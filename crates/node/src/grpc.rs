@@ -142,10 +142,7 @@ impl HttpBody for Watched {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
@@ -227,7 +224,10 @@ mod tests {
         let text = metrics.render();
         let line = "grpc_server_unary_requests_completed{code=\"PermissionDenied\",method=\"Submit\",service=\"gateway_Gateway\"} 1";
         assert!(text.contains(line), "{text}");
-        assert!(text.contains("grpc_server_stream_requests_received{method=\"Deliver\",service=\"protos_Deliver\"} 1"), "{text}");
+        assert!(
+            text.contains("grpc_server_stream_requests_received{method=\"Deliver\",service=\"protos_Deliver\"} 1"),
+            "{text}"
+        );
         assert!(!text.contains("made_Up"), "{text}");
     }
 }

@@ -119,11 +119,7 @@ fn router(options: OperationsOptions) -> Router {
         secured = secured.route("/metrics", get(metrics));
     }
     let secured = secured.layer(axum::middleware::from_fn_with_state(shared.clone(), certificate_wanted));
-    Router::new()
-        .route("/healthz", get(health))
-        .route("/version", get(version))
-        .merge(secured)
-        .with_state(shared)
+    Router::new().route("/healthz", get(health)).route("/version", get(version)).merge(secured).with_state(shared)
 }
 
 async fn certificate_wanted(

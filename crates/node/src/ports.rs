@@ -4,12 +4,16 @@ use std::fs;
 
 /// The listener of a port on this machine as `process 123 (name)`; `None` when it cannot be seen.
 pub fn describe_owner(port: u16) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| listening_inode(&fs::read_to_string(table).ok()?, port))?;
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .find_map(|table| listening_inode(&fs::read_to_string(table).ok()?, port))?;
     let wanted = format!("socket:[{inode}]");
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let Some(id) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
-        let holds = descriptors.flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()));
+        let holds = descriptors
+            .flatten()
+            .any(|entry| fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()));
         if holds {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             return Some(format!("process {id} ({})", name.trim()));

@@ -148,8 +148,20 @@ impl Server {
         let connections = TaskTracker::new();
         let opened = self.options.metrics.as_ref().map(|metrics| {
             (
-                metrics.counter("grpc_comm_conn_opened", "gRPC connections opened. Open minus closed is the active number of connections.", &[]).with(&[]),
-                metrics.counter("grpc_comm_conn_closed", "gRPC connections closed. Open minus closed is the active number of connections.", &[]).with(&[]),
+                metrics
+                    .counter(
+                        "grpc_comm_conn_opened",
+                        "gRPC connections opened. Open minus closed is the active number of connections.",
+                        &[],
+                    )
+                    .with(&[]),
+                metrics
+                    .counter(
+                        "grpc_comm_conn_closed",
+                        "gRPC connections closed. Open minus closed is the active number of connections.",
+                        &[],
+                    )
+                    .with(&[]),
             )
         });
         let shared = Arc::new(Shared {
@@ -223,7 +235,10 @@ impl Shared {
                     Ok(Err(error)) => {
                         if error.kind() == io::ErrorKind::UnexpectedEof {
                             // A probe of the port, or a caller that changed its mind.
-                            tracing::debug!("{}: connection ended before its TLS handshake remoteaddress={remote}", self.name);
+                            tracing::debug!(
+                                "{}: connection ended before its TLS handshake remoteaddress={remote}",
+                                self.name
+                            );
                             return;
                         }
                         let error = crate::tls::explain(&error);

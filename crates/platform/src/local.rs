@@ -275,8 +275,8 @@ fn read_spec(layout: &Layout) -> Result<NetworkSpec, LocalError> {
     let path = layout.spec_file();
     let bytes =
         std::fs::read(&path).map_err(|source| LocalError::Io { what: format!("read {}", path.display()), source })?;
-    let spec: NetworkSpec =
-        serde_json::from_slice(&bytes).map_err(|error| LocalError::Damaged { path: path.clone(), why: error.to_string() })?;
+    let spec: NetworkSpec = serde_json::from_slice(&bytes)
+        .map_err(|error| LocalError::Damaged { path: path.clone(), why: error.to_string() })?;
     if spec.version != 1 {
         let why = format!("its format is {}, this program knows 1", spec.version);
         return Err(LocalError::Damaged { path, why });

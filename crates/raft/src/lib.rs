@@ -40,7 +40,10 @@ pub mod replica;
 pub mod wal;
 
 pub use effects::{Effects, Leadership};
-pub use message::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState, Message, MessageType, Snapshot, SnapshotMetadata};
+pub use message::{
+    ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState, Message, MessageType, Snapshot,
+    SnapshotMetadata,
+};
 pub use node::{Config, Input, Node, Refusal, Role};
 pub use replica::{Outcome, Replica, ReplicaError, Transport};
 pub use wal::{Disk, FolderDisk, Recovered, Wal, WalError};

@@ -244,7 +244,8 @@ impl Node {
         for voter in voters {
             node.insert_member(voter);
         }
-        let changes: Vec<ConfChange> = node.log.range(snapshot_index + 1, node.log.applied).filter_map(Entry::conf_change).collect();
+        let changes: Vec<ConfChange> =
+            node.log.range(snapshot_index + 1, node.log.applied).filter_map(Entry::conf_change).collect();
         for change in changes {
             node.apply_conf_change(&change);
         }
@@ -373,7 +374,10 @@ impl Node {
             return refuse("it has no term");
         }
         let snapshot_index = message.snapshot.as_ref().map_or(0, crate::message::Snapshot::index);
-        if [message.term, message.index, message.commit, message.reject_hint, snapshot_index].iter().any(|n| *n > MAX_POSITION) {
+        if [message.term, message.index, message.commit, message.reject_hint, snapshot_index]
+            .iter()
+            .any(|n| *n > MAX_POSITION)
+        {
             return refuse("a term or index is beyond any real one");
         }
         if message.term > self.term && !self.newer_term(&message, kind) {
@@ -416,7 +420,10 @@ impl Node {
         let message = Message { message_type: kind as i32, to, from: self.config.id, term, ..message };
         // What a leader sends rests on a term that is durable since its election and on commits that
         // others acknowledged; everything else may promise something that has yet to be written.
-        if self.role == Role::Leader && !self.hold_early && matches!(kind, MessageType::App | MessageType::Heartbeat | MessageType::Snap) {
+        if self.role == Role::Leader
+            && !self.hold_early
+            && matches!(kind, MessageType::App | MessageType::Heartbeat | MessageType::Snap)
+        {
             effects.early.push(message);
         } else {
             effects.messages.push(message);

@@ -56,7 +56,9 @@ impl<D: Disk> Replica<D> {
     pub fn open(config: Config, disk: D, applied: u64, peers: &[u64]) -> Result<Self, WalError> {
         let (wal, recovered) = Wal::open(disk)?;
         let mut pending = Effects::default();
-        let fresh = recovered.as_ref().is_none_or(|r| r.hard_state.term == 0 && r.entries.is_empty() && r.snapshot.index() == 0);
+        let fresh = recovered
+            .as_ref()
+            .is_none_or(|r| r.hard_state.term == 0 && r.entries.is_empty() && r.snapshot.index() == 0);
         let node = if fresh && !peers.is_empty() {
             Node::bootstrap(config, peers, &mut pending)
         } else {
@@ -91,7 +93,12 @@ impl<D: Disk> Replica<D> {
             transport.send(message);
         }
         let persisted = effects.must_sync.then_some(effects.entries.len());
-        Ok(Outcome { snapshot: effects.snapshot, committed: effects.committed, leadership: effects.leadership, persisted })
+        Ok(Outcome {
+            snapshot: effects.snapshot,
+            committed: effects.committed,
+            leadership: effects.leadership,
+            persisted,
+        })
     }
 
     /// Replaces the log up to `index` by `data`, keeping `keep` entries for members that lag a little.

@@ -52,7 +52,9 @@ pub enum WalError {
         source: std::io::Error,
     },
     /// Bytes that were durable are not what was written.
-    #[error("log file {file} is damaged at byte {offset}: {reason}; restore this node from a copy or remove it from the cluster and join it again")]
+    #[error(
+        "log file {file} is damaged at byte {offset}: {reason}; restore this node from a copy or remove it from the cluster and join it again"
+    )]
     Damaged {
         /// The file at fault.
         file: String,
@@ -97,14 +99,19 @@ fn io(file: &str) -> impl FnOnce(std::io::Error) -> WalError + '_ {
 impl<D: Disk> Wal<D> {
     /// Opens the newest complete log of the folder, or begins one; second value: what it held, none for a new log.
     pub fn open(mut disk: D) -> Result<(Self, Option<Recovered>), WalError> {
-        let mut sequences: Vec<u64> = disk.list().map_err(io("(folder)"))?.iter().filter_map(|n| sequence_of(n)).collect();
+        let mut sequences: Vec<u64> =
+            disk.list().map_err(io("(folder)"))?.iter().filter_map(|n| sequence_of(n)).collect();
         sequences.sort_unstable();
         while let Some(sequence) = sequences.pop() {
             let name = name_of(sequence);
             let bytes = Bytes::from(disk.read(&name).map_err(io(&name))?);
-            let scanned = scan(&bytes).map_err(|(offset, reason)| WalError::Damaged { file: name.clone(), offset, reason })?;
-            let Some(recovered) = records::replay(&scanned.payloads)
-                .map_err(|(frame, reason)| WalError::Damaged { file: name.clone(), offset: scanned.offsets[frame], reason })?
+            let scanned =
+                scan(&bytes).map_err(|(offset, reason)| WalError::Damaged { file: name.clone(), offset, reason })?;
+            let Some(recovered) = records::replay(&scanned.payloads).map_err(|(frame, reason)| WalError::Damaged {
+                file: name.clone(),
+                offset: scanned.offsets[frame],
+                reason,
+            })?
             else {
                 // Its checkpoint never became complete, so the file before it is still the log.
                 disk.remove(&name).map_err(io(&name))?;
@@ -116,13 +123,21 @@ impl<D: Disk> Wal<D> {
             }
             let mut file = disk.open(&name).map_err(io(&name))?;
             if scanned.valid_length < bytes.len() as u64 {
-                tracing::warn!(file = name, from = scanned.valid_length, to = bytes.len(), "cut a torn tail off the log");
+                tracing::warn!(
+                    file = name,
+                    from = scanned.valid_length,
+                    to = bytes.len(),
+                    "cut a torn tail off the log"
+                );
                 file.truncate(scanned.valid_length).map_err(io(&name))?;
             }
             // What was read may still sit in a cache only; from here on it is vouched for.
             file.sync().map_err(io(&name))?;
             let length = scanned.valid_length;
-            return Ok((Self { disk, sequence, file, written: length, durable: length, buffer: Vec::new() }, Some(recovered)));
+            return Ok((
+                Self { disk, sequence, file, written: length, durable: length, buffer: Vec::new() },
+                Some(recovered),
+            ));
         }
         let name = name_of(1);
         let file = disk.open(&name).map_err(io(&name))?;
@@ -171,7 +186,11 @@ impl<D: Disk> Wal<D> {
     }
 
     fn begin(&mut self, state: &Recovered) -> Result<(), WalError> {
-        self.write(&[Record::Begin(state.compacted), Record::Snapshot(&state.snapshot), Record::HardState(state.hard_state)])?;
+        self.write(&[
+            Record::Begin(state.compacted),
+            Record::Snapshot(&state.snapshot),
+            Record::HardState(state.hard_state),
+        ])?;
         // A batch may be larger than a frame, so the entries go one frame each.
         for entry in &state.entries {
             self.write(&[Record::Entry(entry)])?;

@@ -21,8 +21,7 @@ pub use explain::Explanation;
 pub use implicit::{ImplicitMetaPolicy, implicit_meta_from_str};
 pub use manager::PolicyManager;
 pub use signature::{
-    SignaturePolicy, bft_block_validation_policy, bft_quorum, n_out_of, role_principal, signed_by,
-    signed_by_msp_role,
+    SignaturePolicy, bft_block_validation_policy, bft_quorum, n_out_of, role_principal, signed_by, signed_by_msp_role,
 };
 
 use crate::msp::{Identity, MspManager};

@@ -19,10 +19,10 @@ pub use block::{
     set_transactions_filter, transactions_filter,
 };
 pub use envelope::{
-    CONFIG_UPDATE_VERSION, channel_header, channel_id, config_envelope, config_update_envelope, config_update_signed_data,
-    decode, envelope_of_type, envelope_signed_data, is_config_envelope, make_channel_header, make_signature_header, nonce,
-    now, payload, payload_header, seek, seek_envelope, seek_newest, seek_oldest, seek_specified, sign_config_update,
-    signature_header, signed_config_update, signed_envelope,
+    CONFIG_UPDATE_VERSION, channel_header, channel_id, config_envelope, config_update_envelope,
+    config_update_signed_data, decode, envelope_of_type, envelope_signed_data, is_config_envelope, make_channel_header,
+    make_signature_header, nonce, now, payload, payload_header, seek, seek_envelope, seek_newest, seek_oldest,
+    seek_specified, sign_config_update, signature_header, signed_config_update, signed_envelope,
 };
 pub use error::ProtoutilError;
 pub use proposal::{

@@ -45,7 +45,9 @@ pub enum RequestError {
     #[error("channel header in envelope must contain timestamp")]
     NoTimestamp,
     /// The caller's clock is too far from ours.
-    #[error("envelope timestamp {seconds}s is more than {window:?} apart from current server time {now}s; set the clocks")]
+    #[error(
+        "envelope timestamp {seconds}s is more than {window:?} apart from current server time {now}s; set the clocks"
+    )]
     Timestamp {
         /// The envelope's time in seconds since the epoch.
         seconds: i64,
@@ -244,6 +246,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "the message has it optional")]
     fn position(r#type: seek_position::Type) -> Option<SeekPosition> {
         Some(SeekPosition { r#type: Some(r#type) })
     }

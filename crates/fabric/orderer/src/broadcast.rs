@@ -74,14 +74,22 @@ pub(crate) async fn serve(
 /// Classification and filters.
 fn check(registrar: &Registrar, envelope: Envelope) -> Checked {
     let began = Instant::now();
-    let mut checked =
-        Checked { channel: "unknown".to_owned(), kind: "unknown", took: Duration::ZERO, outcome: Err(BroadcastResponse::default()) };
+    let mut checked = Checked {
+        channel: "unknown".to_owned(),
+        kind: "unknown",
+        took: Duration::ZERO,
+        outcome: Err(BroadcastResponse::default()),
+    };
     checked.outcome = classify(registrar, envelope, &mut checked);
     checked.took = began.elapsed();
     checked
 }
 
-fn classify(registrar: &Registrar, envelope: Envelope, checked: &mut Checked) -> Result<(Arc<dyn Consenter>, Submission), BroadcastResponse> {
+fn classify(
+    registrar: &Registrar,
+    envelope: Envelope,
+    checked: &mut Checked,
+) -> Result<(Arc<dyn Consenter>, Submission), BroadcastResponse> {
     let header = protoutil::channel_header(&envelope)
         .map_err(|error| refusal(Status::BadRequest, format!("could not determine channel ID: {error}")))?;
     let kind = HeaderType::try_from(header.r#type).ok();
@@ -99,8 +107,12 @@ fn classify(registrar: &Registrar, envelope: Envelope, checked: &mut Checked) ->
             let (transaction, config_sequence) = config_update(&channel, &consenter, &envelope).map_err(rejected)?;
             Ok((consenter, Submission { envelope: transaction, config_sequence, is_config: true }))
         }
-        Some(HeaderType::Config) => Err(refusal(Status::BadRequest, "message is of type that cannot be processed directly")),
-        Some(HeaderType::OrdererTransaction) => Err(refusal(Status::BadRequest, "message is of type that is no longer supported")),
+        Some(HeaderType::Config) => {
+            Err(refusal(Status::BadRequest, "message is of type that cannot be processed directly"))
+        }
+        Some(HeaderType::OrdererTransaction) => {
+            Err(refusal(Status::BadRequest, "message is of type that is no longer supported"))
+        }
         _ => {
             let config_sequence = channel.process_normal(&envelope).map_err(rejected)?;
             Ok((consenter, Submission { envelope, config_sequence, is_config: false }))
@@ -109,7 +121,11 @@ fn classify(registrar: &Registrar, envelope: Envelope, checked: &mut Checked) ->
 }
 
 /// Makes the configuration transaction of an update.
-pub(crate) fn config_update(channel: &Channel, consenter: &Arc<dyn Consenter>, update: &Envelope) -> Result<(Envelope, u64), Rejection> {
+pub(crate) fn config_update(
+    channel: &Channel,
+    consenter: &Arc<dyn Consenter>,
+    update: &Envelope,
+) -> Result<(Envelope, u64), Rejection> {
     channel.process_config_update(update, &|now, next| consenter.check_metadata(now, next))
 }
 
@@ -121,7 +137,10 @@ async fn enqueue(metrics: &OrdererMetrics, checked: Checked) -> BroadcastRespons
         Ok((consenter, submission)) => match consenter.order(submission).await {
             Ok(()) => BroadcastResponse { status: Status::Success as i32, info: String::new() },
             Err(unavailable) => {
-                tracing::warn!(channel = checked.channel, "Rejecting broadcast message with SERVICE_UNAVAILABLE: {unavailable}");
+                tracing::warn!(
+                    channel = checked.channel,
+                    "Rejecting broadcast message with SERVICE_UNAVAILABLE: {unavailable}"
+                );
                 refusal(Status::ServiceUnavailable, unavailable)
             }
         },

@@ -38,7 +38,9 @@ pub(crate) fn decode_block(bytes: Bytes) -> Result<Block, ChannelError> {
 
 /// Reads a block that must be there.
 pub(crate) fn stored_block(blocks: &BlockStore, number: u64) -> Result<Block, ChannelError> {
-    let bytes = blocks.block(number)?.ok_or_else(|| ChannelError::unusable(format!("block {number} is missing from its ledger")))?;
+    let bytes = blocks
+        .block(number)?
+        .ok_or_else(|| ChannelError::unusable(format!("block {number} is missing from its ledger")))?;
     decode_block(bytes)
 }
 
@@ -54,7 +56,12 @@ pub(crate) fn last_config_block(blocks: &BlockStore) -> Result<Block, ChannelErr
 
 impl Channel {
     /// Opens the channel whose blocks are in `folder`; `first` is its first block when the folder is still empty.
-    pub fn open(folder: &Path, first: Option<&Block>, signer: Arc<dyn Signer>, check_expiration: bool) -> Result<Self, ChannelError> {
+    pub fn open(
+        folder: &Path,
+        first: Option<&Block>,
+        signer: Arc<dyn Signer>,
+        check_expiration: bool,
+    ) -> Result<Self, ChannelError> {
         let blocks = BlockStore::open(folder)?;
         if blocks.height() == 0 {
             let Some(first) = first else { return Err(ChannelError::unusable("its ledger is empty")) };
@@ -64,7 +71,14 @@ impl Channel {
         let bundle = Bundle::from_config_block(&last_config_block(&blocks)?)?;
         check_bundle(&bundle)?;
         let (height, _) = watch::channel(blocks.height());
-        Ok(Self { id: bundle.channel_id().to_owned(), blocks, bundle: RwLock::new(bundle), height, signer, check_expiration })
+        Ok(Self {
+            id: bundle.channel_id().to_owned(),
+            blocks,
+            bundle: RwLock::new(bundle),
+            height,
+            signer,
+            check_expiration,
+        })
     }
 
     /// The channel's name.
@@ -115,32 +129,51 @@ impl Channel {
     }
 
     /// Turns a configuration update into the configuration transaction to order.
-    pub fn process_config_update(&self, envelope: &Envelope, consenter_check: filters::ConsenterCheck<'_>) -> Result<(Envelope, u64), Rejection> {
+    pub fn process_config_update(
+        &self,
+        envelope: &Envelope,
+        consenter_check: filters::ConsenterCheck<'_>,
+    ) -> Result<(Envelope, u64), Rejection> {
         let bundle = self.bundle();
         let initial = |error: Rejection| error.within("config update for existing channel did not pass initial checks");
         filters::apply(envelope, &bundle, self.check_expiration).map_err(initial)?;
-        let applying = |error: String| Rejection::Refused(format!("error applying config update to existing channel '{}': {error}", self.id));
+        let applying = |error: String| {
+            Rejection::Refused(format!("error applying config update to existing channel '{}': {error}", self.id))
+        };
         let proposed = bundle.propose_update(envelope).map_err(|e| applying(e.to_string()))?;
         let config = proposed.config.clone().ok_or_else(|| applying("it has no configuration".to_owned()))?;
         let next = Bundle::from_config(&self.id, config).map_err(|e| applying(e.to_string()))?;
         check_bundle(&next).map_err(|e| applying(format!("config update is not compatible: {e}")))?;
         bundle.validate_new(&next).map_err(|e| applying(e.to_string()))?;
-        consenter_check(&bundle, &next).map_err(|e| applying(format!("consensus metadata update for channel config update is invalid: {e}")))?;
-        let transaction =
-            protoutil::signed_envelope(HeaderType::Config, &self.id, Some(self.signer()), proposed.encode_to_vec().into(), None);
+        consenter_check(&bundle, &next)
+            .map_err(|e| applying(format!("consensus metadata update for channel config update is invalid: {e}")))?;
+        let transaction = protoutil::signed_envelope(
+            HeaderType::Config,
+            &self.id,
+            Some(self.signer()),
+            proposed.encode_to_vec().into(),
+            None,
+        );
         let last = |error: Rejection| error.within("config update for existing channel did not pass final checks");
         filters::apply(&transaction, &bundle, self.check_expiration).map_err(last)?;
-        filters::maintenance(&proposed, &bundle, &next)
-            .map_err(|e| e.within("config transaction inspection failed").within("config update for existing channel did not pass maintenance checks"))?;
+        filters::maintenance(&proposed, &bundle, &next).map_err(|e| {
+            e.within("config transaction inspection failed")
+                .within("config update for existing channel did not pass maintenance checks")
+        })?;
         Ok((transaction, bundle.sequence()))
     }
 
     /// Checks a configuration transaction again that was made from an older configuration.
-    pub fn process_config(&self, envelope: &Envelope, consenter_check: filters::ConsenterCheck<'_>) -> Result<(Envelope, u64), Rejection> {
-        let update = protoutil::config_envelope(envelope)
-            .map_err(|e| Rejection::Refused(e.to_string()))?
-            .last_update
-            .ok_or_else(|| Rejection::Refused("the configuration transaction has no last update".to_owned()))?;
+    pub fn process_config(
+        &self,
+        envelope: &Envelope,
+        consenter_check: filters::ConsenterCheck<'_>,
+    ) -> Result<(Envelope, u64), Rejection> {
+        let update =
+            protoutil::config_envelope(envelope)
+                .map_err(|e| Rejection::Refused(e.to_string()))?
+                .last_update
+                .ok_or_else(|| Rejection::Refused("the configuration transaction has no last update".to_owned()))?;
         self.process_config_update(&update, consenter_check)
     }
 }

@@ -55,7 +55,13 @@ struct Peers {
 
 impl Cluster {
     /// Nobody is connected yet.
-    pub(crate) fn new(tls: Option<ClientTls>, dial_timeout: Duration, buffer: usize, metrics: OrdererMetrics, trust: Trust) -> Self {
+    pub(crate) fn new(
+        tls: Option<ClientTls>,
+        dial_timeout: Duration,
+        buffer: usize,
+        metrics: OrdererMetrics,
+        trust: Trust,
+    ) -> Self {
         let runtime = tokio::runtime::Handle::current();
         Self(Arc::new(Inner { tls, dial_timeout, buffer, metrics, trust, channels: RwLock::default(), runtime }))
     }
@@ -83,7 +89,11 @@ impl Cluster {
             if let Some(key) = crate::raft::key_of_pem(&consenter.client_tls_cert) {
                 keys.insert(key, *id);
             } else {
-                tracing::warn!(channel, node = id, "the consenter's client TLS certificate cannot be read, it will not be let in");
+                tracing::warn!(
+                    channel,
+                    node = id,
+                    "the consenter's client TLS certificate cannot be read, it will not be let in"
+                );
             }
             let target = Target::of(consenter);
             let link = match peers.links.remove(id) {
@@ -115,7 +125,13 @@ impl Cluster {
     }
 
     /// Passes a submission on to the leader and waits for its word.
-    pub(crate) async fn submit(&self, channel: &str, to: u64, request: SubmitRequest, timeout: Duration) -> Result<(), String> {
+    pub(crate) async fn submit(
+        &self,
+        channel: &str,
+        to: u64,
+        request: SubmitRequest,
+        timeout: Duration,
+    ) -> Result<(), String> {
         let pending = {
             let channels = self.0.channels.read();
             let link = channels.get(channel).and_then(|p| p.links.get(&to));

@@ -107,9 +107,14 @@ fn tls(config: &Config, key: &str) -> Result<TlsSettings, OrdererError> {
 impl OrdererConfig {
     /// Reads the keys this orderer knows; unknown ones are ignored as upstream ignores them.
     pub fn load(config: &Config) -> Result<Self, OrdererError> {
-        let text = |key: &str, default: &str| Some(config.string(key)).filter(|s| !s.is_empty()).unwrap_or_else(|| default.to_owned());
-        let time = |key: &str, default: Duration| Ok::<_, OrdererError>(config.duration(key)?.filter(|d| !d.is_zero()).unwrap_or(default));
-        let number = |key: &str, default: i64| Ok::<_, OrdererError>(config.integer(key)?.filter(|n| *n > 0).unwrap_or(default));
+        let text = |key: &str, default: &str| {
+            Some(config.string(key)).filter(|s| !s.is_empty()).unwrap_or_else(|| default.to_owned())
+        };
+        let time = |key: &str, default: Duration| {
+            Ok::<_, OrdererError>(config.duration(key)?.filter(|d| !d.is_zero()).unwrap_or(default))
+        };
+        let number =
+            |key: &str, default: i64| Ok::<_, OrdererError>(config.integer(key)?.filter(|n| *n > 0).unwrap_or(default));
         let port = |key: &str, default: i64| -> Result<i64, OrdererError> {
             let port = config.integer(key)?.unwrap_or(default);
             if (0..=65535).contains(&port) {
@@ -127,13 +132,17 @@ impl OrdererConfig {
             ..TlsSettings::default()
         };
         let own_listener = !cluster_address.is_empty() && cluster_port > 0;
-        if own_listener && (cluster_tls.certificate.as_os_str().is_empty() || cluster_tls.private_key.as_os_str().is_empty()) {
+        if own_listener
+            && (cluster_tls.certificate.as_os_str().is_empty() || cluster_tls.private_key.as_os_str().is_empty())
+        {
             return Err(OrdererError::Setting {
                 key: "General.Cluster",
-                problem: "with ListenAddress and ListenPort, ServerCertificate and ServerPrivateKey must be set too".to_owned(),
+                problem: "with ListenAddress and ListenPort, ServerCertificate and ServerPrivateKey must be set too"
+                    .to_owned(),
             });
         }
-        let location = config.path("FileLedger.Location").unwrap_or_else(|| PathBuf::from("/var/hyperledger/production/orderer"));
+        let location =
+            config.path("FileLedger.Location").unwrap_or_else(|| PathBuf::from("/var/hyperledger/production/orderer"));
         let wal = config.path("Consensus.WALDir").unwrap_or_else(|| location.join("etcdraft/wal"));
         Ok(Self {
             listen: format!("{}:{}", text("General.ListenAddress", "127.0.0.1"), port("General.ListenPort", 7050)?),

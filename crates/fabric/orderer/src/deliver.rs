@@ -48,7 +48,13 @@ pub(crate) async fn serve(
 ) {
     metrics.streams_opened.with(&[]).inc();
     while let Ok(Some(request)) = requests.message().await {
-        let session = Session { registrar: &registrar, rules: &rules, metrics: &metrics, connection: connection.as_ref(), answers: &answers };
+        let session = Session {
+            registrar: &registrar,
+            rules: &rules,
+            metrics: &metrics,
+            connection: connection.as_ref(),
+            answers: &answers,
+        };
         let Some(status) = session.request(&request).await else { break };
         if answers.send(Ok(DeliverItem::Status(status))).await.is_err() || status != Status::Success {
             break;
@@ -114,19 +120,27 @@ impl Session<'_> {
     fn parse(&self, envelope: &Envelope) -> Result<(ChannelHeader, Bytes), String> {
         let payload = protoutil::payload(envelope).map_err(|e| e.to_string())?;
         let header = payload.header.ok_or("envelope has no header")?;
-        let channel: ChannelHeader = protoutil::decode("ChannelHeader", &header.channel_header).map_err(|e| e.to_string())?;
+        let channel: ChannelHeader =
+            protoutil::decode("ChannelHeader", &header.channel_header).map_err(|e| e.to_string())?;
         protoutil::signature_header(envelope).map_err(|e| e.to_string())?;
         let sent = channel.timestamp.ok_or("channel header in envelope must contain timestamp")?;
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let apart = (now.as_nanos() as i128 - (i128::from(sent.seconds) * 1_000_000_000 + i128::from(sent.nanos))).unsigned_abs();
+        let apart = (now.as_nanos() as i128 - (i128::from(sent.seconds) * 1_000_000_000 + i128::from(sent.nanos)))
+            .unsigned_abs();
         if apart > self.rules.time_window.as_nanos() {
-            return Err(format!("envelope timestamp is more than {:?} apart from current server time", self.rules.time_window));
+            return Err(format!(
+                "envelope timestamp is more than {:?} apart from current server time",
+                self.rules.time_window
+            ));
         }
         if self.rules.bind_to_tls {
             if channel.tls_cert_hash.is_empty() {
                 return Err("client didn't include its TLS cert hash".to_owned());
             }
-            let certificate = self.connection.and_then(ConnectionInfo::peer_certificate).ok_or("client didn't send a TLS certificate")?;
+            let certificate = self
+                .connection
+                .and_then(ConnectionInfo::peer_certificate)
+                .ok_or("client didn't send a TLS certificate")?;
             if channel.tls_cert_hash[..] != konsort_pki::tls_hash(certificate) {
                 return Err("claimed TLS cert hash doesn't match the one of the TLS connection".to_owned());
             }
@@ -134,7 +148,13 @@ impl Session<'_> {
         Ok((channel, payload.data))
     }
 
-    async fn blocks(&self, envelope: &Envelope, seek: &Bytes, channel: &Channel, mut errored: watch::Receiver<bool>) -> Option<Status> {
+    async fn blocks(
+        &self,
+        envelope: &Envelope,
+        seek: &Bytes,
+        channel: &Channel,
+        mut errored: watch::Receiver<bool>,
+    ) -> Option<Status> {
         let Ok(seek) = SeekInfo::decode(seek.clone()) else {
             tracing::warn!(channel = channel.id(), "Received a signed deliver request with malformed seekInfo payload");
             return Some(Status::BadRequest);
@@ -184,7 +204,10 @@ impl Session<'_> {
         loop {
             while next >= *height.borrow_and_update() {
                 if fail {
-                    tracing::warn!(channel = channel.id(), "Block {next} not found, block number greater than chain length bounds");
+                    tracing::warn!(
+                        channel = channel.id(),
+                        "Block {next} not found, block number greater than chain length bounds"
+                    );
                     return Some(Status::NotFound);
                 }
                 tokio::select! {

@@ -17,7 +17,9 @@ pub enum OrdererError {
         problem: String,
     },
     /// The local identity cannot be loaded.
-    #[error("cannot load the orderer's identity {mspid} from {folder}: {source}; check General.LocalMSPDir and General.LocalMSPID")]
+    #[error(
+        "cannot load the orderer's identity {mspid} from {folder}: {source}; check General.LocalMSPDir and General.LocalMSPID"
+    )]
     Identity {
         /// The MSP id.
         mspid: String,

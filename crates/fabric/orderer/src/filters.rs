@@ -60,9 +60,12 @@ pub(crate) fn apply(envelope: &Envelope, bundle: &Bundle, check_expiration: bool
     let size = envelope.payload.len() + envelope.signature.len();
     let limit = config.batch_size.absolute_max_bytes;
     if size > limit as usize {
-        return Err(Rejection::Refused(format!("message payload is {size} bytes and exceeds maximum allowed {limit} bytes")));
+        return Err(Rejection::Refused(format!(
+            "message payload is {size} bytes and exceeds maximum allowed {limit} bytes"
+        )));
     }
-    let unsigned = |e: protoutil::ProtoutilError| Rejection::Refused(format!("could not convert message to signedData: {e}"));
+    let unsigned =
+        |e: protoutil::ProtoutilError| Rejection::Refused(format!("could not convert message to signedData: {e}"));
     let signed = protoutil::envelope_signed_data(envelope).map_err(unsigned)?;
     if check_expiration
         && config.capabilities.expiration_check()
@@ -77,8 +80,13 @@ pub(crate) fn apply(envelope: &Envelope, bundle: &Bundle, check_expiration: bool
 /// Evaluates the channel's `Readers` or `Writers`, in maintenance the orderers' own.
 pub(crate) fn signature(signed: &[protoutil::SignedData], bundle: &Bundle, role: &str) -> Result<(), Rejection> {
     let config = orderer(bundle)?;
-    let path = if config.state == State::Maintenance { format!("/Channel/Orderer/{role}") } else { format!("/Channel/{role}") };
-    let policy = bundle.policies().get(&path).ok_or_else(|| Rejection::Refused(format!("could not find policy {path}")))?;
+    let path = if config.state == State::Maintenance {
+        format!("/Channel/Orderer/{role}")
+    } else {
+        format!("/Channel/{role}")
+    };
+    let policy =
+        bundle.policies().get(&path).ok_or_else(|| Rejection::Refused(format!("could not find policy {path}")))?;
     policy.evaluate(signed).map_err(|error| {
         tracing::warn!(channel = bundle.channel_id(), policy = path, "signature refused: {error}");
         Rejection::Denied(format!("{error}: permission denied"))
@@ -126,7 +134,8 @@ pub(crate) fn maintenance(transaction: &ConfigEnvelope, bundle: &Bundle, next: &
         }
     }
     if now.consensus_type != then.consensus_type {
-        let change = format!("attempted to change consensus type from {} to {}", now.consensus_type, then.consensus_type);
+        let change =
+            format!("attempted to change consensus type from {} to {}", now.consensus_type, then.consensus_type);
         if now.state == State::Normal {
             return refuse(format!("{change}, but current config ConsensusType.State is not in maintenance mode"));
         }
@@ -141,9 +150,13 @@ pub(crate) fn maintenance(transaction: &ConfigEnvelope, bundle: &Bundle, next: &
 
 fn only_consensus_type(transaction: &ConfigEnvelope) -> Result<(), Rejection> {
     let refuse = |text: &str| Err(Rejection::Refused(text.to_owned()));
-    let Some(update) = &transaction.last_update else { return refuse("updated config does not include a config update") };
+    let Some(update) = &transaction.last_update else {
+        return refuse("updated config does not include a config update");
+    };
     let update = protoutil::config_update_envelope(update)
-        .and_then(|envelope| protoutil::decode::<fabric_proto::common::ConfigUpdate>("ConfigUpdate", &envelope.config_update))
+        .and_then(|envelope| {
+            protoutil::decode::<fabric_proto::common::ConfigUpdate>("ConfigUpdate", &envelope.config_update)
+        })
         .map_err(|e| Rejection::Refused(e.to_string()))?;
     let written = update.write_set.unwrap_or_default();
     if written.groups.is_empty() {

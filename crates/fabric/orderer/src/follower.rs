@@ -120,7 +120,9 @@ impl Follower {
             if let Some(target) = target.as_ref().filter(|t| t.number == number)
                 && protoutil::header_hash(target) != protoutil::header_hash(&header)
             {
-                return Err(ChannelError::unusable(format!("block [{number}] of the other orderers is not the block the channel was joined with")));
+                return Err(ChannelError::unusable(format!(
+                    "block [{number}] of the other orderers is not the block the channel was joined with"
+                )));
             }
             let config = protoutil::is_config_block(&block);
             if config {
@@ -146,11 +148,16 @@ impl Follower {
 
     /// Fetches the channel's first block, which nothing but the join block's chain can vouch for.
     async fn first(&self) -> Result<Arc<Channel>, ChannelError> {
-        let Some(join_block) = &self.join_block else { return Err(ChannelError::unusable("its ledger is empty and it has no join block")) };
+        let Some(join_block) = &self.join_block else {
+            return Err(ChannelError::unusable("its ledger is empty and it has no join block"));
+        };
         let block = crate::pull::genesis(&self.name, join_block, &*self.signer, &self.node).await?;
         let channel = Arc::new(Channel::open(&self.folder, Some(&block), self.signer.clone(), true)?);
         if channel.id() != self.name {
-            return Err(ChannelError::unusable(format!("the other orderers' first block is of channel {}", channel.id())));
+            return Err(ChannelError::unusable(format!(
+                "the other orderers' first block is of channel {}",
+                channel.id()
+            )));
         }
         self.height.store(channel.blocks().height(), Ordering::Release);
         *self.channel.lock() = Some(channel.clone());

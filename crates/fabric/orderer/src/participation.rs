@@ -134,10 +134,15 @@ async fn fetch(State(api): State<Arc<Api>>, Path((name, which)): Path<(String, S
         return *response;
     }
     if !["newest", "oldest", "config"].contains(&which.as_str()) && which.parse::<u64>().is_err() {
-        return error(StatusCode::BAD_REQUEST, &format!("invalid block ID: '{which}' not equal <newest|oldest|config|(number)>"));
+        return error(
+            StatusCode::BAD_REQUEST,
+            &format!("invalid block ID: '{which}' not equal <newest|oldest|config|(number)>"),
+        );
     }
     match api.registrar.fetch(&name, &which) {
-        Ok(block) => uncached((StatusCode::OK, [(header::CONTENT_TYPE, "application/octet-stream")], block).into_response()),
+        Ok(block) => {
+            uncached((StatusCode::OK, [(header::CONTENT_TYPE, "application/octet-stream")], block).into_response())
+        }
         Err(e) => error(StatusCode::NOT_FOUND, &e.to_string()),
     }
 }
@@ -161,14 +166,17 @@ async fn remove(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Respon
 /// The single file part a form must consist of.
 async fn form_part(api: &Api, request: Request, key: &str) -> Result<Bytes, Box<Response>> {
     let bad = |text: String| Box::new(error(StatusCode::BAD_REQUEST, &text));
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let content_type =
+        request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     if !content_type.starts_with("multipart/form-data") {
         let shown = if content_type.is_empty() { "[]".to_owned() } else { format!("[{content_type}]") };
         return Err(bad(format!("unsupported Content-Type: {shown}")));
     }
     let unreadable = |reason: String| bad(format!("cannot read form from request body: {reason}"));
     let (parts, body) = request.into_parts();
-    let bytes = axum::body::to_bytes(body, api.max_body).await.map_err(|_| unreadable("http: request body too large".to_owned()))?;
+    let bytes = axum::body::to_bytes(body, api.max_body)
+        .await
+        .map_err(|_| unreadable("http: request body too large".to_owned()))?;
     let request = Request::from_parts(parts, Body::from(bytes));
     let mut form = Multipart::from_request(request, &()).await.map_err(|e| unreadable(e.body_text()))?;
     let mut found = None;
@@ -214,7 +222,10 @@ async fn join(State(api): State<Arc<Api>>, request: Request) -> Response {
         Err(response) => return *response,
     };
     let Ok(block) = Block::decode(bytes) else {
-        return error(StatusCode::BAD_REQUEST, "cannot unmarshal file part config-block into a block: proto: cannot parse invalid wire-format data");
+        return error(
+            StatusCode::BAD_REQUEST,
+            "cannot unmarshal file part config-block into a block: proto: cannot parse invalid wire-format data",
+        );
     };
     let name = match join_channel(&block) {
         Ok(name) => name,
@@ -226,7 +237,9 @@ async fn join(State(api): State<Arc<Api>>, request: Request) -> Response {
     };
     let text = format!("cannot join: {failed}");
     match failed {
-        ParticipationError::AlreadyExists => with_header(error(StatusCode::METHOD_NOT_ALLOWED, &text), header::ALLOW, "GET, DELETE"),
+        ParticipationError::AlreadyExists => {
+            with_header(error(StatusCode::METHOD_NOT_ALLOWED, &text), header::ALLOW, "GET, DELETE")
+        }
         ParticipationError::PendingRemoval => error(StatusCode::CONFLICT, &text),
         ParticipationError::RemovalFailure => error(StatusCode::INTERNAL_SERVER_ERROR, &text),
         _ => error(StatusCode::BAD_REQUEST, &text),
@@ -237,8 +250,8 @@ async fn join(State(api): State<Arc<Api>>, request: Request) -> Response {
 fn update_channel(envelope: &Envelope) -> Result<String, String> {
     let payload = protoutil::payload(envelope).map_err(|_| "bad payload")?;
     let header = payload.header.filter(|h| !h.channel_header.is_empty()).ok_or("bad header")?;
-    let channel: fabric_proto::common::ChannelHeader =
-        protoutil::decode("ChannelHeader", &header.channel_header).map_err(|_| "could not unmarshall channel header")?;
+    let channel: fabric_proto::common::ChannelHeader = protoutil::decode("ChannelHeader", &header.channel_header)
+        .map_err(|_| "could not unmarshall channel header")?;
     if channel.r#type != HeaderType::ConfigUpdate as i32 {
         return Err("bad type".to_owned());
     }

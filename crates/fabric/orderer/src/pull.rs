@@ -37,7 +37,11 @@ fn endpoints(bundle: &Bundle, own_certificate: &[u8]) -> Vec<String> {
     for consenter in crate::raft::metadata_of(bundle).map(|s| s.consenters).unwrap_or_default() {
         let address = format!("{}:{}", consenter.host, consenter.port);
         // A node that asks itself would wait for itself.
-        if crate::raft::key_of_pem(&consenter.server_tls_cert) == own_key { own.push(address) } else { all.push(address) }
+        if crate::raft::key_of_pem(&consenter.server_tls_cert) == own_key {
+            own.push(address)
+        } else {
+            all.push(address)
+        }
     }
     if let Some(orderer) = bundle.orderer() {
         all.extend(orderer.endpoints().map(|(_, address)| address.to_owned()));
@@ -65,7 +69,9 @@ pub(crate) fn verify(block: &Block, number: u64, previous_hash: &[u8], bundle: &
     }
     let signatures = bundle.block_signature_set(header, metadata)?;
     let policy = bundle.policies().policy("/Channel/Orderer/BlockValidation");
-    policy.evaluate(&signatures).or_else(|error| wrong(format!("its signatures do not satisfy the policy BlockValidation: {error}")))
+    policy
+        .evaluate(&signatures)
+        .or_else(|error| wrong(format!("its signatures do not satisfy the policy BlockValidation: {error}")))
 }
 
 impl Puller {
@@ -98,7 +104,9 @@ impl Puller {
         let message = message.map_err(|status| ChannelError::unusable(status.message()))?;
         let block = match message.and_then(|m| m.r#type) {
             Some(deliver_response::Type::Block(block)) => block,
-            Some(deliver_response::Type::Status(status)) => return Err(ChannelError::unusable(format!("the other orderer answered with status {status}"))),
+            Some(deliver_response::Type::Status(status)) => {
+                return Err(ChannelError::unusable(format!("the other orderer answered with status {status}")));
+            }
             None => return Err(ChannelError::unusable("the other orderer closed the stream")),
         };
         verify(&block, number, &self.channel.blocks().last_hash(), &self.channel.bundle())?;
@@ -112,7 +120,15 @@ impl Puller {
             return Err("the channel's configuration names no other orderers".to_owned());
         };
         let last = protoutil::seek_specified(u64::MAX);
-        open(address, self.channel.id(), self.channel.signer(), &self.node.cluster, protoutil::seek_specified(number), last).await
+        open(
+            address,
+            self.channel.id(),
+            self.channel.signer(),
+            &self.node.cluster,
+            protoutil::seek_specified(number),
+            last,
+        )
+        .await
     }
 }
 
@@ -126,7 +142,8 @@ async fn open(
 ) -> Result<Streaming<DeliverResponse>, String> {
     let dialed = konsort_node::dial_checked(address, &cluster.dial_options()).await.map_err(|e| e.to_string())?;
     let limit = konsort_node::MAX_MESSAGE_SIZE;
-    let mut client = AtomicBroadcastClient::new(dialed.channel).max_decoding_message_size(limit).max_encoding_message_size(limit);
+    let mut client =
+        AtomicBroadcastClient::new(dialed.channel).max_decoding_message_size(limit).max_encoding_message_size(limit);
     let info = SeekInfo { error_response: SeekErrorResponse::BestEffort as i32, ..protoutil::seek(from, to) };
     let request = protoutil::seek_envelope(channel, Some(signer), &info, cluster.certificate_hash());
     // The stream must stay open: its end would end the answers too.
@@ -136,7 +153,12 @@ async fn open(
 }
 
 /// The first block of a channel that is known by a later configuration block only; tried until it comes.
-pub(crate) async fn genesis(channel: &str, join_block: &Block, signer: &dyn Signer, node: &RaftNode) -> Result<Block, ChannelError> {
+pub(crate) async fn genesis(
+    channel: &str,
+    join_block: &Block,
+    signer: &dyn Signer,
+    node: &RaftNode,
+) -> Result<Block, ChannelError> {
     let endpoints = endpoints(&Bundle::from_config_block(join_block)?, &node.certificate);
     if endpoints.is_empty() {
         return Err(ChannelError::unusable("the join block names no orderers"));
@@ -153,18 +175,33 @@ pub(crate) async fn genesis(channel: &str, join_block: &Block, signer: &dyn Sign
 
 async fn fetch_first(address: &str, channel: &str, signer: &dyn Signer, cluster: &Cluster) -> Result<Block, String> {
     let block = fetch(address, channel, signer, cluster, protoutil::seek_oldest()).await?;
-    if block.header.as_ref().is_some_and(|h| h.number == 0) { Ok(block) } else { Err("it is not a first block".to_owned()) }
+    if block.header.as_ref().is_some_and(|h| h.number == 0) {
+        Ok(block)
+    } else {
+        Err("it is not a first block".to_owned())
+    }
 }
 
 /// One block whose data match its header; nothing else about it is checked.
-async fn fetch(address: &str, channel: &str, signer: &dyn Signer, cluster: &Cluster, at: SeekPosition) -> Result<Block, String> {
+async fn fetch(
+    address: &str,
+    channel: &str,
+    signer: &dyn Signer,
+    cluster: &Cluster,
+    at: SeekPosition,
+) -> Result<Block, String> {
     let mut stream = open(address, channel, signer, cluster, at, at).await?;
-    let message = tokio::time::timeout(PATIENCE, stream.message()).await.map_err(|_| "no block came within 30 s".to_owned())?;
+    let message =
+        tokio::time::timeout(PATIENCE, stream.message()).await.map_err(|_| "no block came within 30 s".to_owned())?;
     match message.map_err(|status| status.message().to_owned())?.and_then(|m| m.r#type) {
         Some(deliver_response::Type::Block(block)) => {
             let hash = block.data.as_ref().map(|d| protoutil::data_hash(&d.data));
             let claimed = block.header.as_ref().map(|h| h.data_hash.clone()).unwrap_or_default();
-            if hash.is_some_and(|h| h[..] == claimed) { Ok(block) } else { Err("its data do not match its header".to_owned()) }
+            if hash.is_some_and(|h| h[..] == claimed) {
+                Ok(block)
+            } else {
+                Err("its data do not match its header".to_owned())
+            }
         }
         other => Err(format!("the answer was {other:?}")),
     }
@@ -180,8 +217,12 @@ pub(crate) async fn removed_from(channel: &Channel, node: &RaftNode) -> bool {
             Err(error) => tracing::debug!(channel = channel.id(), "no configuration from {address}: {error}"),
             Ok(block) => match crate::raft::is_member(&block, &node.certificate) {
                 Ok(false) => return true,
-                Ok(true) => tracing::info!(channel = channel.id(), "{address} still counts this node among the consenters"),
-                Err(error) => tracing::warn!(channel = channel.id(), "the configuration of {address} cannot be read: {error}"),
+                Ok(true) => {
+                    tracing::info!(channel = channel.id(), "{address} still counts this node among the consenters")
+                }
+                Err(error) => {
+                    tracing::warn!(channel = channel.id(), "the configuration of {address} cannot be read: {error}")
+                }
             },
         }
     }
@@ -195,10 +236,14 @@ async fn newest_config(address: &str, channel: &Channel, cluster: &Cluster) -> R
         return Err("it has no newer configuration".to_owned());
     }
     let block = fetch(address, channel.id(), channel.signer(), cluster, protoutil::seek_specified(number)).await?;
-    let (Some(header), Some(metadata)) = (&block.header, &block.metadata) else { return Err("the block lacks a header".to_owned()) };
+    let (Some(header), Some(metadata)) = (&block.header, &block.metadata) else {
+        return Err("the block lacks a header".to_owned());
+    };
     let bundle = channel.bundle();
     let signatures = bundle.block_signature_set(header, metadata).map_err(|e| e.to_string())?;
     let policy = bundle.policies().policy("/Channel/Orderer/BlockValidation");
-    policy.evaluate(&signatures).map_err(|e| format!("its signatures do not satisfy the policy BlockValidation: {e}"))?;
+    policy
+        .evaluate(&signatures)
+        .map_err(|e| format!("its signatures do not satisfy the policy BlockValidation: {e}"))?;
     Ok(block)
 }

@@ -119,8 +119,9 @@ impl RaftConsenter {
         let recorded = protoutil::consenter_metadata(&last)?.value;
         let metadata = membership::block_metadata(&recorded, &settings)?;
         let consenters = consenters_of(&metadata, &settings)?;
-        let id = own_id(&consenters, &node.certificate)
-            .ok_or_else(|| ChannelError::unusable("this orderer's TLS certificate is not among the channel's consenters"))?;
+        let id = own_id(&consenters, &node.certificate).ok_or_else(|| {
+            ChannelError::unusable("this orderer's TLS certificate is not among the channel's consenters")
+        })?;
         let (errored, _) = watch::channel(false);
         let shared = Arc::new(Shared {
             leaders: watch::channel(0).0,
@@ -223,7 +224,9 @@ impl RaftConsenter {
                 match self.offer(submission.clone()).await? {
                     Ok(()) => return Ok(()),
                     Err(Declined::Invalid(text)) => return Err(Unavailable(text)),
-                    Err(Declined::Leader(0)) if !submission.is_config => return Err(Unavailable("no Raft leader".to_owned())),
+                    Err(Declined::Leader(0)) if !submission.is_config => {
+                        return Err(Unavailable("no Raft leader".to_owned()));
+                    }
                     Err(Declined::Leader(leader)) => leader,
                     Err(Declined::HandOver) => 0,
                 }
@@ -244,7 +247,11 @@ impl RaftConsenter {
 
 impl Consenter for RaftConsenter {
     fn order(&self, submission: Submission) -> BoxFuture<'_, Result<(), Unavailable>> {
-        let counter = if submission.is_config { &self.node.metrics.config_proposals } else { &self.node.metrics.normal_proposals };
+        let counter = if submission.is_config {
+            &self.node.metrics.config_proposals
+        } else {
+            &self.node.metrics.normal_proposals
+        };
         counter.with(&[self.channel.id()]).inc();
         Box::pin(async move {
             let placed = self.place(submission).await;

@@ -94,7 +94,9 @@ struct Inner {
 
 impl std::fmt::Debug for Registrar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registrar").field("channels", &self.0.places.read().keys().collect::<Vec<_>>()).finish_non_exhaustive()
+        f.debug_struct("Registrar")
+            .field("channels", &self.0.places.read().keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }
 
@@ -135,7 +137,12 @@ fn remove_folder(path: &Path) -> std::io::Result<()> {
 
 impl Registrar {
     /// Opens every channel found on disk.
-    pub(crate) fn open(ledger: &Path, signer: Arc<dyn Signer>, node: RaftNode, check_expiration: bool) -> Result<Self, OrdererError> {
+    pub(crate) fn open(
+        ledger: &Path,
+        signer: Arc<dyn Signer>,
+        node: RaftNode,
+        check_expiration: bool,
+    ) -> Result<Self, OrdererError> {
         let inner = Inner {
             ledger: ledger.to_path_buf(),
             signer,
@@ -162,7 +169,9 @@ impl Registrar {
         }
         for name in names_in(&registrar.chains_folder())? {
             if !registrar.0.places.read().contains_key(&name) {
-                registrar.begin(&name, None).map_err(|source| OrdererError::Channel { channel: name.clone(), source })?;
+                registrar
+                    .begin(&name, None)
+                    .map_err(|source| OrdererError::Channel { channel: name.clone(), source })?;
             }
         }
         Ok(registrar)
@@ -222,7 +231,14 @@ impl Registrar {
     }
 
     fn follow(&self, name: &str, channel: Option<Arc<Channel>>, join_block: Option<Block>) -> Result<(), ChannelError> {
-        let follower = Follower::new(name, self.chains_folder().join(name), channel, join_block, self.0.signer.clone(), self.0.node.clone())?;
+        let follower = Follower::new(
+            name,
+            self.chains_folder().join(name),
+            channel,
+            join_block,
+            self.0.signer.clone(),
+            self.0.node.clone(),
+        )?;
         let follower = Arc::new(follower);
         self.0.places.write().insert(name.to_owned(), Place::Follower(follower.clone()));
         let registrar = self.clone();
@@ -244,9 +260,10 @@ impl Registrar {
         let _one_at_a_time = self.0.changes.lock().await;
         let Some(Place::Follower(_)) = self.0.places.read().get(name).cloned() else { return };
         self.0.places.write().remove(name);
-        let started = Channel::open(&self.chains_folder().join(name), None, self.0.signer.clone(), self.0.check_expiration)
-            .and_then(|channel| self.consent(name, Arc::new(channel)))
-            .and_then(|()| self.forget_join_block(name));
+        let started =
+            Channel::open(&self.chains_folder().join(name), None, self.0.signer.clone(), self.0.check_expiration)
+                .and_then(|channel| self.consent(name, Arc::new(channel)))
+                .and_then(|()| self.forget_join_block(name));
         match started {
             Ok(()) => tracing::info!(channel = name, "Created and started channel"),
             Err(error) => tracing::error!(channel = name, "cannot start the channel's consenter: {error}"),
@@ -317,7 +334,13 @@ impl Registrar {
             }
             Some(Place::Removing(status)) => (Relation::Other, *status, 0),
         };
-        Ok(ChannelInfo { name: name.to_owned(), url: format!("/participation/v1/channels/{name}"), relation, status, height })
+        Ok(ChannelInfo {
+            name: name.to_owned(),
+            url: format!("/participation/v1/channels/{name}"),
+            relation,
+            status,
+            height,
+        })
     }
 
     fn absent(&self, name: &str) -> Result<(), ParticipationError> {
@@ -334,7 +357,8 @@ impl Registrar {
         let _one_at_a_time = self.0.changes.lock().await;
         self.absent(name)?;
         let bundle = Bundle::from_config_block(block).map_err(ChannelError::from)?;
-        check_bundle(&bundle).map_err(|e| ParticipationError::Refused(format!("error checking bundle for channel: {name}: {e}")))?;
+        check_bundle(&bundle)
+            .map_err(|e| ParticipationError::Refused(format!("error checking bundle for channel: {name}: {e}")))?;
         crate::raft::metadata_of(&bundle)?;
         let path = self.join_folder().join(name);
         let io = |source| ChannelError::Io { path: path.clone(), source };

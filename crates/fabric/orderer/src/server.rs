@@ -8,7 +8,10 @@ use fabric_channel::msp::SigningIdentity;
 use fabric_channel::protoutil::Signer;
 use fabric_proto::orderer::cluster_server::ClusterServer;
 use konsort_node::logging::LogHandle;
-use konsort_node::{ClientAuth, ClientTls, Health, Metrics, Operations, OperationsOptions, Server, ServerOptions, ServerTls, Shutdown, TlsIdentity};
+use konsort_node::{
+    ClientAuth, ClientTls, Health, Metrics, Operations, OperationsOptions, Server, ServerOptions, ServerTls, Shutdown,
+    TlsIdentity,
+};
 use tonic::service::Routes;
 
 use crate::cluster::{Cluster, ClusterService, Trust};
@@ -33,7 +36,14 @@ pub struct Orderer {
 }
 
 fn require_tls(tls: &crate::config::TlsSettings, key: &'static str) -> Result<(), OrdererError> {
-    if tls.enabled { Ok(()) } else { Err(OrdererError::Setting { key, problem: "TLS must be enabled: other orderers know each other by their TLS certificates".to_owned() }) }
+    if tls.enabled {
+        Ok(())
+    } else {
+        Err(OrdererError::Setting {
+            key,
+            problem: "TLS must be enabled: other orderers know each other by their TLS certificates".to_owned(),
+        })
+    }
 }
 
 /// How this node dials other orderers.
@@ -53,10 +63,8 @@ impl Orderer {
         let metrics = Metrics::new();
         metrics.process();
         let families = OrdererMetrics::new(&metrics);
-        let signer = SigningIdentity::from_folder(&config.msp_dir, &config.mspid).map_err(|source| OrdererError::Identity {
-            mspid: config.mspid.clone(),
-            folder: config.msp_dir.clone(),
-            source,
+        let signer = SigningIdentity::from_folder(&config.msp_dir, &config.mspid).map_err(|source| {
+            OrdererError::Identity { mspid: config.mspid.clone(), folder: config.msp_dir.clone(), source }
         })?;
         let signer: Arc<dyn Signer> = Arc::new(signer);
         let own_certificate = match &config.cluster.listen {
@@ -65,9 +73,16 @@ impl Orderer {
         };
         let server_files = [config.cluster.root_cas.as_slice(), config.tls.root_cas.as_slice()].concat();
         let trust = Trust::new(&server_files, &config.tls.client_root_cas)?;
-        let general = config.tls.server(ClientAuth::Request)?.map(|tls| ServerTls { client_roots: trust.clients.clone(), ..tls });
+        let general =
+            config.tls.server(ClientAuth::Request)?.map(|tls| ServerTls { client_roots: trust.clients.clone(), ..tls });
         let dialling = cluster_tls(&config, &trust)?;
-        let cluster = Cluster::new(Some(dialling), config.cluster.dial_timeout, config.cluster.send_buffer, families.clone(), trust);
+        let cluster = Cluster::new(
+            Some(dialling),
+            config.cluster.dial_timeout,
+            config.cluster.send_buffer,
+            families.clone(),
+            trust,
+        );
         let node = RaftNode {
             cluster: cluster.clone(),
             wal: config.wal.clone(),
@@ -115,8 +130,11 @@ impl Orderer {
             max_send: config.max_send,
         };
         let limit = konsort_node::MAX_MESSAGE_SIZE;
-        let steps = ClusterServer::new(ClusterService(cluster)).max_decoding_message_size(limit).max_encoding_message_size(limit);
-        let (local, admin_address, operations_address) = (main.local_addr(), admin.local_addr(), operations.local_addr());
+        let steps = ClusterServer::new(ClusterService(cluster))
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(limit);
+        let (local, admin_address, operations_address) =
+            (main.local_addr(), admin.local_addr(), operations.local_addr());
         let mut listeners = Vec::new();
         let mut routes = Routes::new(service);
         match cluster_listener {
@@ -127,7 +145,9 @@ impl Orderer {
         let api = participation::router(registrar.clone(), config.participation, config.max_request_body);
         listeners.push(tokio::spawn(admin.serve(api, shutdown.clone())));
         listeners.push(tokio::spawn(operations.serve(shutdown.clone())));
-        tracing::info!("Beginning to serve requests on {local}, channel participation on {admin_address}, operations on {operations_address}");
+        tracing::info!(
+            "Beginning to serve requests on {local}, channel participation on {admin_address}, operations on {operations_address}"
+        );
         Ok(Self { registrar, shutdown, listeners, local, admin: admin_address, operations: operations_address })
     }
 

@@ -13,10 +13,10 @@ use konsort_node::ConnectionInfo;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{Grpc, NamedService, StreamingService};
-use tonic::Streaming;
 use tonic_prost::ProstCodec;
 
 use crate::deliver::{DeliverItem, DeliverRules};
@@ -151,12 +151,20 @@ where
         match request.uri().path() {
             "/orderer.AtomicBroadcast/Broadcast" => Box::pin(async move {
                 let codec = ProstCodec::<BroadcastResponse, Envelope>::default();
-                Ok(Grpc::new(codec).apply_max_message_size_config(limits.0, limits.1).streaming(Broadcast(service), request).await)
+                Ok(Grpc::new(codec)
+                    .apply_max_message_size_config(limits.0, limits.1)
+                    .streaming(Broadcast(service), request)
+                    .await)
             }),
             "/orderer.AtomicBroadcast/Deliver" => Box::pin(async move {
-                Ok(Grpc::new(DeliverCodec).apply_max_message_size_config(limits.0, limits.1).streaming(Deliver(service), request).await)
+                Ok(Grpc::new(DeliverCodec)
+                    .apply_max_message_size_config(limits.0, limits.1)
+                    .streaming(Deliver(service), request)
+                    .await)
             }),
-            _ => Box::pin(async move { Ok(tonic::Status::unimplemented("unknown method of orderer.AtomicBroadcast").into_http()) }),
+            _ => Box::pin(async move {
+                Ok(tonic::Status::unimplemented("unknown method of orderer.AtomicBroadcast").into_http())
+            }),
         }
     }
 }

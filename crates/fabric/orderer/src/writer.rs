@@ -12,7 +12,9 @@ pub(crate) fn complete(block: &mut Block, last_config: u64, consenter_metadata: 
     protoutil::set_metadata(block, BlockMetadataIndex::LastConfig, slot.encode_to_vec().into());
     let consenter = Metadata { value: consenter_metadata, signatures: Vec::new() };
     let value: Bytes =
-        OrdererBlockMetadata { last_config: Some(last_config), consenter_metadata: consenter.encode_to_vec().into() }.encode_to_vec().into();
+        OrdererBlockMetadata { last_config: Some(last_config), consenter_metadata: consenter.encode_to_vec().into() }
+            .encode_to_vec()
+            .into();
     let signature_header: Bytes = protoutil::make_signature_header(signer.serialized()).encode_to_vec().into();
     let header = block.header.clone().unwrap_or_default();
     let signature = signer.sign(&protoutil::block_signed_bytes(&value, &signature_header, &header)).into();

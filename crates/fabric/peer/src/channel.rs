@@ -373,9 +373,7 @@ impl Channels {
         }
         let bundle = Bundle::from_config_block(genesis)
             .map_err(|source| ChannelError::Config { channel: id.clone(), source })?;
-        bundle
-            .check_peer_capabilities()
-            .map_err(|source| ChannelError::Capability { channel: id.clone(), source })?;
+        bundle.check_peer_capabilities().map_err(|source| ChannelError::Capability { channel: id.clone(), source })?;
         let folder = self.0.folder.join(&id);
         let at = |path: PathBuf| move |source| ChannelError::Folder { path, source };
         if folder.exists() {

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use konsort_node::{
-    ClientAuth, ClientTls, Config, ConfigError, Environment, Roots, ServerTls, TlsError, TlsIdentity,
-};
+use konsort_node::{ClientAuth, ClientTls, Config, ConfigError, Environment, Roots, ServerTls, TlsError, TlsIdentity};
 
 /// Everything a peer is told at its start.
 #[derive(Clone, Debug)]
@@ -143,8 +141,7 @@ impl PeerConfig {
         let listen_address = non_empty(config.string("peer.listenAddress"), "0.0.0.0:7051");
         let address = own_address(config, &listen_address)?;
         let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host).to_owned();
-        let chaincode_listen_address =
-            non_empty(config.string("peer.chaincodeListenAddress"), &format!("{host}:7052"));
+        let chaincode_listen_address = non_empty(config.string("peer.chaincodeListenAddress"), &format!("{host}:7052"));
         let chaincode_address = match config.string("peer.chaincodeAddress") {
             given if !given.is_empty() => given,
             _ => match chaincode_listen_address.rsplit_once(':') {

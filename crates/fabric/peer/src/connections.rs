@@ -133,9 +133,10 @@ impl Connections {
 
 /// The TLS authorities of an organisation on a channel.
 pub fn tls_roots(bundle: &Bundle, mspid: &str) -> Vec<Bytes> {
-    bundle.msp_manager().msp(mspid).map_or_else(Vec::new, |msp| {
-        msp.tls_root_certs().iter().chain(msp.tls_intermediate_certs()).cloned().collect()
-    })
+    bundle
+        .msp_manager()
+        .msp(mspid)
+        .map_or_else(Vec::new, |msp| msp.tls_root_certs().iter().chain(msp.tls_intermediate_certs()).cloned().collect())
 }
 
 /// The orderers of a channel.

@@ -114,9 +114,21 @@ impl Figures {
     fn new(metrics: &Metrics) -> Self {
         let labels = ["channel", "filtered", "data_type"];
         Self {
-            opened: metrics.counter("deliver_streams_opened", "The number of GRPC streams that have been opened for the deliver service.", &[]),
-            closed: metrics.counter("deliver_streams_closed", "The number of GRPC streams that have been closed for the deliver service.", &[]),
-            received: metrics.counter("deliver_requests_received", "The number of deliver requests that have been received.", &labels),
+            opened: metrics.counter(
+                "deliver_streams_opened",
+                "The number of GRPC streams that have been opened for the deliver service.",
+                &[],
+            ),
+            closed: metrics.counter(
+                "deliver_streams_closed",
+                "The number of GRPC streams that have been closed for the deliver service.",
+                &[],
+            ),
+            received: metrics.counter(
+                "deliver_requests_received",
+                "The number of deliver requests that have been received.",
+                &labels,
+            ),
             completed: metrics.counter(
                 "deliver_requests_completed",
                 "The number of deliver requests that have been completed.",
@@ -153,7 +165,10 @@ impl Deliver {
         })?;
         let certificate = request.extensions().get::<ConnectionInfo>().and_then(ConnectionInfo::peer_certificate);
         let certificate_hash = certificate.map(|der| Bytes::copy_from_slice(&konsort_pki::tls_hash(der)));
-        let remote = request.extensions().get::<ConnectionInfo>().map_or_else(String::new, |info| info.remote_addr().to_string());
+        let remote = request
+            .extensions()
+            .get::<ConnectionInfo>()
+            .map_or_else(String::new, |info| info.remote_addr().to_string());
         let (sender, receiver) = mpsc::channel(AHEAD);
         let stream = DeliverStream { parts: Arc::clone(&self.0), form, certificate_hash, remote, sender };
         let shutdown = self.0.shutdown.clone();

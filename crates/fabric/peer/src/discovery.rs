@@ -10,8 +10,8 @@ use fabric_proto::discovery::discovery_server::{Discovery as DiscoveryService, D
 use fabric_proto::discovery::query::Query as Kind;
 use fabric_proto::discovery::query_result::Result as Content;
 use fabric_proto::discovery::{
-    ChaincodeQuery, ChaincodeQueryResult, ConfigResult, Endpoint, Endpoints, EndorsementDescriptor, Error, Layout, Peer,
-    PeerMembershipResult, Peers, Query, QueryResult, Request as DiscoveryRequest, Response as DiscoveryResponse,
+    ChaincodeQuery, ChaincodeQueryResult, ConfigResult, EndorsementDescriptor, Endpoint, Endpoints, Error, Layout,
+    Peer, PeerMembershipResult, Peers, Query, QueryResult, Request as DiscoveryRequest, Response as DiscoveryResponse,
     SignedRequest,
 };
 use fabric_proto::msp::FabricMspConfig;
@@ -65,11 +65,9 @@ impl Discovery {
         let bundle = channel.as_ref().map(Channel::bundle);
         // Local queries are for the own organisation's administrators, as upstream; channel queries for the channel's writers.
         let allowed = match &bundle {
-            Some(bundle) => bundle
-                .policies()
-                .policy("/Channel/Application/Writers")
-                .evaluate(std::slice::from_ref(signed))
-                .is_ok(),
+            Some(bundle) => {
+                bundle.policies().policy("/Channel/Application/Writers").evaluate(std::slice::from_ref(signed)).is_ok()
+            }
             None => self.is_local_admin(signed),
         };
         if !allowed {
@@ -131,7 +129,10 @@ impl Discovery {
                 Err(error) => {
                     tracing::error!(target: "discovery", chaincode = first.name, %error, "failed constructing descriptor");
                     // The reason helps whoever asks; upstream only names the interest.
-                    return failure(format!("failed constructing descriptor for chaincodes:<name:\"{}\" >: {error}", first.name));
+                    return failure(format!(
+                        "failed constructing descriptor for chaincodes:<name:\"{}\" >: {error}",
+                        first.name
+                    ));
                 }
             }
         }
@@ -182,7 +183,9 @@ fn config(channel: &Channel) -> Content {
         };
     }
     let mut orderers: BTreeMap<String, Endpoints> = BTreeMap::new();
-    for (organization, address) in bundle.orderer().into_iter().flat_map(|orderer| orderer.endpoints()) {
+    for (organization, address) in
+        bundle.orderer().into_iter().flat_map(fabric_channel::config::OrdererConfig::endpoints)
+    {
         let endpoint = address.rsplit_once(':').and_then(|(host, port)| {
             Some(Endpoint { host: host.trim_matches(['[', ']']).to_owned(), port: port.parse().ok()? })
         });
@@ -201,16 +204,17 @@ impl DiscoveryService for Discovery {
         let signed = request.into_inner();
         let parsed = DiscoveryRequest::decode(signed.payload.clone())
             .map_err(|error| Status::unknown(format!("failed parsing request: {error}")))?;
-        let authentication = parsed
-            .authentication
-            .ok_or_else(|| Status::unknown("access denied, no authentication info in request"))?;
+        let authentication =
+            parsed.authentication.ok_or_else(|| Status::unknown("access denied, no authentication info in request"))?;
         if authentication.client_identity.is_empty() {
             return Err(Status::unknown("access denied, client identity wasn't supplied"));
         }
         if self.tls_binding {
             let shown = shown.ok_or_else(|| Status::unknown("client didn't send a TLS certificate"))?;
             if shown != authentication.client_tls_cert_hash {
-                return Err(Status::unknown("client claimed TLS hash doesn't match computed TLS hash from gRPC stream"));
+                return Err(Status::unknown(
+                    "client claimed TLS hash doesn't match computed TLS hash from gRPC stream",
+                ));
             }
         }
         if parsed.queries.len() > MAX_QUERIES {

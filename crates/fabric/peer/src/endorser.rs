@@ -38,6 +38,7 @@ use definitions::Definitions;
 use invocation::Invocation;
 use metrics::EndorserMetrics;
 use proposal::UnpackedProposal;
+pub use proposal::check_proposal;
 
 /// From this status on a response is not endorsed.
 const ERROR_THRESHOLD: i32 = 400;
@@ -290,10 +291,8 @@ impl Shared {
         purpose: Purpose,
     ) -> Result<ProposalResponse, String> {
         let needs_state = channel.is_some() && !matches!(unpacked.chaincode.as_str(), "qscc" | "cscc");
-        let simulator = channel
-            .as_ref()
-            .filter(|_| needs_state)
-            .map(|channel| Arc::new(channel.ledger.simulator(unpacked.txid())));
+        let simulator =
+            channel.as_ref().filter(|_| needs_state).map(|channel| Arc::new(channel.ledger.simulator(unpacked.txid())));
         // Whatever still holds the simulator after this (a chaincode that does not stop) finds it closed.
         let _closing = Closing(simulator.clone());
         let proposal_hash = unpacked.proposal_hash;
@@ -321,19 +320,13 @@ impl Shared {
         }
         let events = event.map(|event| Bytes::from(event.encode_to_vec())).unwrap_or_default();
         let chaincode_id = ChaincodeId { name, version, ..ChaincodeId::default() };
-        let payload = protoutil::proposal_response_payload(
-            &proposal_hash,
-            response.clone(),
-            results,
-            events,
-            chaincode_id,
-        );
+        let payload =
+            protoutil::proposal_response_payload(&proposal_hash, response.clone(), results, events, chaincode_id);
         if response.status >= ERROR {
             return Ok(ProposalResponse { response: Some(response), payload, interest, ..ProposalResponse::default() });
         }
         let endorser = self.signer.serialized().clone();
-        let signature =
-            Bytes::from(self.signer.sign(&protoutil::endorsement_signed_bytes(&payload, &endorser)));
+        let signature = Bytes::from(self.signer.sign(&protoutil::endorsement_signed_bytes(&payload, &endorser)));
         if let Some(known) = known {
             known.remember(&payload, &endorser, &signature);
         }

@@ -7,7 +7,9 @@ use fabric_channel::config::Bundle;
 use fabric_channel::msp::Identity;
 use fabric_ledger::StateGet;
 use fabric_proto::common::MspPrincipal;
-use fabric_proto::protos::{ApplicationPolicy, ChaincodeCall, ChaincodeInterest, StaticCollectionConfig, collection_policy_config};
+use fabric_proto::protos::{
+    ApplicationPolicy, ChaincodeCall, ChaincodeInterest, StaticCollectionConfig, collection_policy_config,
+};
 use fabric_validation::lifecycle_state::{self, ChaincodeDefinition, LedgerNamespace, implicit_collection_mspid};
 use prost::Message as _;
 use std::sync::Arc;
@@ -189,7 +191,11 @@ enum Members {
     Principals(Vec<MspPrincipal>),
 }
 
-fn members_of(definition: &ChaincodeDefinition, call: &ChaincodeCall, collection: &str) -> Result<Members, EndorsersError> {
+fn members_of(
+    definition: &ChaincodeDefinition,
+    call: &ChaincodeCall,
+    collection: &str,
+) -> Result<Members, EndorsersError> {
     if let Some(mspid) = implicit_collection_mspid(collection) {
         return Ok(Members::Organization(mspid.to_owned()));
     }
@@ -222,9 +228,11 @@ fn policies_of(
     definition: &ChaincodeDefinition,
 ) -> Result<Vec<Vec<PrincipalSet>>, EndorsersError> {
     let of_application_policy = |bytes: &Bytes| {
-        bundle.policies().application_policy(bytes).map(|policy| layout::satisfied_by(&policy)).map_err(|error| {
-            EndorsersError::Definition { chaincode: call.name.clone(), reason: error.to_string() }
-        })
+        bundle
+            .policies()
+            .application_policy(bytes)
+            .map(|policy| layout::satisfied_by(&policy))
+            .map_err(|error| EndorsersError::Definition { chaincode: call.name.clone(), reason: error.to_string() })
     };
     let mut policies = Vec::new();
     if !call.disregard_namespace_policy {
@@ -232,7 +240,8 @@ fn policies_of(
     }
     for collection in &call.collection_names {
         if let Some(mspid) = implicit_collection_mspid(collection) {
-            let member = fabric_channel::policy::signed_by_msp_role(mspid, fabric_proto::common::msp_role::MspRoleType::Member);
+            let member =
+                fabric_channel::policy::signed_by_msp_role(mspid, fabric_proto::common::msp_role::MspRoleType::Member);
             policies.push(layout::satisfied_by_signatures(&member));
             continue;
         }

@@ -28,7 +28,6 @@ use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-
 use crate::acl::AccessControl;
 use crate::channel::{Channel, Channels};
 use crate::config::GatewaySettings;
@@ -120,7 +119,8 @@ impl Gateway {
 
     fn permit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Status> {
         Arc::clone(&self.0.permits).try_acquire_owned().map_err(|_| {
-            let text = format!("too many requests for /gateway.Gateway, exceeding concurrency limit ({})", self.0.limit);
+            let text =
+                format!("too many requests for /gateway.Gateway, exceeding concurrency limit ({})", self.0.limit);
             tracing::error!("{text}");
             Status::unknown(text)
         })

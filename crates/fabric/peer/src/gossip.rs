@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 use tonic::service::Routes;
 
 pub use self::membership::{Anchor, ChannelPeer, Member, Myself, Timing};
-pub use self::message::Notary;
 use self::membership::{Effect, Input, Membership};
+pub use self::message::Notary;
 use self::transport::{Event, Service, Transport};
 
 /// How often the state machine looks at the clock.

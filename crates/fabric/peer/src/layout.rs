@@ -38,7 +38,9 @@ impl Principal {
     }
 
     fn role(&self) -> Option<MspRole> {
-        (self.classification == i32::from(Classification::Role)).then(|| MspRole::decode(self.bytes.clone()).ok()).flatten()
+        (self.classification == i32::from(Classification::Role))
+            .then(|| MspRole::decode(self.bytes.clone()).ok())
+            .flatten()
     }
 
     /// Whether everybody who satisfies this principal satisfies the other too (as far as roles tell).
@@ -84,7 +86,8 @@ pub fn satisfied_by(policy: &Policy) -> Vec<PrincipalSet> {
     match policy {
         Policy::Signature(signature) => satisfied_by_signatures(signature.envelope()),
         Policy::ImplicitMeta(meta) => {
-            let children: Vec<Vec<PrincipalSet>> = meta.sub_policies().iter().map(|(_, child)| satisfied_by(child)).collect();
+            let children: Vec<Vec<PrincipalSet>> =
+                meta.sub_policies().iter().map(|(_, child)| satisfied_by(child)).collect();
             choose(meta.threshold(), &children)
         }
         Policy::Reject(_) => Vec::new(),
@@ -104,7 +107,8 @@ fn sets_of_rule(rule: &SignaturePolicy, principals: &[MspPrincipal]) -> Vec<Prin
             .map(|principal| vec![PrincipalSet::from([(principal.into(), 1)])])
             .unwrap_or_default(),
         Some(Type::NOutOf(tree)) => {
-            let children: Vec<Vec<PrincipalSet>> = tree.rules.iter().map(|child| sets_of_rule(child, principals)).collect();
+            let children: Vec<Vec<PrincipalSet>> =
+                tree.rules.iter().map(|child| sets_of_rule(child, principals)).collect();
             choose(usize::try_from(tree.n).unwrap_or(0), &children)
         }
         None => Vec::new(),
@@ -113,6 +117,10 @@ fn sets_of_rule(rule: &SignaturePolicy, principals: &[MspPrincipal]) -> Vec<Prin
 
 /// All ways to satisfy `threshold` of the children.
 fn choose(threshold: usize, children: &[Vec<PrincipalSet>]) -> Vec<PrincipalSet> {
+    // The number comes from outside and must not size anything before it is known to be sensible.
+    if threshold > children.len() {
+        return Vec::new();
+    }
     // Partial results by how many children they satisfy; a child may be left out or satisfied in any of its ways.
     let mut partial: Vec<Vec<PrincipalSet>> = vec![Vec::new(); threshold + 1];
     partial[0].push(PrincipalSet::new());
@@ -254,6 +262,7 @@ pub fn plan<P: Clone>(
 #[cfg(test)]
 mod tests {
     use fabric_channel::policy::dsl;
+    use fabric_proto::common::signature_policy::NOutOf;
 
     use super::*;
 
@@ -263,9 +272,9 @@ mod tests {
 
     /// Peers are named by their MSP id; each satisfies member and peer of its own.
     fn satisfies(peer: &&str, principal: &MspPrincipal) -> bool {
-        Principal::from(principal).role().is_some_and(|role| {
-            role.msp_identifier == *peer && [0, 3].contains(&role.role)
-        })
+        Principal::from(principal)
+            .role()
+            .is_some_and(|role| role.msp_identifier == *peer && [0, 3].contains(&role.role))
     }
 
     fn counts(policy: &str, alive: &[&'static str]) -> Result<Vec<usize>, LayoutError> {
@@ -292,6 +301,19 @@ mod tests {
     fn out_of_gives_every_choice() {
         assert_eq!(counts("OutOf(2,'A.member','B.member','C.member')", &["A", "B", "C"]), Ok(vec![2, 2, 2]));
         assert_eq!(counts("OutOf(2,'A.member','B.member','C.member')", &["A", "C"]), Ok(vec![2]));
+    }
+
+    #[test]
+    fn more_than_there_are_can_never_be_satisfied() {
+        let rule = |n| {
+            let one = SignaturePolicy { r#type: Some(Type::SignedBy(0)) };
+            SignaturePolicy { r#type: Some(Type::NOutOf(NOutOf { n, rules: vec![one] })) }
+        };
+        let envelope =
+            |n| SignaturePolicyEnvelope { version: 0, rule: Some(rule(n)), identities: vec![MspPrincipal::default()] };
+        assert_eq!(satisfied_by_signatures(&envelope(1)).len(), 1);
+        assert_eq!(satisfied_by_signatures(&envelope(2)).len(), 0);
+        assert_eq!(satisfied_by_signatures(&envelope(i32::MAX)).len(), 0);
     }
 
     #[test]

@@ -54,10 +54,9 @@ impl SystemCall {
         let bundle = channel.map(|channel| &*channel.bundle);
         let identity = match bundle {
             // The signature was verified against the proposal's own channel; elsewhere the creator must be a member too.
-            Some(bundle) if !self.is_proposal_channel(channel) => bundle
-                .msp_manager()
-                .deserialize(self.creator.serialized())
-                .map_err(|error| error.to_string())?,
+            Some(bundle) if !self.is_proposal_channel(channel) => {
+                bundle.msp_manager().deserialize(self.creator.serialized()).map_err(|error| error.to_string())?
+            }
             _ => Arc::clone(&self.creator),
         };
         self.shared.access.check_verified(resource, bundle, &identity).map_err(|error| error.to_string())

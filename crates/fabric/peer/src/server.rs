@@ -216,7 +216,11 @@ async fn start(config: &PeerConfig, log: LogHandle, tasks: &Tasks) -> Result<Run
             connections: connections.clone(),
             gossip: gossip.clone(),
             mspid: config.msp_id.clone(),
-            address: if config.external_endpoint.is_empty() { config.address.clone() } else { config.external_endpoint.clone() },
+            address: if config.external_endpoint.is_empty() {
+                config.address.clone()
+            } else {
+                config.external_endpoint.clone()
+            },
             settings: config.gateway.clone(),
             limit: config.gateway_limit,
             shutdown: shutdown.clone(),

@@ -29,10 +29,8 @@ pub struct DecodeError {
 impl<T: Message + Default> Raw<T> {
     /// Decodes `bytes` and keeps them.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
-        let view = T::decode(bytes.clone()).map_err(|source| DecodeError {
-            message: std::any::type_name::<T>(),
-            source,
-        })?;
+        let view =
+            T::decode(bytes.clone()).map_err(|source| DecodeError { message: std::any::type_name::<T>(), source })?;
         Ok(Self { bytes, view })
     }
 

@@ -141,12 +141,9 @@ async fn callers_are_refused_unless_their_roots_are_trusted_and_roots_can_change
 async fn an_unchecked_certificate_is_shown_and_a_new_identity_takes_effect() {
     let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
     let identity = servers.identity("old.example.com");
-    let (address, _shutdown) = serve(ServerTls {
-        identity: identity.clone(),
-        client_auth: ClientAuth::Request,
-        client_roots: Roots::new(),
-    })
-    .await;
+    let (address, _shutdown) =
+        serve(ServerTls { identity: identity.clone(), client_auth: ClientAuth::Request, client_roots: Roots::new() })
+            .await;
     let mut dialed =
         dial_checked(&address, &options(servers.roots(), Some(clients.identity("c")), None)).await.unwrap();
     let answer = ask(&mut dialed).await.unwrap();

@@ -13,10 +13,10 @@ use fabric_client::{AdminClient, Call, Endpoint, GatewayClient, OrdererClient, P
 use futures::future::try_join_all;
 use prost::Message as _;
 
+use super::LocalError;
 use super::files;
 use super::process::{NodeProcess, log_tail};
 use super::spec::{Layout, NetworkSpec, NodeSpec, Role};
-use super::LocalError;
 
 /// Name of the sample contract on the channel.
 pub const SAMPLE: &str = "basic";
@@ -118,7 +118,9 @@ async fn ready(layout: &Layout, node: &NodeSpec, process: &NodeProcess) -> Resul
     let until = Instant::now() + READY_TIMEOUT;
     let mut ports = vec![node.port, node.second_port];
     while let Some(&port) = ports.last() {
-        if TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_millis(200)).is_ok() {
+        if TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_millis(200))
+            .is_ok()
+        {
             ports.pop();
             continue;
         }
@@ -128,7 +130,12 @@ async fn ready(layout: &Layout, node: &NodeSpec, process: &NodeProcess) -> Resul
         }
         if Instant::now() > until {
             let seconds = READY_TIMEOUT.as_secs();
-            return Err(LocalError::NotReady { node: node.name.clone(), endpoint: format!("127.0.0.1:{port}"), seconds, log });
+            return Err(LocalError::NotReady {
+                node: node.name.clone(),
+                endpoint: format!("127.0.0.1:{port}"),
+                seconds,
+                log,
+            });
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -196,7 +203,8 @@ impl<'a> Session<'a> {
             let crypto = self.layout.node_crypto(node);
             let read = |name: &str| {
                 let path = crypto.join("tls").join(name);
-                std::fs::read(&path).map_err(|source| LocalError::Io { what: format!("read {}", path.display()), source })
+                std::fs::read(&path)
+                    .map_err(|source| LocalError::Io { what: format!("read {}", path.display()), source })
             };
             let admin = Endpoint::tls(node.second(), read("ca.crt")?)
                 .server_name(node.name.clone())
@@ -207,7 +215,7 @@ impl<'a> Session<'a> {
                 participation
                     .join(&self.genesis)
                     .await
-                    .and_then(|answer| answer.success())
+                    .and_then(fabric_client::admin::ParticipationAnswer::success)
                     .map_err(failed(what))?;
             }
             Ok::<_, LocalError>(())
@@ -253,18 +261,15 @@ impl<'a> Session<'a> {
             if ready.approvals.get(&node.mspid) == Some(&true) {
                 return Ok(());
             }
-            admin
-                .approve(orderer, channel, &definition, Some(&package_id), COMMIT_TIMEOUT)
+            once_led(|| admin.approve(orderer, channel, &definition, Some(&package_id), COMMIT_TIMEOUT))
                 .await
-                .map(|_| ())
                 .map_err(failed(format!("approving {SAMPLE} for {}", node.mspid)))
         }))
         .await?;
         progress(Step::Committing(SAMPLE.to_owned()));
-        AdminClient::commit(&self.admins, &self.orderers[0], channel, &definition, COMMIT_TIMEOUT)
+        once_led(|| AdminClient::commit(&self.admins, &self.orderers[0], channel, &definition, COMMIT_TIMEOUT))
             .await
-            .map_err(failed(format!("committing the definition of {SAMPLE}")))?;
-        Ok(())
+            .map_err(failed(format!("committing the definition of {SAMPLE}")))
     }
 
     fn definition(&self) -> Result<ChaincodeDefinition, LocalError> {
@@ -287,11 +292,7 @@ impl<'a> Session<'a> {
         let what = "the first transaction";
         let Some(peer) = self.spec.peers().next() else { return Ok(()) };
         let user = signer(self.layout, peer, "User1").map_err(failed(what))?;
-        let connection = endpoint(self.layout, peer)
-            .map_err(failed(what))?
-            .connect()
-            .await
-            .map_err(failed(what))?;
+        let connection = endpoint(self.layout, peer).map_err(failed(what))?.connect().await.map_err(failed(what))?;
         let gateway = GatewayClient::new(connection, Arc::new(user));
         let exists = gateway
             .evaluate(&Call::new(&self.spec.channel, SAMPLE).args(["AssetExists", "asset1"]))
@@ -315,6 +316,21 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Does something that needs an ordering service with a leader; several orderers take a moment to elect their first.
+async fn once_led<T>(
+    act: impl AsyncFn() -> Result<T, fabric_client::ClientError>,
+) -> Result<(), fabric_client::ClientError> {
+    let until = Instant::now() + READY_TIMEOUT;
+    loop {
+        match act().await {
+            Err(error) if Instant::now() < until && error.to_string().contains("SERVICE_UNAVAILABLE") => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            other => return other.map(|_| ()),
+        }
+    }
+}
+
 /// Whether the gateway found no peers for the endorsement policy.
 fn not_yet(error: &fabric_client::ClientError) -> bool {
     error.code().is_some_and(|code| format!("{code:?}") == "FailedPrecondition" || format!("{code:?}") == "Unavailable")
@@ -322,8 +338,8 @@ fn not_yet(error: &fabric_client::ClientError) -> bool {
 
 /// The package of the sample contract that is part of this program, and its id.
 fn sample_package(label: &str) -> Result<(Vec<u8>, String), LocalError> {
-    let package = fabric_client::package::builtin(label, "asset-transfer")
-        .map_err(failed(format!("packaging {label}")))?;
+    let package =
+        fabric_client::package::builtin(label, "asset-transfer").map_err(failed(format!("packaging {label}")))?;
     let id = fabric_client::package::package_id(label, &package);
     Ok((package, id))
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::spec::{Layout, NetworkSpec, NodeSpec, Role};
 use super::LocalError;
+use super::spec::{Layout, NetworkSpec, NodeSpec, Role};
 
 /// A path as a YAML double-quoted scalar.
 fn quoted(path: &Path) -> String {
@@ -19,7 +19,7 @@ pub(super) fn orderer_yaml(layout: &Layout, node: &NodeSpec) -> String {
     let (certificate, key, ca) =
         (quoted(&tls.join("server.crt")), quoted(&tls.join("server.key")), quoted(&tls.join("ca.crt")));
     format!(
-        r#"# Orderer {name}: the keys are those of every orderer.yaml; ORDERER_ variables override them.
+        r"# Orderer {name}: the keys are those of every orderer.yaml; ORDERER_ variables override them.
 General:
   ListenAddress: 127.0.0.1
   ListenPort: {port}
@@ -61,7 +61,7 @@ Operations:
     Enabled: false
 Metrics:
   Provider: prometheus
-"#,
+",
         name = node.name,
         port = node.port,
         msp = quoted(&crypto.join("msp")),
@@ -78,13 +78,10 @@ Metrics:
 pub(super) fn core_yaml(layout: &Layout, spec: &NetworkSpec, node: &NodeSpec) -> String {
     let crypto = layout.node_crypto(node);
     let tls = crypto.join("tls");
-    let bootstrap = spec
-        .peers()
-        .find(|peer| peer.mspid == node.mspid && peer.name != node.name)
-        .unwrap_or(node)
-        .endpoint();
+    let bootstrap =
+        spec.peers().find(|peer| peer.mspid == node.mspid && peer.name != node.name).unwrap_or(node).endpoint();
     format!(
-        r#"# Peer {name}: the keys are those of every core.yaml; CORE_ variables override them.
+        r"# Peer {name}: the keys are those of every core.yaml; CORE_ variables override them.
 peer:
   id: {name}
   networkId: konsort
@@ -143,7 +140,7 @@ chaincode:
 ledger:
   history:
     enableHistoryDatabase: true
-"#,
+",
         name = node.name,
         endpoint = node.endpoint(),
         chaincode = node.second(),
@@ -159,7 +156,8 @@ ledger:
 
 /// `crypto-config.yaml` for the network's organisations.
 pub(super) fn crypto_config_yaml(spec: &NetworkSpec) -> String {
-    let mut text = String::from("OrdererOrgs:\n  - Name: Orderer\n    Domain: example.com\n    EnableNodeOUs: true\n    Specs:\n");
+    let mut text =
+        String::from("OrdererOrgs:\n  - Name: Orderer\n    Domain: example.com\n    EnableNodeOUs: true\n    Specs:\n");
     for node in spec.orderers() {
         let host = node.name.split('.').next().unwrap_or("orderer");
         // Local names and addresses stand in the certificate, so that clients need no host table.
@@ -193,10 +191,9 @@ pub(super) fn configtx_yaml(layout: &Layout, spec: &NetworkSpec) -> String {
         let id = &node.mspid;
         let (readers, writers) = match node.role {
             Role::Orderer => (format!("OR('{id}.member')"), format!("OR('{id}.member')")),
-            Role::Peer => (
-                format!("OR('{id}.admin','{id}.peer','{id}.client')"),
-                format!("OR('{id}.admin','{id}.client')"),
-            ),
+            Role::Peer => {
+                (format!("OR('{id}.admin','{id}.peer','{id}.client')"), format!("OR('{id}.admin','{id}.client')"))
+            }
         };
         let _never_fails = write!(
             text,

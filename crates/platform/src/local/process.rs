@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::spec::{Layout, NodeSpec, Role};
 use super::LocalError;
+use super::spec::{Layout, NodeSpec, Role};
 
 /// A started node. The start time guards against a process id that the system has given to someone else since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +51,10 @@ impl NodeProcess {
             // A Ctrl-C in the terminal is for the command, which then stops its nodes in order.
             .process_group(0)
             .spawn()
-            .map_err(|source| LocalError::Io { what: format!("start {} for {}", program.display(), node.name), source })?;
+            .map_err(|source| LocalError::Io {
+                what: format!("start {} for {}", program.display(), node.name),
+                source,
+            })?;
         let pid = child.id() as i32;
         // The child is not waited for here: a detached start leaves it to init, a foreground start reaps it in `stopped`.
         let started = start_time(pid).unwrap_or_default();

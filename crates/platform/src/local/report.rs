@@ -101,7 +101,10 @@ pub(super) fn report(layout: &Layout, spec: &NetworkSpec, processes: &[NodeProce
             tls_ca: layout.node_crypto(node).join("tls/ca.crt"),
             operations: node.operations(),
             admin: (node.role == Role::Orderer).then(|| node.second()),
-            pid: processes.iter().find(|process| process.name == node.name && process.is_running()).map(|process| process.pid),
+            pid: processes
+                .iter()
+                .find(|process| process.name == node.name && process.is_running())
+                .map(|process| process.pid),
             log: layout.log(node),
         })
         .collect();
@@ -152,7 +155,8 @@ pub(super) async fn status(layout: &Layout, spec: &NetworkSpec, processes: &[Nod
             let height = async {
                 let endpoint: Endpoint = bring_up::endpoint(layout, node)?;
                 let signer = bring_up::signer(layout, node, "Admin")?;
-                let client = AdminClient::connect(&endpoint, Arc::new(signer)).await.map_err(|error| error.to_string())?;
+                let client =
+                    AdminClient::connect(&endpoint, Arc::new(signer)).await.map_err(|error| error.to_string())?;
                 client.channel_info(&spec.channel).await.map(|info| info.height).map_err(|error| error.to_string())
             };
             match height.await {

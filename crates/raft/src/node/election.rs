@@ -109,7 +109,8 @@ impl Node {
         match kind {
             MessageType::Vote | MessageType::PreVote => {
                 let forced = message.context[..] == *CAMPAIGN_TRANSFER;
-                let in_lease = self.config.check_quorum && self.leader != 0 && self.election_elapsed < self.config.election_ticks;
+                let in_lease =
+                    self.config.check_quorum && self.leader != 0 && self.election_elapsed < self.config.election_ticks;
                 if !forced && in_lease {
                     return false;
                 }
@@ -119,7 +120,9 @@ impl Node {
             }
             // A granted pre-vote carries the term that would start, it has not started.
             MessageType::PreVoteResp if !message.reject => {}
-            MessageType::App | MessageType::Heartbeat | MessageType::Snap => self.become_follower(message.term, message.from),
+            MessageType::App | MessageType::Heartbeat | MessageType::Snap => {
+                self.become_follower(message.term, message.from)
+            }
             _ => self.become_follower(message.term, 0),
         }
         true
@@ -174,7 +177,8 @@ impl Node {
             return;
         }
         self.votes.entry(message.from).or_insert(!message.reject);
-        let counted = |wanted: bool| self.votes.iter().filter(|(id, v)| **v == wanted && self.members.contains_key(id)).count();
+        let counted =
+            |wanted: bool| self.votes.iter().filter(|(id, v)| **v == wanted && self.members.contains_key(id)).count();
         if counted(true) >= self.majority() {
             if self.role == Role::PreCandidate {
                 self.campaign(false, effects);

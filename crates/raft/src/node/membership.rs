@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use super::{Input, Node, Refusal, Role};
 use crate::effects::Effects;
-use crate::message::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, Message, MessageType, Snapshot, SnapshotMetadata};
+use crate::message::{
+    ConfChange, ConfChangeType, ConfState, Entry, EntryType, Message, MessageType, Snapshot, SnapshotMetadata,
+};
 use crate::progress::Progress;
 
 impl Node {

@@ -188,8 +188,13 @@ impl Node {
         if self.log.term(message.index) != Some(message.log_term) {
             let at = message.index.min(self.log.last_index());
             let (hint, hint_term) = self.log.agreement_hint(at, message.log_term);
-            let answer =
-                Message { index: message.index, reject: true, reject_hint: hint, log_term: hint_term, ..Message::default() };
+            let answer = Message {
+                index: message.index,
+                reject: true,
+                reject_hint: hint,
+                log_term: hint_term,
+                ..Message::default()
+            };
             self.send(from, MessageType::AppResp, answer, effects);
             return Ok(());
         }
@@ -237,7 +242,9 @@ impl Node {
         }
         let was_paused = progress.is_paused();
         // A repeated answer still tells where a probe stands: an idle follower must not stay in probing.
-        if progress.acknowledged(message.index) || (progress.state == SendState::Probe && progress.matched == message.index) {
+        if progress.acknowledged(message.index)
+            || (progress.state == SendState::Probe && progress.matched == message.index)
+        {
             match progress.state {
                 SendState::Probe => progress.become_replicate(),
                 SendState::Snapshot(_) if progress.matched + 1 >= self.log.first_index() => progress.become_replicate(),

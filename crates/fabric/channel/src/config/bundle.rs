@@ -83,22 +83,18 @@ impl Bundle {
     /// Reads the configuration of an envelope of type CONFIG.
     pub fn from_envelope(envelope: &Envelope) -> Result<Self, ConfigError> {
         let channel_id = protoutil::channel_id(envelope)?;
-        let config =
-            protoutil::config_envelope(envelope)?.config.ok_or(ProtoutilError::IncompleteConfig("config"))?;
+        let config = protoutil::config_envelope(envelope)?.config.ok_or(ProtoutilError::IncompleteConfig("config"))?;
         Self::from_config(&channel_id, config)
     }
 
     /// Reads a configuration.
     pub fn from_config(channel_id: &str, config: Config) -> Result<Self, ConfigError> {
-        let root = config
-            .channel_group
-            .as_ref()
-            .ok_or_else(|| ConfigError::invalid("config must contain a channel group"))?;
+        let root =
+            config.channel_group.as_ref().ok_or_else(|| ConfigError::invalid("config must contain a channel group"))?;
         check_capability_order(root)?;
         let channel = Channel::new(root).map_err(|error| ConfigError::Channel(Box::new(error)))?;
         let policies = PolicyManager::new(ROOT_GROUP, root, &channel.msps)?;
-        validate_channel_id(channel_id)
-            .map_err(|error| ConfigError::Configtx(format!("bad channel ID: {error}")))?;
+        validate_channel_id(channel_id).map_err(|error| ConfigError::Configtx(format!("bad channel ID: {error}")))?;
         super::map::map_config(Some(root), ROOT_GROUP)
             .map_err(|error| ConfigError::Configtx(format!("error converting config to map: {error}")))?;
         let Channel { capabilities, orderer_addresses, orderer, application, consortiums, msps } = channel;
@@ -304,8 +300,7 @@ impl Channel {
         let mut application = None;
         let mut consortiums = None;
         for (name, group) in &root.groups {
-            let in_group =
-                |source| ConfigError::Group { group: name.clone(), source: Box::new(source) };
+            let in_group = |source| ConfigError::Group { group: name.clone(), source: Box::new(source) };
             match name.as_str() {
                 keys::APPLICATION => {
                     application = Some(ApplicationConfig::new(group, &mut members).map_err(in_group)?);

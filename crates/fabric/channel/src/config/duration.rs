@@ -12,16 +12,8 @@ pub struct DurationError {
     pub text: String,
 }
 
-const UNITS: [(&str, f64); 8] = [
-    ("ns", 1.0),
-    ("us", 1e3),
-    ("µs", 1e3),
-    ("μs", 1e3),
-    ("ms", 1e6),
-    ("s", 1e9),
-    ("m", 60e9),
-    ("h", 3600e9),
-];
+const UNITS: [(&str, f64); 8] =
+    [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
 
 /// Reads a duration; negative ones are given as zero, since no setting accepts them.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
@@ -39,7 +31,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     }
     let mut nanoseconds = 0_u128;
     while !rest.is_empty() {
-        let number_end = rest.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(rest.len());
+        let number_end =
+            rest.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(rest.len());
         let (number, after) = rest.split_at(number_end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {

@@ -114,7 +114,8 @@ fn build(map: &ConfigMap<'_>, path: &str) -> Result<ConfigGroup, String> {
     let Item::Group(group) = element.item else {
         return Err(format!("ConfigGroup not found at group path: {full}"));
     };
-    let mut result = ConfigGroup { version: group.version, mod_policy: group.mod_policy.clone(), ..ConfigGroup::default() };
+    let mut result =
+        ConfigGroup { version: group.version, mod_policy: group.mod_policy.clone(), ..ConfigGroup::default() };
     for name in group.groups.keys() {
         result.groups.insert(name.clone(), build(map, &format!("{path}/{name}"))?);
     }

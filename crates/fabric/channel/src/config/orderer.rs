@@ -82,7 +82,9 @@ impl OrdererConfig {
                 .collect();
             if !missing.is_empty() {
                 let missing = missing.join(" ");
-                return Err(ConfigError::invalid(format!("some orderer organizations endpoints are empty: [{missing}]")));
+                return Err(ConfigError::invalid(format!(
+                    "some orderer organizations endpoints are empty: [{missing}]"
+                )));
             }
         }
         Ok(Self {

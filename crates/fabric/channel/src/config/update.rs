@@ -17,8 +17,7 @@ impl Bundle {
     /// The configuration that an update results in, if it is allowed: the orderer's side of an update.
     pub fn propose_update(&self, envelope: &Envelope) -> Result<ConfigEnvelope, UpdateError> {
         let update = protoutil::config_update_envelope(envelope).map_err(UpdateError::NotAnUpdate)?;
-        let authorized =
-            self.authorize(&update).map_err(|error| UpdateError::Authorizing(Box::new(error)))?;
+        let authorized = self.authorize(&update).map_err(|error| UpdateError::Authorizing(Box::new(error)))?;
         Ok(ConfigEnvelope {
             config: Some(Config { sequence: self.sequence().wrapping_add(1), channel_group: Some(authorized) }),
             last_update: Some(envelope.clone()),
@@ -27,8 +26,7 @@ impl Bundle {
 
     /// Whether a new configuration is what its update allows and results in: the peer's side of an update.
     pub fn validate(&self, envelope: &ConfigEnvelope) -> Result<(), UpdateError> {
-        let config =
-            envelope.config.as_ref().ok_or_else(|| UpdateError::refused("config envelope has nil config"))?;
+        let config = envelope.config.as_ref().ok_or_else(|| UpdateError::refused("config envelope has nil config"))?;
         if config.sequence != self.sequence().wrapping_add(1) {
             return Err(UpdateError::refused(format!(
                 "config currently at sequence {}, cannot validate config at sequence {}",
@@ -72,8 +70,7 @@ impl Bundle {
                 "full config did not verify: writeset contained key {key} which did not appear in proposed config"
             )));
         }
-        config_from_map(&proposed, ROOT_GROUP)
-            .map_err(wrap("could not turn configMap back to channelGroup"))
+        config_from_map(&proposed, ROOT_GROUP).map_err(wrap("could not turn configMap back to channelGroup"))
     }
 
     fn verify_delta(
@@ -186,11 +183,7 @@ pub fn compute(original: &Config, updated: &Config) -> Result<ConfigUpdate, Upda
     if !difference.changed {
         return Err(UpdateError::NoDifferences);
     }
-    Ok(ConfigUpdate {
-        read_set: Some(difference.read),
-        write_set: Some(difference.write),
-        ..ConfigUpdate::default()
-    })
+    Ok(ConfigUpdate { read_set: Some(difference.read), write_set: Some(difference.write), ..ConfigUpdate::default() })
 }
 
 struct GroupDifference {
@@ -297,10 +290,8 @@ fn group_difference(before: &ConfigGroup, after: &ConfigGroup) -> GroupDifferenc
     });
     let groups = Members::of(&before.groups, &after.groups, compare_groups, added_group);
 
-    let own_change = policies.own_change
-        || values.own_change
-        || groups.own_change
-        || before.mod_policy != after.mod_policy;
+    let own_change =
+        policies.own_change || values.own_change || groups.own_change || before.mod_policy != after.mod_policy;
     let nothing = policies.nothing_written() && values.nothing_written() && groups.nothing_written();
     if !own_change && nothing {
         let same = ConfigGroup { version: before.version, ..ConfigGroup::default() };
@@ -338,9 +329,10 @@ mod tests {
     use super::*;
 
     fn values() -> impl Strategy<Value = BTreeMap<String, ConfigValue>> {
-        let value = (any::<u8>(), prop::collection::vec(any::<u8>(), 0..2), "[AB]").prop_map(|(version, value, mod_policy)| {
-            ConfigValue { version: version.into(), value: value.into(), mod_policy }
-        });
+        let value =
+            (any::<u8>(), prop::collection::vec(any::<u8>(), 0..2), "[AB]").prop_map(|(version, value, mod_policy)| {
+                ConfigValue { version: version.into(), value: value.into(), mod_policy }
+            });
         prop::collection::btree_map("[a-d]", value, 0..4)
     }
 

@@ -17,8 +17,9 @@ pub(super) fn check_keys(group: &ConfigGroup, known: &[&str]) -> Result<(), Conf
 /// The value with this key.
 pub(super) fn value<T: Message + Default>(group: &ConfigGroup, key: &str) -> Result<T, ConfigError> {
     match group.values.get(key) {
-        Some(found) => T::decode(found.value.clone())
-            .map_err(|source| ConfigError::Decode { key: key.to_owned(), source }),
+        Some(found) => {
+            T::decode(found.value.clone()).map_err(|source| ConfigError::Decode { key: key.to_owned(), source })
+        }
         None => Ok(T::default()),
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fabric_proto::common::{
-    BlockDataHashingStructure, Capability, Config, ConfigGroup, ConfigPolicy, ConfigUpdate, ConfigValue,
-    Consenter, Consortium, HashingAlgorithm, OrdererAddresses, Orderers, Policy, policy::PolicyType,
+    BlockDataHashingStructure, Capability, Config, ConfigGroup, ConfigPolicy, ConfigUpdate, ConfigValue, Consenter,
+    Consortium, HashingAlgorithm, OrdererAddresses, Orderers, Policy, policy::PolicyType,
 };
 use fabric_proto::etcdraft;
 use fabric_proto::msp::MspConfig;
@@ -53,8 +53,8 @@ fn policy(rule: &PolicyRule) -> Result<Policy, GenesisError> {
             (PolicyType::ImplicitMeta, definition.encode_to_vec())
         }
         "Signature" => {
-            let definition = dsl::parse(&rule.rule)
-                .map_err(|source| GenesisError::Signature { rule: rule.rule.clone(), source })?;
+            let definition =
+                dsl::parse(&rule.rule).map_err(|source| GenesisError::Signature { rule: rule.rule.clone(), source })?;
             (PolicyType::Signature, definition.encode_to_vec())
         }
         other => return Err(GenesisError::invalid(format!("unknown policy type: {other}"))),
@@ -84,7 +84,8 @@ impl Profile {
     /// The configuration tree of the profile.
     pub fn channel_group(&self) -> Result<ConfigGroup, GenesisError> {
         let mut group = new_group();
-        add_policies(&mut group, &self.policies).map_err(|error| error.within("error adding policies to channel group"))?;
+        add_policies(&mut group, &self.policies)
+            .map_err(|error| error.within("error adding policies to channel group"))?;
         add_value(&mut group, keys::HASHING_ALGORITHM, &HashingAlgorithm { name: "SHA256".into() });
         add_value(&mut group, keys::BLOCK_DATA_HASHING_STRUCTURE, &BlockDataHashingStructure { width: u32::MAX });
         if let Some(orderer) = self.orderer.as_ref().filter(|orderer| !orderer.addresses.is_empty()) {
@@ -101,13 +102,13 @@ impl Profile {
             group.groups.insert(keys::ORDERER.to_owned(), orderer);
         }
         if let Some(application) = &self.application {
-            let application = application_group(application)
-                .map_err(|error| error.within("could not create application group"))?;
+            let application =
+                application_group(application).map_err(|error| error.within("could not create application group"))?;
             group.groups.insert(keys::APPLICATION.to_owned(), application);
         }
         if let Some(consortiums) = &self.consortiums {
-            let consortiums = consortiums_group(consortiums)
-                .map_err(|error| error.within("could not create consortiums group"))?;
+            let consortiums =
+                consortiums_group(consortiums).map_err(|error| error.within("could not create consortiums group"))?;
             group.groups.insert(keys::CONSORTIUMS.to_owned(), consortiums);
         }
         Ok(group)
@@ -145,8 +146,9 @@ fn orderer_group(orderer: &Orderer, channel: &BTreeMap<String, bool>) -> Result<
     }
     let mut group = new_group();
     if !orderer.policies.is_empty() && !orderer.policies.contains_key(keys::BLOCK_VALIDATION) {
-        return Err(GenesisError::invalid("no BlockValidation policy defined")
-            .within("error adding policies to orderer group"));
+        return Err(
+            GenesisError::invalid("no BlockValidation policy defined").within("error adding policies to orderer group")
+        );
     }
     add_policies(&mut group, &orderer.policies)
         .map_err(|error| error.within("error adding policies to orderer group"))?;
@@ -175,8 +177,7 @@ fn orderer_group(orderer: &Orderer, channel: &BTreeMap<String, bool>) -> Result<
     let consensus = ConsensusType { r#type: orderer.orderer_type.clone(), metadata, state: 0 };
     add_value(&mut group, keys::CONSENSUS_TYPE, &consensus);
     for organization in &orderer.organizations {
-        let child =
-            organization.orderer_group(v3).map_err(|error| error.within("failed to create orderer org"))?;
+        let child = organization.orderer_group(v3).map_err(|error| error.within("failed to create orderer org"))?;
         group.groups.insert(organization.name.clone(), child);
     }
     Ok(group)
@@ -241,9 +242,8 @@ impl Organization {
             return Ok(group);
         }
         let msp = self.msp_value()?;
-        add_policies(&mut group, &self.policies).map_err(|error| {
-            error.within(format!("error adding policies to {kind} org group '{}'", self.name))
-        })?;
+        add_policies(&mut group, &self.policies)
+            .map_err(|error| error.within(format!("error adding policies to {kind} org group '{}'", self.name)))?;
         add_value(&mut group, keys::MSP, &msp);
         Ok(group)
     }
@@ -311,9 +311,7 @@ fn consortiums_group(consortiums: &BTreeMap<String, Vec<Organization>>) -> Resul
         let mut consortium = ConfigGroup { mod_policy: ORDERER_ADMINS.to_owned(), ..ConfigGroup::default() };
         for organization in organizations {
             let child = organization.group("consortiums").map_err(|error| {
-                error
-                    .within("failed to create consortium org")
-                    .within(format!("failed to create consortium {name}"))
+                error.within("failed to create consortium org").within(format!("failed to create consortium {name}"))
             })?;
             consortium.groups.insert(organization.name.clone(), child);
         }

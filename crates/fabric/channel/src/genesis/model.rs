@@ -249,8 +249,7 @@ const DEFAULT_BATCH_SIZE: BatchSize =
 impl TopLevel {
     /// A profile, completed: defaults filled in, paths counted from `folder`.
     pub fn profile(&self, name: &str, folder: &Path) -> Result<Profile, GenesisError> {
-        let mut profile =
-            self.profiles.get(name).cloned().ok_or_else(|| GenesisError::NoProfile(name.to_owned()))?;
+        let mut profile = self.profiles.get(name).cloned().ok_or_else(|| GenesisError::NoProfile(name.to_owned()))?;
         profile.resolve(folder);
         profile.complete()?;
         Ok(profile)

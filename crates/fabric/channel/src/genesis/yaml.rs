@@ -100,9 +100,7 @@ impl Section {
         match self.take(name) {
             None => Ok(Duration::ZERO),
             Some(Value::Number(number)) => Ok(Duration::from_nanos(number.as_u64().unwrap_or_default())),
-            Some(value) => {
-                parse_duration(&text_of(value, &path)?).map_err(|error| wrong(&path, &error.to_string()))
-            }
+            Some(value) => parse_duration(&text_of(value, &path)?).map_err(|error| wrong(&path, &error.to_string())),
         }
     }
 

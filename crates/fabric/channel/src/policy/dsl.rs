@@ -44,7 +44,8 @@ pub fn parse(policy: &str) -> Result<SignaturePolicyEnvelope, DslError> {
         return Err(not_a_policy());
     };
     let mut principals = Vec::new();
-    let Value::Rule(rule) = evaluate(&rewritten, &["outof", "ID"], &mut |call| third_pass(call, &mut principals))? else {
+    let Value::Rule(rule) = evaluate(&rewritten, &["outof", "ID"], &mut |call| third_pass(call, &mut principals))?
+    else {
         return Err(not_a_policy());
     };
     Ok(SignaturePolicyEnvelope { version: 0, rule: Some(rule), identities: principals })

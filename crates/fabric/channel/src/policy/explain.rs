@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use fabric_proto::common::{MspPrincipal, MspRole, OrganizationUnit, msp_principal::Classification, msp_role::MspRoleType};
+use fabric_proto::common::{
+    MspPrincipal, MspRole, OrganizationUnit, msp_principal::Classification, msp_role::MspRoleType,
+};
 use fabric_proto::msp::SerializedIdentity;
 use prost::Message as _;
 
@@ -26,8 +28,7 @@ impl Explanation {
     }
 
     pub(super) fn of(policy: &Policy, identities: &[Arc<Identity>]) -> Self {
-        let mut explanation =
-            Self { satisfied: policy.evaluate_identities(identities).is_ok(), lines: Vec::new() };
+        let mut explanation = Self { satisfied: policy.evaluate_identities(identities).is_ok(), lines: Vec::new() };
         explanation.policy(policy, identities, 0);
         explanation
     }
@@ -73,7 +74,11 @@ impl Explanation {
                 );
                 self.line(depth, satisfied, &text);
                 for (group, sub_policy) in policy.sub_policies() {
-                    self.line(depth + 1, sub_policy.evaluate_identities(identities).is_ok(), &format!("{group}/{}", policy.name()));
+                    self.line(
+                        depth + 1,
+                        sub_policy.evaluate_identities(identities).is_ok(),
+                        &format!("{group}/{}", policy.name()),
+                    );
                     self.policy(sub_policy, identities, depth + 2);
                 }
             }
@@ -123,12 +128,7 @@ impl Explanation {
                 }
                 let satisfied = count >= *needed;
                 let mark = if satisfied { "satisfied" } else { "not satisfied" };
-                let text = format!(
-                    "{:width$}{needed} of {} (has {count}): {mark}",
-                    "",
-                    rules.len(),
-                    width = depth * 2
-                );
+                let text = format!("{:width$}{needed} of {} (has {count}): {mark}", "", rules.len(), width = depth * 2);
                 self.lines.insert(at, text);
                 satisfied
             }

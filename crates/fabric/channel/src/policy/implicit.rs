@@ -20,16 +20,11 @@ pub struct ImplicitMetaPolicy {
 }
 
 impl ImplicitMetaPolicy {
-    pub(super) fn new(
-        bytes: &Bytes,
-        children: &BTreeMap<String, PolicyManager>,
-    ) -> Result<Self, PolicyBuildError> {
+    pub(super) fn new(bytes: &Bytes, children: &BTreeMap<String, PolicyManager>) -> Result<Self, PolicyBuildError> {
         let definition = Definition::decode(bytes.clone())
             .map_err(|source| PolicyBuildError::Decode { what: "ImplicitMetaPolicy", source })?;
-        let sub_policies: Vec<(String, Policy)> = children
-            .iter()
-            .map(|(group, manager)| (group.clone(), manager.policy(&definition.sub_policy)))
-            .collect();
+        let sub_policies: Vec<(String, Policy)> =
+            children.iter().map(|(group, manager)| (group.clone(), manager.policy(&definition.sub_policy))).collect();
         // A rule that does not exist leaves the threshold at zero, as upstream.
         let threshold = match Rule::try_from(definition.rule) {
             _ if sub_policies.is_empty() => 0,

@@ -174,8 +174,7 @@ pub fn bft_block_validation_policy(consenters: &[Consenter]) -> SignaturePolicyE
     let identities: Vec<MspPrincipal> = consenters
         .iter()
         .map(|consenter| {
-            let identity =
-                SerializedIdentity { mspid: consenter.msp_id.clone(), id_bytes: consenter.identity.clone() };
+            let identity = SerializedIdentity { mspid: consenter.msp_id.clone(), id_bytes: consenter.identity.clone() };
             MspPrincipal {
                 principal_classification: Classification::Identity as i32,
                 principal: identity.encode_to_vec().into(),

@@ -167,16 +167,14 @@ pub fn block_signature_set(
     let header_der = header_bytes(header);
     let mut set = Vec::with_capacity(decoded.signatures.len());
     for signature in &decoded.signatures {
-        let by_number = !consenters.is_empty()
-            && signature.signature_header.is_empty()
-            && !signature.identifier_header.is_empty();
+        let by_number =
+            !consenters.is_empty() && signature.signature_header.is_empty() && !signature.identifier_header.is_empty();
         let (identity, signed_header) = if by_number {
             let identifier: IdentifierHeader = decode("identifier header", &signature.identifier_header)?;
             let Some(consenter) = consenters.iter().find(|consenter| consenter.id == identifier.identifier) else {
                 continue;
             };
-            let identity =
-                SerializedIdentity { mspid: consenter.msp_id.clone(), id_bytes: consenter.identity.clone() };
+            let identity = SerializedIdentity { mspid: consenter.msp_id.clone(), id_bytes: consenter.identity.clone() };
             (Bytes::from(identity.encode_to_vec()), &signature.identifier_header)
         } else {
             let signer: SignatureHeader = decode("signature header", &signature.signature_header)?;

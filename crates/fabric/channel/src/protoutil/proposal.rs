@@ -8,8 +8,8 @@ use bytes::Bytes;
 use fabric_proto::common::{ChannelHeader, Envelope, Header, HeaderType, Payload, SignatureHeader};
 use fabric_proto::protos::{
     ChaincodeAction, ChaincodeActionPayload, ChaincodeEndorsedAction, ChaincodeHeaderExtension, ChaincodeId,
-    ChaincodeInvocationSpec, ChaincodeProposalPayload, Endorsement, Proposal, ProposalResponse, ProposalResponsePayload,
-    Response, SignedProposal, Transaction, TransactionAction,
+    ChaincodeInvocationSpec, ChaincodeProposalPayload, Endorsement, Proposal, ProposalResponse,
+    ProposalResponsePayload, Response, SignedProposal, Transaction, TransactionAction,
 };
 use konsort_crypto::hash::sha256_parts;
 use prost::Message as _;
@@ -84,8 +84,7 @@ pub fn chaincode_proposal_with(
         ..ChannelHeader::default()
     };
     let header = payload_header(&channel_header, &SignatureHeader { creator: creator.clone(), nonce });
-    let payload =
-        ChaincodeProposalPayload { input: invocation.encode_to_vec().into(), transient_map: transient };
+    let payload = ChaincodeProposalPayload { input: invocation.encode_to_vec().into(), transient_map: transient };
     let proposal = Proposal {
         header: header.encode_to_vec().into(),
         payload: payload.encode_to_vec().into(),
@@ -117,8 +116,7 @@ pub fn proposal_response_payload(
     events: Bytes,
     chaincode_id: ChaincodeId,
 ) -> Bytes {
-    let action =
-        ChaincodeAction { results, events, response: Some(response), chaincode_id: Some(chaincode_id) };
+    let action = ChaincodeAction { results, events, response: Some(response), chaincode_id: Some(chaincode_id) };
     let payload = ProposalResponsePayload {
         proposal_hash: Bytes::copy_from_slice(proposal_hash),
         extension: action.encode_to_vec().into(),
@@ -190,9 +188,7 @@ pub fn signed_transaction(
     let header: Header = decode("Header", &proposal.header)?;
     let creator: SignatureHeader = decode("SignatureHeader", &header.signature_header)?;
     if creator.creator != signer.serialized() {
-        return Err(ProtoutilError::IncompleteProposal(
-            "signer must be the same as the one referenced in the header",
-        ));
+        return Err(ProtoutilError::IncompleteProposal("signer must be the same as the one referenced in the header"));
     }
     let payload: Bytes = unsigned_transaction(proposal, responses)?.encode_to_vec().into();
     let signature = signer.sign(&payload).into();

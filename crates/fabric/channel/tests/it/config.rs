@@ -60,14 +60,24 @@ fn refused_updates_are_refused_with_the_recorded_text() {
     // The submitter's own signature is not in the recorded envelopes, so the one-signature case is taken from the next update,
     // which carries exactly one.
     for (name, key, needed) in [
-        ("03_batch_size_refused", "[Value]  /Channel/Orderer/BatchSize", "0 sub-policies were satisfied, but this policy requires 1 of the 'Admins' sub-policies to be satisfied"),
-        ("07_add_org3", "[Group]  /Channel/Application", "1 sub-policies were satisfied, but this policy requires 2 of the 'Admins' sub-policies to be satisfied"),
+        (
+            "03_batch_size_refused",
+            "[Value]  /Channel/Orderer/BatchSize",
+            "0 sub-policies were satisfied, but this policy requires 1 of the 'Admins' sub-policies to be satisfied",
+        ),
+        (
+            "07_add_org3",
+            "[Group]  /Channel/Application",
+            "1 sub-policies were satisfied, but this policy requires 2 of the 'Admins' sub-policies to be satisfied",
+        ),
     ] {
         let block: Block = golden::message(&format!("updates/{name}/config_block.pb"));
         let bundle = Bundle::from_config_block(&block).unwrap();
         let envelope: Envelope = golden::message(&format!("updates/{name}/envelope.pb"));
         let error = bundle.propose_update(&envelope).unwrap_err();
-        let expected = format!("error authorizing update: error validating DeltaSet: policy for {key} not satisfied: implicit policy evaluation failed - {needed}");
+        let expected = format!(
+            "error authorizing update: error validating DeltaSet: policy for {key} not satisfied: implicit policy evaluation failed - {needed}"
+        );
         assert_eq!(error.to_string(), expected, "{name}");
         let explanation = error.explanation().unwrap();
         assert!(explanation.contains("Org"), "{explanation}");
@@ -100,9 +110,7 @@ fn block_signatures_satisfy_the_block_validation_policy() {
     let mut bundle = Bundle::from_config_block(&golden::block(0)).unwrap();
     for number in 1..golden::BLOCKS {
         let block = golden::block(number);
-        let set = bundle
-            .block_signature_set(block.header.as_ref().unwrap(), block.metadata.as_ref().unwrap())
-            .unwrap();
+        let set = bundle.block_signature_set(block.header.as_ref().unwrap(), block.metadata.as_ref().unwrap()).unwrap();
         let policy = bundle.policies().policy("/Channel/Orderer/BlockValidation");
         policy.evaluate(&set).unwrap_or_else(|error| panic!("block {number}: {error}"));
         let mut forged = set.clone();
@@ -164,7 +172,10 @@ fn broken_configurations_are_refused_by_name() {
     })
     .unwrap_err();
     assert_eq!(error.to_string(), "cannot enable channel capabilities without orderer support first");
-    assert_eq!(with(|config| config.channel_group = None).unwrap_err().to_string(), "config must contain a channel group");
+    assert_eq!(
+        with(|config| config.channel_group = None).unwrap_err().to_string(),
+        "config must contain a channel group"
+    );
 
     let before = with(|_| {}).unwrap();
     let after = with(|config| {

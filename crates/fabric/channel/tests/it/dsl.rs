@@ -1,8 +1,8 @@
 use fabric_channel::policy::dsl;
 use fabric_proto::common::{Policy, policy::PolicyType};
 use fabric_proto::protos::{ApplicationPolicy, application_policy};
-use prost::Message as _;
 use proptest::prelude::*;
+use prost::Message as _;
 
 use crate::golden;
 
@@ -18,8 +18,7 @@ fn every_recorded_policy_gives_the_recorded_bytes_or_error() {
                 assert_eq!(entry["signature_policy_envelope"], hex::encode(&bytes), "{text}");
                 let channel = Policy { r#type: PolicyType::Signature as i32, value: bytes.into() };
                 assert_eq!(entry["channel_config_policy"], hex::encode(channel.encode_to_vec()), "{text}");
-                let application =
-                    ApplicationPolicy { r#type: Some(application_policy::Type::SignaturePolicy(policy)) };
+                let application = ApplicationPolicy { r#type: Some(application_policy::Type::SignaturePolicy(policy)) };
                 assert_eq!(entry["application_policy"], hex::encode(application.encode_to_vec()), "{text}");
             }
             Err(error) => {

@@ -22,7 +22,10 @@ fn the_recorded_file_gives_the_recorded_genesis_block() {
     let (recorded_channel, recorded_config) = protoutil::config_of_block(&recorded).unwrap();
     assert_eq!(channel, recorded_channel);
     // A comparison element by element keeps a failure readable.
-    assert_eq!(config::compute(&recorded_config, &made_config).unwrap_err().to_string(), "no differences detected between original and updated config");
+    assert_eq!(
+        config::compute(&recorded_config, &made_config).unwrap_err().to_string(),
+        "no differences detected between original and updated config"
+    );
     assert!(made_config == recorded_config);
     assert_eq!(made.metadata, recorded.metadata);
     let headers = |block: &Block| {
@@ -157,9 +160,10 @@ fn profiles_that_cannot_work_are_refused_with_upstreams_text() {
             .contains("orderer endpoints for organization OrdererOrg are missing")
     );
     assert!(
-        error(&|profile| profile.application.as_mut().unwrap().organizations[0].msp = MspSource::Folder("/nowhere".into()))
-            .0
-            .contains("1 - Error loading MSP configuration for org")
+        error(&|profile| profile.application.as_mut().unwrap().organizations[0].msp =
+            MspSource::Folder("/nowhere".into()))
+        .0
+        .contains("1 - Error loading MSP configuration for org")
     );
 }
 
@@ -181,15 +185,14 @@ Common: &common
     assert_eq!(orderer.batch_size.max_message_count, 7);
     assert_eq!(orderer.batch_size.absolute_max_bytes, 2 << 20);
     assert_eq!(two.capabilities.len(), 2);
-    assert!(parse("Profiles: {A: {Orderer: {BatchTimeout: soon}}}").unwrap_err().to_string().contains("invalid duration"));
+    assert!(
+        parse("Profiles: {A: {Orderer: {BatchTimeout: soon}}}").unwrap_err().to_string().contains("invalid duration")
+    );
     assert!(parse("Profiles: [").unwrap_err().to_string().starts_with("Error reading configuration"));
     let env = |name: &str| (name == "CONFIGTX_PROFILES_GOLDEN_ORDERER_BATCHTIMEOUT").then(|| "5s".to_owned());
     let top = TopLevel::from_yaml(&golden::text("configtx.yaml"), &env).unwrap();
     assert_eq!(top.profiles["Golden"].orderer.as_ref().unwrap().batch_timeout.as_secs(), 5);
-    assert_eq!(
-        file().profile("Nope", &golden::path("")).unwrap_err().to_string(),
-        "Could not find profile: Nope"
-    );
+    assert_eq!(file().profile("Nope", &golden::path("")).unwrap_err().to_string(), "Could not find profile: Nope");
 }
 
 #[test]

@@ -6,14 +6,16 @@ use fabric_channel::policy::{Policy, dsl, verified_identities};
 use fabric_channel::protoutil;
 use fabric_proto::common::{SignaturePolicy, SignaturePolicyEnvelope, signature_policy};
 use fabric_proto::msp::SerializedIdentity;
-use prost::Message as _;
 use proptest::prelude::*;
+use prost::Message as _;
 
 use crate::golden;
 
 /// Serialized identities of the golden network by organisation and user folder.
 fn identity(bundle: &Bundle, organization: &str, kind: &str, user: &str) -> Arc<Identity> {
-    let folder = golden::path(&format!("crypto-config/peerOrganizations/{organization}.example.com/{kind}/{user}/msp/signcerts"));
+    let folder = golden::path(&format!(
+        "crypto-config/peerOrganizations/{organization}.example.com/{kind}/{user}/msp/signcerts"
+    ));
     let file = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())).next();
     let pem = std::fs::read(file.unwrap().unwrap().path()).unwrap();
     let mspid = format!("O{}MSP", &organization[1..]);

@@ -76,10 +76,8 @@ fn recorded_proposals_give_the_recorded_transactions() {
             continue;
         }
         let name = format!("proposals/{}", folder.file_name().unwrap().to_str().unwrap());
-        let files: Vec<String> = std::fs::read_dir(&folder)
-            .unwrap()
-            .map(|file| file.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let files: Vec<String> =
+            std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
         let expected = golden::json(&format!("{name}/expected.json"));
         let signed: SignedProposal = golden::message(&format!("{name}/signed_proposal.pb"));
         let proposal = fabric_proto::protos::Proposal::decode(signed.proposal_bytes.clone()).unwrap();

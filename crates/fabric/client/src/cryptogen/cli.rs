@@ -121,15 +121,13 @@ fn with_config(
 
 fn parse(args: &[String]) -> Result<Command, UsageError> {
     let mut words = args.iter().map(String::as_str);
-    let command = loop {
-        match words.next() {
-            None => return Err("command not specified".to_owned()),
-            Some("--help" | "--help-long" | "--help-man" | "help") => return Ok(Command::Help(USAGE)),
-            Some(flag) if flag.starts_with("--") => return Err(format!("unknown long flag '{flag}'")),
-            Some(flag) if flag.starts_with('-') => return Err(format!("unknown short flag '{flag}'")),
-            Some(command @ ("generate" | "extend" | "showtemplate" | "version")) => break command,
-            Some(other) => return Err(format!("expected command but got {other:?}")),
-        }
+    let command = match words.next() {
+        None => return Err("command not specified".to_owned()),
+        Some("--help" | "--help-long" | "--help-man" | "help") => return Ok(Command::Help(USAGE)),
+        Some(flag) if flag.starts_with("--") => return Err(format!("unknown long flag '{flag}'")),
+        Some(flag) if flag.starts_with('-') => return Err(format!("unknown short flag '{flag}'")),
+        Some(command @ ("generate" | "extend" | "showtemplate" | "version")) => command,
+        Some(other) => return Err(format!("expected command but got {other:?}")),
     };
     let folder_flag = match command {
         "generate" => "output",

@@ -1,5 +1,6 @@
 //! Folders, keys and certificates.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -201,9 +202,10 @@ impl Organization<'_> {
         let file = certificate_file(&self.sign.name);
         let mut out = "NodeOUs:\n    Enable: true\n".to_owned();
         for (key, unit) in [("Client", "client"), ("Peer", "peer"), ("Admin", "admin"), ("Orderer", "orderer")] {
-            out.push_str(&format!(
+            let _never_fails = write!(
+                out,
                 "    {key}OUIdentifier:\n        Certificate: cacerts/{file}\n        OrganizationalUnitIdentifier: {unit}\n"
-            ));
+            );
         }
         out
     }

@@ -119,7 +119,7 @@ mod tests {
     fn timestamps_are_utc_with_milliseconds() {
         let at = UNIX_EPOCH + Duration::from_millis(1_795_334_475_443);
         assert_eq!(timestamp(at), "2026-11-22 08:01:15.443 UTC");
-        assert_eq!(timestamp(UNIX_EPOCH + Duration::from_millis(951_782_400_000)), "2000-02-29 00:00:00.000 UTC");
+        assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(951_782_401)), "2000-02-29 00:00:01.000 UTC");
     }
 
     #[test]

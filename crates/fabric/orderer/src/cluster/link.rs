@@ -28,7 +28,10 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn of(consenter: &Consenter) -> Self {
-        Self { address: format!("{}:{}", consenter.host, consenter.port), key: crate::raft::key_of_pem(&consenter.server_tls_cert) }
+        Self {
+            address: format!("{}:{}", consenter.host, consenter.port),
+            key: crate::raft::key_of_pem(&consenter.server_tls_cert),
+        }
     }
 
     /// Whether the server that answered is the one the configuration pins.
@@ -68,7 +71,8 @@ impl Link {
             capacity.with(&[&target.address, kind, channel]).set(cluster.0.buffer as f64);
         }
         let runtime = &cluster.0.runtime;
-        let first = runtime.spawn(run_consensus(id, channel.to_owned(), target.clone(), cluster.clone(), consensus_queue));
+        let first =
+            runtime.spawn(run_consensus(id, channel.to_owned(), target.clone(), cluster.clone(), consensus_queue));
         let second = runtime.spawn(run_submissions(target.clone(), cluster.clone(), submission_queue));
         Self { target, consensus, submissions, tasks: [first.abort_handle(), second.abort_handle()] }
     }
@@ -95,15 +99,25 @@ impl Link {
 
 /// A client whose server was checked against the pinned key.
 async fn connect(target: &Target, cluster: &Cluster) -> Result<ClusterClient<tonic::transport::Channel>, String> {
-    let dialed = konsort_node::dial_checked(&target.address, &cluster.dial_options()).await.map_err(|e| e.to_string())?;
+    let dialed =
+        konsort_node::dial_checked(&target.address, &cluster.dial_options()).await.map_err(|e| e.to_string())?;
     if !target.accepts(&dialed) {
-        return Err(format!("{} does not have the server TLS key that the channel's configuration names", target.address));
+        return Err(format!(
+            "{} does not have the server TLS key that the channel's configuration names",
+            target.address
+        ));
     }
     let limit = konsort_node::MAX_MESSAGE_SIZE;
     Ok(ClusterClient::new(dialed.channel).max_decoding_message_size(limit).max_encoding_message_size(limit))
 }
 
-async fn run_consensus(id: u64, channel: String, target: Target, cluster: Cluster, mut queue: mpsc::Receiver<StepRequest>) {
+async fn run_consensus(
+    id: u64,
+    channel: String,
+    target: Target,
+    cluster: Cluster,
+    mut queue: mpsc::Receiver<StepRequest>,
+) {
     let mut pause = FIRST_PAUSE;
     let metrics = cluster.0.metrics.clone();
     let length = metrics.egress_queue_length.with(&[&target.address, "consensus", &channel]);

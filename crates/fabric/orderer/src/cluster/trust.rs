@@ -26,7 +26,11 @@ type Authorities = (Vec<Bytes>, Vec<Bytes>);
 fn read(files: &[PathBuf]) -> Result<Vec<Bytes>, TlsError> {
     let read = |path: &Path| {
         let text = std::fs::read(path);
-        text.map(Bytes::from).map_err(|source| TlsError::Read { what: "TLS root certificate", path: path.to_path_buf(), source })
+        text.map(Bytes::from).map_err(|source| TlsError::Read {
+            what: "TLS root certificate",
+            path: path.to_path_buf(),
+            source,
+        })
     };
     files.iter().map(|path| read(path)).collect()
 }
@@ -60,7 +64,10 @@ impl Trust {
         let clients = self.client_files.iter().chain(channels.values().flat_map(|c| &c.1));
         for (pool, certificates) in [(&self.servers, servers.collect::<Vec<_>>()), (&self.clients, clients.collect())] {
             if let Err(error) = pool.replace(certificates) {
-                tracing::warn!(channel = bundle.channel_id(), "a TLS authority of the channel cannot be used, trust stays as it was: {error}");
+                tracing::warn!(
+                    channel = bundle.channel_id(),
+                    "a TLS authority of the channel cannot be used, trust stays as it was: {error}"
+                );
             }
         }
     }

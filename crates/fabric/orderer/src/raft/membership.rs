@@ -21,7 +21,10 @@ pub(super) fn block_metadata(recorded: &Bytes, settings: &ConfigMetadata) -> Res
 }
 
 /// The consenters by number.
-pub(crate) fn consenters_of(metadata: &BlockMetadata, settings: &ConfigMetadata) -> Result<BTreeMap<u64, Consenter>, ChannelError> {
+pub(crate) fn consenters_of(
+    metadata: &BlockMetadata,
+    settings: &ConfigMetadata,
+) -> Result<BTreeMap<u64, Consenter>, ChannelError> {
     if metadata.consenter_ids.len() != settings.consenters.len() {
         return Err(ChannelError::unusable(format!(
             "its last block numbers {} consenters, its configuration has {}",
@@ -79,7 +82,11 @@ impl Change {
         }
         let kept = |old: &Consenter| next.iter().any(|n| n.client_tls_cert == old.client_tls_cert);
         let removed: Vec<u64> = now.consenters.iter().filter(|(_, c)| !kept(c)).map(|(id, _)| *id).collect();
-        let conf_change = |id: u64, kind: ConfChangeType| ConfChange { node_id: id, change_type: kind as i32, ..ConfChange::default() };
+        let conf_change = |id: u64, kind: ConfChangeType| ConfChange {
+            node_id: id,
+            change_type: kind as i32,
+            ..ConfChange::default()
+        };
         let mut change = Self { added: added.iter().map(|(_, c)| c.clone()).collect(), ..Self::default() };
         match (added.as_slice(), removed.as_slice()) {
             ([], []) => {}
@@ -119,7 +126,9 @@ impl Change {
         let quorum = size / 2 + 1;
         let alive_without = |gone: u64| active.iter().filter(|id| **id != gone).count();
         match (&self.raft, self.rotated) {
-            (Some(change), _) if change.change_type == ConfChangeType::AddNode as i32 => size > 2 && active.len() < quorum,
+            (Some(change), _) if change.change_type == ConfChangeType::AddNode as i32 => {
+                size > 2 && active.len() < quorum
+            }
             (Some(change), _) => alive_without(change.node_id) < quorum,
             (None, Some(rotated)) => size > 2 && alive_without(rotated) < quorum,
             (None, None) => false,
@@ -143,7 +152,12 @@ mod tests {
     use super::*;
 
     fn consenter(name: &'static str) -> Consenter {
-        Consenter { host: name.to_owned(), client_tls_cert: name.into(), server_tls_cert: name.into(), ..Consenter::default() }
+        Consenter {
+            host: name.to_owned(),
+            client_tls_cert: name.into(),
+            server_tls_cert: name.into(),
+            ..Consenter::default()
+        }
     }
 
     fn three() -> Members {
@@ -153,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_new_consenter_gets_the_next_number() {
-        let change = Change::between(&three(), &[consenter("d"), consenter("a"), consenter("b"), consenter("c")]).unwrap();
+        let change =
+            Change::between(&three(), &[consenter("d"), consenter("a"), consenter("b"), consenter("c")]).unwrap();
         assert_eq!(change.next.metadata.consenter_ids, [4, 1, 2, 3]);
         assert_eq!(change.next.metadata.next_consenter_id, 5);
         assert_eq!(change.raft.as_ref().map(|c| (c.node_id, c.change_type)), Some((4, 0)));

@@ -39,9 +39,17 @@ pub(super) struct Timing {
 impl Timing {
     pub(super) fn new(settings: &ConfigMetadata) -> Result<Self, ChannelError> {
         let options = settings.options.clone().unwrap_or_default();
-        let tick = parse_duration(&options.tick_interval)
-            .map_err(|e| ChannelError::unusable(format!("failed to parse TickInterval ({}) to time duration: {e}", options.tick_interval)))?;
-        if options.election_tick <= options.heartbeat_tick || options.heartbeat_tick == 0 || options.max_inflight_blocks == 0 || tick.is_zero() {
+        let tick = parse_duration(&options.tick_interval).map_err(|e| {
+            ChannelError::unusable(format!(
+                "failed to parse TickInterval ({}) to time duration: {e}",
+                options.tick_interval
+            ))
+        })?;
+        if options.election_tick <= options.heartbeat_tick
+            || options.heartbeat_tick == 0
+            || options.max_inflight_blocks == 0
+            || tick.is_zero()
+        {
             return Err(ChannelError::unusable(
                 "its etcdraft options are invalid: TickInterval, HeartbeatTick and MaxInflightBlocks must be above zero and ElectionTick above HeartbeatTick",
             ));
@@ -69,7 +77,9 @@ fn check_options(settings: &ConfigMetadata) -> Result<(), String> {
         return Err(format!("ElectionTick ({election}) must be greater than HeartbeatTick ({heartbeat})"));
     }
     match parse_duration(&options.tick_interval) {
-        Err(error) => Err(format!("failed to parse TickInterval ({}) to time duration: {error}", options.tick_interval)),
+        Err(error) => {
+            Err(format!("failed to parse TickInterval ({}) to time duration: {error}", options.tick_interval))
+        }
         Ok(tick) if tick.is_zero() => Err("TickInterval cannot be zero".to_owned()),
         Ok(_) => Ok(()),
     }
@@ -90,8 +100,9 @@ fn check_certificates(consenter: &Consenter, bundle: &Bundle, at: Option<i64>) -
         let certificate = Certificate::from_pem(pem).map_err(|e| format!("parsing tls {kind} cert of {name}: {e}"))?;
         // Without a time the chain is judged at the certificate's own beginning, which leaves expiry out.
         let at = at.unwrap_or_else(|| certificate.not_before());
-        konsort_pki::verify_chain(&certificate, &roots, &intermediates, at)
-            .map_err(|e| format!("verifying tls {kind} cert with serial number {}: {e}", certificate.serial_decimal()))?;
+        konsort_pki::verify_chain(&certificate, &roots, &intermediates, at).map_err(|e| {
+            format!("verifying tls {kind} cert with serial number {}: {e}", certificate.serial_decimal())
+        })?;
     }
     Ok(())
 }
@@ -110,8 +121,9 @@ pub(super) fn check_update(_now: &Bundle, next: &Bundle, members: &Members, acti
         return Err(invalid("empty consenter set".to_owned()));
     }
     for consenter in &settings.consenters {
-        check_certificates(consenter, next, None)
-            .map_err(|e| invalid(format!("consenter {}:{} has invalid certificate: {e}", consenter.host, consenter.port)))?;
+        check_certificates(consenter, next, None).map_err(|e| {
+            invalid(format!("consenter {}:{} has invalid certificate: {e}", consenter.host, consenter.port))
+        })?;
     }
     let mut seen = BTreeSet::new();
     for consenter in &settings.consenters {

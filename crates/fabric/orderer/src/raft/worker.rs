@@ -15,7 +15,10 @@ use fabric_proto::common::{Block, Envelope};
 use fabric_proto::etcdraft::{ClusterMetadata, ConfigMetadata};
 use fabric_proto::orderer::ConsensusRequest;
 use konsort_crypto::hash::sha256;
-use konsort_raft::{ConfChange, ConfChangeType, Config, Entry, FolderDisk, Input, Message, MessageType, Refusal, Replica, Role, Transport};
+use konsort_raft::{
+    ConfChange, ConfChangeType, Config, Entry, FolderDisk, Input, Message, MessageType, Refusal, Replica, Role,
+    Transport,
+};
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, sleep_until};
@@ -137,7 +140,12 @@ impl Worker {
         // One member starts the first election, the same that upstream's nodes would choose.
         let (number, _) = varint(&sha256(channel.id().as_bytes())[24..]);
         let campaigns = !peers.is_empty() && id == number % peers.len() as u64 + 1;
-        let outbox = Outbox { channel: channel.id().to_owned(), cluster: node.cluster.clone(), metadata: Bytes::new(), snapshots: Vec::new() };
+        let outbox = Outbox {
+            channel: channel.id().to_owned(),
+            cluster: node.cluster.clone(),
+            metadata: Bytes::new(),
+            snapshots: Vec::new(),
+        };
         let tip = (header.number, Bytes::copy_from_slice(&protoutil::header_hash(&header)));
         let worker = Self {
             id,
@@ -168,7 +176,12 @@ impl Worker {
     }
 
     /// Runs until it is stopped, the node is evicted, or the disk fails.
-    pub(super) fn run(mut self, mut submissions: mpsc::Receiver<Pending>, mut commands: mpsc::Receiver<Command>, evicted: Evicted) {
+    pub(super) fn run(
+        mut self,
+        mut submissions: mpsc::Receiver<Pending>,
+        mut commands: mpsc::Receiver<Command>,
+        evicted: Evicted,
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
@@ -196,7 +209,11 @@ impl Worker {
         self.metric_gauges(false);
     }
 
-    async fn serve(&mut self, submissions: &mut mpsc::Receiver<Pending>, commands: &mut mpsc::Receiver<Command>) -> Result<Next, ChannelError> {
+    async fn serve(
+        &mut self,
+        submissions: &mut mpsc::Receiver<Pending>,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Result<Next, ChannelError> {
         self.catch_up_with_log().await?;
         let mut ticker = tokio::time::interval(self.timing.tick);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -258,7 +275,11 @@ impl Worker {
             self.evicted = true;
         } else if since.elapsed() >= self.node.eviction_suspicion {
             self.leaderless_since = None;
-            tracing::warn!(channel = self.channel.id(), "No leader for {:?}, asking the other orderers whether this node was removed", since.elapsed());
+            tracing::warn!(
+                channel = self.channel.id(),
+                "No leader for {:?}, asking the other orderers whether this node was removed",
+                since.elapsed()
+            );
             let (channel, node, verdict) = (self.channel.clone(), self.node.clone(), self.removed.clone());
             // It may take long, and blocks from the others must not wait for it.
             tokio::spawn(async move {
@@ -360,7 +381,10 @@ impl Worker {
             if self.concerns_this_node(&envelope)
                 && let Some(successor) = self.replica.node().best_successor()
             {
-                tracing::info!(channel = self.channel.id(), "a configuration update replaces this leader, handing over to node {successor}");
+                tracing::info!(
+                    channel = self.channel.id(),
+                    "a configuration update replaces this leader, handing over to node {successor}"
+                );
                 self.step(Input::TransferLeader(successor));
                 return Err(Declined::HandOver);
             }
@@ -370,10 +394,14 @@ impl Worker {
             return Ok(());
         }
         if stale {
-            self.channel.process_normal(&submission.envelope).map_err(|e| Declined::Invalid(format!("bad normal message: {e}")))?;
+            self.channel
+                .process_normal(&submission.envelope)
+                .map_err(|e| Declined::Invalid(format!("bad normal message: {e}")))?;
         }
         let bundle = self.channel.bundle();
-        let Some(orderer) = bundle.orderer() else { return Err(Declined::Invalid("the channel has no orderer configuration".to_owned())) };
+        let Some(orderer) = bundle.orderer() else {
+            return Err(Declined::Invalid("the channel has no orderer configuration".to_owned()));
+        };
         let began = *self.batch_began.get_or_insert_with(Instant::now);
         let cut = self.cutter.ordered(submission.envelope, &orderer.batch_size);
         for batch in cut.batches {
@@ -412,7 +440,13 @@ impl Worker {
         let header = block.header.clone().unwrap_or_default();
         self.made = Some((number + 1, Bytes::copy_from_slice(&protoutil::header_hash(&header))));
         self.in_flight += 1;
-        tracing::info!(channel = self.channel.id(), node = self.id, "Created block [{}], there are {} blocks in flight", number + 1, self.in_flight - 1);
+        tracing::info!(
+            channel = self.channel.id(),
+            node = self.id,
+            "Created block [{}], there are {} blocks in flight",
+            number + 1,
+            self.in_flight - 1
+        );
         self.step(Input::Propose(vec![block.encode_to_vec().into()]));
     }
 
@@ -488,7 +522,12 @@ impl Worker {
             return;
         }
         self.config_in_flight = false;
-        tracing::info!(channel = self.channel.id(), node = self.id, "Start accepting requests as Raft leader at block [{}]", self.tip.0);
+        tracing::info!(
+            channel = self.channel.id(),
+            node = self.id,
+            "Start accepting requests as Raft leader at block [{}]",
+            self.tip.0
+        );
         self.made = Some(self.tip.clone());
     }
 
@@ -562,7 +601,11 @@ impl Worker {
             self.channel.set_bundle(bundle);
         }
         writer::complete(&mut block, self.last_config, metadata.encode_to_vec().into(), self.channel.signer());
-        tracing::info!(channel = self.channel.id(), node = self.id, "Writing block [{number}] (Raft index: {index}) to ledger");
+        tracing::info!(
+            channel = self.channel.id(),
+            node = self.id,
+            "Writing block [{number}] (Raft index: {index}) to ledger"
+        );
         self.channel.append(&block)?;
         self.tip = (number, Bytes::copy_from_slice(&protoutil::header_hash(&header)));
         self.node.metrics.committed_block_number.with(&[self.channel.id()]).set(number as f64);
@@ -597,7 +640,10 @@ impl Worker {
     }
 
     fn applied_change(&mut self, change: &ConfChange) {
-        let ours = self.conf_change.as_ref().is_some_and(|c| c.node_id == change.node_id && c.change_type == change.change_type);
+        let ours = self
+            .conf_change
+            .as_ref()
+            .is_some_and(|c| c.node_id == change.node_id && c.change_type == change.change_type);
         if ours {
             self.conf_change = None;
             self.config_in_flight = false;
@@ -623,7 +669,9 @@ impl Worker {
         match self.replica.compact(entry.index, entry.data.clone(), KEPT_ENTRIES) {
             Ok(()) => {}
             Err(konsort_raft::ReplicaError::Wal(error)) => return Err(error.into()),
-            Err(konsort_raft::ReplicaError::Refused(refusal)) => tracing::warn!(channel = self.channel.id(), "{refusal}"),
+            Err(konsort_raft::ReplicaError::Refused(refusal)) => {
+                tracing::warn!(channel = self.channel.id(), "{refusal}")
+            }
         }
         self.node.metrics.snapshot_block_number.with(&[self.channel.id()]).set(number as f64);
         Ok(())
@@ -641,7 +689,11 @@ impl Worker {
         if self.tip.0 >= number {
             return Ok(());
         }
-        tracing::info!(channel = self.channel.id(), "Catching up with snapshot taken at block [{number}], starting from block [{}]", self.tip.0 + 1);
+        tracing::info!(
+            channel = self.channel.id(),
+            "Catching up with snapshot taken at block [{number}], starting from block [{}]",
+            self.tip.0 + 1
+        );
         self.shared.state.lock().1 = Activity::Onboarding;
         let mut puller = crate::pull::Puller::new(self.channel.clone(), self.node.clone());
         while self.tip.0 < number {
@@ -650,7 +702,10 @@ impl Worker {
         }
         self.channel.blocks().sync()?;
         self.shared.state.lock().1 = Activity::Active;
-        tracing::info!(channel = self.channel.id(), "Finished syncing with cluster up to and including block [{number}]");
+        tracing::info!(
+            channel = self.channel.id(),
+            "Finished syncing with cluster up to and including block [{number}]"
+        );
         Ok(())
     }
 
@@ -706,4 +761,3 @@ fn varint(bytes: &[u8]) -> (u64, usize) {
     }
     (0, 0)
 }
-

@@ -29,7 +29,8 @@ async fn a_lost_leader_is_replaced_and_nothing_is_lost() {
         let mut seen = Vec::new();
         let mut blocks = Vec::new();
         while seen.len() < expected.len() {
-            let next = cluster.node(number).blocks(&*user, blocks.len() as u64 + 1, blocks.len() as u64 + 1).await.remove(0);
+            let next =
+                cluster.node(number).blocks(&*user, blocks.len() as u64 + 1, blocks.len() as u64 + 1).await.remove(0);
             seen.extend(payloads(&next));
             blocks.push(next);
         }
@@ -73,7 +74,8 @@ async fn who_missed_the_log_catches_up_by_blocks() {
     // Each message is a block of some 13 KB, so that the log of 40 KB is cut several times.
     let large = "x".repeat(12_000);
     for i in 0..30 {
-        let batch = (0..10).map(|n| message(&*user, &format!("{i} {n} {}", if n == 0 { &large } else { "" }))).collect();
+        let batch =
+            (0..10).map(|n| message(&*user, &format!("{i} {n} {}", if n == 0 { &large } else { "" }))).collect();
         let answers = cluster.node(leader).broadcast(batch).await;
         assert!(answers.iter().all(|a| a.status == Status::Success as i32), "{answers:?}");
     }
@@ -108,7 +110,8 @@ async fn configuration_updates_take_effect() {
     assert_eq!(blocks.iter().map(|b| payloads(b).len()).collect::<Vec<_>>(), [3, 3]);
     assert_eq!(protoutil::last_config_index(&blocks[1]).unwrap(), 2);
     // The same update again changes nothing and is refused.
-    let answer = cluster.update(0, |config| edit_raft(config, |raft| raft.options.as_mut().unwrap().election_tick = 1)).await;
+    let answer =
+        cluster.update(0, |config| edit_raft(config, |raft| raft.options.as_mut().unwrap().election_tick = 1)).await;
     assert_eq!(answer.status, Status::BadRequest as i32);
     assert!(answer.info.contains("ElectionTick (1) must be greater than HeartbeatTick (1)"), "{}", answer.info);
 }
@@ -137,7 +140,9 @@ async fn consenters_come_and_go() {
     // The leader is removed: it hands over, becomes a follower, and the others go on.
     let gone = consenter(&cluster.places[leader]);
     let answer = cluster
-        .update(leader, |config| edit_raft(config, |raft| raft.consenters.retain(|c| c.client_tls_cert != gone.client_tls_cert)))
+        .update(leader, |config| {
+            edit_raft(config, |raft| raft.consenters.retain(|c| c.client_tls_cert != gone.client_tls_cert))
+        })
         .await;
     assert_eq!(answer.status, Status::Success as i32, "{}", answer.info);
     cluster.until(leader, "\"consensusRelation\":\"follower\"").await;

@@ -20,7 +20,7 @@ use tokio_stream::StreamExt as _;
 
 pub(crate) const CHANNEL: &str = "goldenchannel";
 
-fn golden() -> PathBuf {
+pub(crate) fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/golden/fabric")
 }
 
@@ -49,7 +49,8 @@ impl Keys {
     }
 
     pub(crate) fn user(&self, organization: u8, user: &str) -> Arc<dyn Signer> {
-        let folder = format!("peerOrganizations/org{organization}.example.com/users/{user}@org{organization}.example.com/msp");
+        let folder =
+            format!("peerOrganizations/org{organization}.example.com/users/{user}@org{organization}.example.com/msp");
         Arc::new(SigningIdentity::from_folder(&self.path(&folder), &format!("Org{organization}MSP")).unwrap())
     }
 }
@@ -105,11 +106,17 @@ Metrics: {{Provider: prometheus}}
         let environment = Environment::from_pairs::<String, String>([]);
         let config = Config::from_yaml(&yaml, place.data.join("orderer.yaml"), "ORDERER", &environment).unwrap();
         let shutdown = Shutdown::new();
-        let orderer = Orderer::start(OrdererConfig::load(&config).unwrap(), LogHandle::detached(), shutdown.clone()).await.unwrap();
+        let orderer = Orderer::start(OrdererConfig::load(&config).unwrap(), LogHandle::detached(), shutdown.clone())
+            .await
+            .unwrap();
         let (address, admin, operations) =
             (orderer.local_addr().to_string(), orderer.admin_addr().to_string(), orderer.operations_addr().to_string());
         let identity = TlsIdentity::from_files(&tls.join("server.crt"), &tls.join("server.key")).unwrap();
-        let tls = ClientTls { roots: Roots::from_files([tls.join("ca.crt")]).unwrap(), identity: Some(identity), server_name_override: None };
+        let tls = ClientTls {
+            roots: Roots::from_files([tls.join("ca.crt")]).unwrap(),
+            identity: Some(identity),
+            server_name_override: None,
+        };
         Self { address, admin, operations, tls, shutdown, task: tokio::spawn(orderer.wait()) }
     }
 
@@ -148,11 +155,15 @@ Metrics: {{Provider: prometheus}}
     pub(crate) async fn blocks(&self, signer: &dyn Signer, first: u64, last: u64) -> Vec<Block> {
         let seek = protoutil::seek(protoutil::seek_specified(first), protoutil::seek_specified(last));
         for _ in 0..600 {
-            let answer = tokio::time::timeout(Duration::from_mins(1), self.deliver(signer, &seek)).await.expect("blocks in time");
+            let answer = tokio::time::timeout(Duration::from_mins(1), self.deliver(signer, &seek))
+                .await
+                .expect("blocks in time");
             match answer.1 {
                 Some(Status::Success) => return answer.0,
                 // Between two leaders, or not there yet: readers ask again.
-                Some(Status::ServiceUnavailable | Status::NotFound) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Some(Status::ServiceUnavailable | Status::NotFound) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await
+                }
                 other => panic!("blocks {first} to {last}: {other:?}"),
             }
         }
@@ -165,7 +176,9 @@ Metrics: {{Provider: prometheus}}
         let mut body = Vec::new();
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: orderer\r\nConnection: close\r\n");
         if let Some((key, content)) = form {
-            body.extend_from_slice(format!("--b\r\nContent-Disposition: form-data; name=\"{key}\"; filename=\"f\"\r\n\r\n").as_bytes());
+            body.extend_from_slice(
+                format!("--b\r\nContent-Disposition: form-data; name=\"{key}\"; filename=\"f\"\r\n\r\n").as_bytes(),
+            );
             body.extend_from_slice(content);
             body.extend_from_slice(b"\r\n--b--\r\n");
             head = format!("{head}Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {}\r\n", body.len());
@@ -181,14 +194,21 @@ Metrics: {{Provider: prometheus}}
     }
 
     pub(crate) async fn join(&self, block: &Block) {
-        let (code, _, body) = self.http("POST", "/participation/v1/channels", Some(("config-block", &block.encode_to_vec()))).await;
+        let (code, _, body) =
+            self.http("POST", "/participation/v1/channels", Some(("config-block", &block.encode_to_vec()))).await;
         assert_eq!(code, 201, "{body}");
     }
 }
 
 /// A transaction nobody will look into.
 pub(crate) fn message(signer: &dyn Signer, payload: &str) -> Envelope {
-    protoutil::signed_envelope(HeaderType::EndorserTransaction, CHANNEL, Some(signer), Bytes::copy_from_slice(payload.as_bytes()), None)
+    protoutil::signed_envelope(
+        HeaderType::EndorserTransaction,
+        CHANNEL,
+        Some(signer),
+        Bytes::copy_from_slice(payload.as_bytes()),
+        None,
+    )
 }
 
 /// The payloads of a block's messages.
@@ -228,7 +248,10 @@ pub(crate) fn consenter(place: &Place) -> fabric_proto::etcdraft::Consenter {
 }
 
 /// Changes the Raft part of a configuration.
-pub(crate) fn edit_raft(config: &mut fabric_proto::common::Config, edit: impl FnOnce(&mut fabric_proto::etcdraft::ConfigMetadata)) {
+pub(crate) fn edit_raft(
+    config: &mut fabric_proto::common::Config,
+    edit: impl FnOnce(&mut fabric_proto::etcdraft::ConfigMetadata),
+) {
     use fabric_proto::orderer::ConsensusType;
     let group = config.channel_group.as_mut().unwrap().groups.get_mut("Orderer").unwrap();
     let value = group.values.get_mut("ConsensusType").unwrap();
@@ -253,10 +276,12 @@ impl Cluster {
             "50ms".clone_into(&mut options.tick_interval);
             options.snapshot_interval_size = 40_000;
         });
-        let envelope = protoutil::signed_envelope(HeaderType::Config, CHANNEL, None, envelope.encode_to_vec().into(), None);
+        let envelope =
+            protoutil::signed_envelope(HeaderType::Config, CHANNEL, None, envelope.encode_to_vec().into(), None);
         let mut block = golden.clone();
         block.data.as_mut().unwrap().data = vec![envelope.encode_to_vec().into()];
-        block.header.as_mut().unwrap().data_hash = Bytes::copy_from_slice(&protoutil::data_hash(&block.data.as_ref().unwrap().data));
+        block.header.as_mut().unwrap().data_hash =
+            Bytes::copy_from_slice(&protoutil::data_hash(&block.data.as_ref().unwrap().data));
         let mut running = Vec::new();
         for place in &places[..members] {
             running.push(Some(Running::start(place).await));
@@ -273,10 +298,15 @@ impl Cluster {
         use konsort_crypto::{KeyKind, PrivateKey};
         use konsort_pki::{Certificate, CertificateTemplate, Name};
         let authority = keys.path("ordererOrganizations/example.com/tlsca");
-        let certificate = Certificate::from_pem(&std::fs::read(authority.join("tlsca.example.com-cert.pem")).unwrap()).unwrap();
+        let certificate =
+            Certificate::from_pem(&std::fs::read(authority.join("tlsca.example.com-cert.pem")).unwrap()).unwrap();
         let key = PrivateKey::from_pem(&std::fs::read_to_string(authority.join("priv_sk")).unwrap()).unwrap();
         let own = PrivateKey::generate(KeyKind::EcdsaP256).unwrap();
-        let template = CertificateTemplate::tls(Name::common_name(format!("orderer{number}")), certificate.not_before(), certificate.not_after());
+        let template = CertificateTemplate::tls(
+            Name::common_name(format!("orderer{number}")),
+            certificate.not_before(),
+            certificate.not_after(),
+        );
         let issued = template.with_sans(["127.0.0.1"]).issue(own.public_key(), &certificate, &key).unwrap();
         let folder = data.join(number.to_string());
         let tls = folder.join("tls");
@@ -329,9 +359,18 @@ impl Cluster {
     }
 
     /// Sends a configuration update signed by the orderers' administrator.
-    pub(crate) async fn update(&self, number: usize, edit: impl FnOnce(&mut fabric_proto::common::Config)) -> BroadcastResponse {
-        let admin: Arc<dyn Signer> =
-            Arc::new(SigningIdentity::from_folder(&self.keys.path("ordererOrganizations/example.com/users/Admin@example.com/msp"), "OrdererMSP").unwrap());
+    pub(crate) async fn update(
+        &self,
+        number: usize,
+        edit: impl FnOnce(&mut fabric_proto::common::Config),
+    ) -> BroadcastResponse {
+        let admin: Arc<dyn Signer> = Arc::new(
+            SigningIdentity::from_folder(
+                &self.keys.path("ordererOrganizations/example.com/users/Admin@example.com/msp"),
+                "OrdererMSP",
+            )
+            .unwrap(),
+        );
         let (code, _, _) = self.node(number).http("GET", &format!("/participation/v1/channels/{CHANNEL}"), None).await;
         assert_eq!(code, 200);
         let newest = protoutil::seek(protoutil::seek_newest(), protoutil::seek_newest());

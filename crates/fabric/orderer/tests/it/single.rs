@@ -11,7 +11,13 @@ use prost::Message as _;
 use crate::harness::{CHANNEL, Keys, Place, Running, genesis, message, payloads, seek};
 
 fn place(keys: &Keys, data: &std::path::Path) -> Place {
-    Place { data: data.to_path_buf(), tls: keys.orderer("tls"), msp: keys.orderer("msp"), port: 0, extra: String::new() }
+    Place {
+        data: data.to_path_buf(),
+        tls: keys.orderer("tls"),
+        msp: keys.orderer("msp"),
+        port: 0,
+        extra: String::new(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +90,10 @@ async fn messages_come_back_in_blocks() {
     assert!(answers.len() == 25 && answers.iter().all(|a| a.status == Status::Success as i32));
     let blocks = orderer.blocks(&*user, 2, 4).await;
     assert_eq!(blocks.iter().map(|b| payloads(b).len()).collect::<Vec<_>>(), [10, 10, 5]);
-    assert_eq!(blocks.iter().flat_map(payloads).collect::<Vec<_>>(), (0..25).map(|i| i.to_string()).collect::<Vec<_>>());
+    assert_eq!(
+        blocks.iter().flat_map(payloads).collect::<Vec<_>>(),
+        (0..25).map(|i| i.to_string()).collect::<Vec<_>>()
+    );
 
     // Header chain, metadata, signature.
     let all = orderer.blocks(&*user, 0, 4).await;
@@ -99,21 +108,30 @@ async fn messages_come_back_in_blocks() {
     let raft = BlockMetadata::decode(protoutil::consenter_metadata(&all[4]).unwrap().value).unwrap();
     assert_eq!((raft.consenter_ids.as_slice(), raft.next_consenter_id), ([1].as_slice(), 2));
     let bundle = fabric_channel::config::Bundle::from_config_block(&all[0]).unwrap();
-    let signatures = bundle.block_signature_set(all[4].header.as_ref().unwrap(), all[4].metadata.as_ref().unwrap()).unwrap();
+    let signatures =
+        bundle.block_signature_set(all[4].header.as_ref().unwrap(), all[4].metadata.as_ref().unwrap()).unwrap();
     bundle.policies().policy("/Channel/Orderer/BlockValidation").evaluate(&signatures).unwrap();
 
     // Seek forms.
     let newest = protoutil::seek(protoutil::seek_newest(), protoutil::seek_newest());
     let (blocks, status) = orderer.deliver(&*user, &newest).await;
     assert_eq!((blocks[0].header.as_ref().unwrap().number, blocks.len(), status), (4, 1, Some(Status::Success)));
-    let beyond = seek(protoutil::seek(protoutil::seek_specified(3), protoutil::seek_specified(9)), SeekBehavior::FailIfNotReady, SeekContentType::Block);
+    let beyond = seek(
+        protoutil::seek(protoutil::seek_specified(3), protoutil::seek_specified(9)),
+        SeekBehavior::FailIfNotReady,
+        SeekContentType::Block,
+    );
     let (blocks, status) = orderer.deliver(&*user, &beyond).await;
     assert_eq!((blocks.len(), status), (2, Some(Status::NotFound)));
     let far = protoutil::seek(protoutil::seek_specified(6), protoutil::seek_specified(9));
     assert_eq!(orderer.deliver(&*user, &far).await.1, Some(Status::NotFound));
     let backwards = protoutil::seek(protoutil::seek_specified(3), protoutil::seek_specified(2));
     assert_eq!(orderer.deliver(&*user, &backwards).await.1, Some(Status::BadRequest));
-    let headers = seek(protoutil::seek(protoutil::seek_oldest(), protoutil::seek_specified(1)), SeekBehavior::BlockUntilReady, SeekContentType::HeaderWithSig);
+    let headers = seek(
+        protoutil::seek(protoutil::seek_oldest(), protoutil::seek_specified(1)),
+        SeekBehavior::BlockUntilReady,
+        SeekContentType::HeaderWithSig,
+    );
     let (blocks, _) = orderer.deliver(&*user, &headers).await;
     assert!(blocks[0].data.is_some() && blocks[1].data.is_none() && blocks[1].metadata.is_some());
     let mut old = protoutil::seek_envelope(CHANNEL, Some(&*user), &newest, None);
@@ -135,9 +153,11 @@ async fn what_is_not_taken_says_why() {
         let answer = orderer.broadcast(vec![envelope]).await.remove(0);
         (Status::try_from(answer.status).unwrap(), answer.info)
     };
-    let (status, info) = refused(protoutil::signed_envelope(HeaderType::Message, "nochannel", Some(&*user), "x".into(), None)).await;
+    let (status, info) =
+        refused(protoutil::signed_envelope(HeaderType::Message, "nochannel", Some(&*user), "x".into(), None)).await;
     assert_eq!((status, info.as_str()), (Status::BadRequest, "channel does not exist"));
-    let (status, info) = refused(protoutil::signed_envelope(HeaderType::Config, CHANNEL, Some(&*user), "x".into(), None)).await;
+    let (status, info) =
+        refused(protoutil::signed_envelope(HeaderType::Config, CHANNEL, Some(&*user), "x".into(), None)).await;
     assert_eq!((status, info.as_str()), (Status::BadRequest, "message is of type that cannot be processed directly"));
     let mut forged = message(&*user, "forged");
     forged.signature = message(&*user, "other").signature;

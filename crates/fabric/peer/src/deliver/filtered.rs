@@ -3,8 +3,9 @@
 use fabric_channel::protoutil::transactions_filter;
 use fabric_proto::common::{Block, ChannelHeader, Envelope, HeaderType, Payload};
 use fabric_proto::protos::{
-    ChaincodeAction, ChaincodeActionPayload, ChaincodeEvent, FilteredBlock, FilteredChaincodeAction, FilteredTransaction,
-    FilteredTransactionActions, ProposalResponsePayload, Transaction, TxValidationCode, filtered_transaction,
+    ChaincodeAction, ChaincodeActionPayload, ChaincodeEvent, FilteredBlock, FilteredChaincodeAction,
+    FilteredTransaction, FilteredTransactionActions, ProposalResponsePayload, Transaction, TxValidationCode,
+    filtered_transaction,
 };
 use prost::Message as _;
 
@@ -40,7 +41,8 @@ pub fn filtered_block(block: &Block) -> Result<FilteredBlock, FilterError> {
             let transaction = Transaction::decode(payload.data).map_err(failed("Transaction"))?;
             let mut actions = FilteredTransactionActions::default();
             for action in transaction.actions {
-                let action = ChaincodeActionPayload::decode(action.payload).map_err(failed("ChaincodeActionPayload"))?;
+                let action =
+                    ChaincodeActionPayload::decode(action.payload).map_err(failed("ChaincodeActionPayload"))?;
                 let Some(action) = action.action else { continue };
                 let response = ProposalResponsePayload::decode(action.proposal_response_payload)
                     .map_err(failed("ProposalResponsePayload"))?;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fabric_ledger::{Simulator, StateReader};
 use fabric_validation::lifecycle_state::{
-    self, CHAINCODE_SOURCES, ChaincodeLocalPackage, HashedState, LIFECYCLE_NAMESPACE, LedgerNamespace, NAMESPACES, Record,
-    StateError, field_key, implicit_collection, private_name,
+    self, CHAINCODE_SOURCES, ChaincodeLocalPackage, HashedState, LIFECYCLE_NAMESPACE, LedgerNamespace, NAMESPACES,
+    Record, StateError, field_key, implicit_collection, private_name,
 };
 use konsort_crypto::hash::sha256;
 use parking_lot::RwLock;
@@ -101,7 +101,8 @@ fn resolve(
     state: &dyn StateReader,
     collection: String,
 ) -> Result<Cached, String> {
-    let unreadable = |error: &dyn std::fmt::Display| format!("could not get approved chaincode info from cache: {error}");
+    let unreadable =
+        |error: &dyn std::fmt::Display| format!("could not get approved chaincode info from cache: {error}");
     let definition = lifecycle_state::definition(&LedgerNamespace { state: &state }, name)
         .map_err(|error| unreadable(&error))?
         .ok_or_else(|| format!("chaincode {name} not found"))?;

@@ -27,9 +27,8 @@ pub(super) fn of_results(results: &TxSimulationResults) -> Result<ChaincodeInter
             for metadata in keys.values() {
                 match metadata.get(VALIDATION_PARAMETER) {
                     Some(bytes) => {
-                        let policy = SignaturePolicyEnvelope::decode(bytes.clone()).map_err(|error| {
-                            format!("error unmarshalling SignaturePolicy: {error}")
-                        })?;
+                        let policy = SignaturePolicyEnvelope::decode(bytes.clone())
+                            .map_err(|error| format!("error unmarshalling SignaturePolicy: {error}"))?;
                         key_policies.entry(namespace).or_default().push(policy);
                     }
                     None => {
@@ -46,11 +45,8 @@ pub(super) fn of_results(results: &TxSimulationResults) -> Result<ChaincodeInter
             needs.insert(namespace.namespace.clone(), Needs::from([(String::new(), true)]));
         }
     }
-    let private_reads: BTreeSet<(&str, &str)> = results
-        .private_reads
-        .iter()
-        .map(|(namespace, collection)| (namespace.as_str(), collection.as_str()))
-        .collect();
+    let private_reads: BTreeSet<(&str, &str)> =
+        results.private_reads.iter().map(|(namespace, collection)| (namespace.as_str(), collection.as_str())).collect();
     for (namespace, collection) in &private_reads {
         needs.entry((*namespace).to_owned()).or_default().insert((*collection).to_owned(), true);
     }
@@ -82,7 +78,10 @@ mod tests {
     use bytes::Bytes;
     use fabric_ledger::Metadata;
 
-    fn results(writes: &[(&str, &str, Option<&SignaturePolicyEnvelope>)], reads: &[(&str, &str)]) -> TxSimulationResults {
+    fn results(
+        writes: &[(&str, &str, Option<&SignaturePolicyEnvelope>)],
+        reads: &[(&str, &str)],
+    ) -> TxSimulationResults {
         let mut results = TxSimulationResults {
             public: Bytes::new(),
             private: None,
@@ -113,7 +112,11 @@ mod tests {
 
     #[test]
     fn keys_with_a_policy_of_their_own_replace_the_chaincode_policy() {
-        let policy = SignaturePolicyEnvelope { version: 0, rule: None, identities: vec![fabric_proto::common::MspPrincipal::default()] };
+        let policy = SignaturePolicyEnvelope {
+            version: 0,
+            rule: None,
+            identities: vec![fabric_proto::common::MspPrincipal::default()],
+        };
         let interest = of_results(&results(&[("kv", "", Some(&policy))], &[])).unwrap();
         assert_eq!(interest.chaincodes.len(), 1);
         assert!(interest.chaincodes[0].disregard_namespace_policy);

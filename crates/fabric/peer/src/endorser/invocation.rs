@@ -104,12 +104,12 @@ impl Invocation {
                 format!("[channel {}] failed to get chaincode container info for {name}: {reason}", channel.id)
             })?,
         };
-        let is_init =
-            check_initialization(simulator, name, &active.version, active.init_required, input.is_init)?;
-        let capabilities = channel.bundle.application().map_or_else(Capabilities::default, |application| Capabilities {
-            key_level_endorsement: application.capabilities.key_level_endorsement(),
-            purge_private_data: application.capabilities.purge_private_data(),
-        });
+        let is_init = check_initialization(simulator, name, &active.version, active.init_required, input.is_init)?;
+        let capabilities =
+            channel.bundle.application().map_or_else(Capabilities::default, |application| Capabilities {
+                key_level_endorsement: application.capabilities.key_level_endorsement(),
+                purge_private_data: application.capabilities.purge_private_data(),
+            });
         Ok(Call {
             package_id: active.package_id.clone(),
             channel: channel.id.to_string(),
@@ -157,7 +157,9 @@ impl Invocation {
         } else {
             // Another channel has other members: the creator must be known there.
             match channel.bundle.msp_manager().deserialize(self.creator.serialized()) {
-                Ok(there) => self.shared.access.check_verified("peer/ChaincodeToChaincode", Some(&channel.bundle), &there),
+                Ok(there) => {
+                    self.shared.access.check_verified("peer/ChaincodeToChaincode", Some(&channel.bundle), &there)
+                }
                 Err(error) => Err(crate::acl::AclError(error.to_string())),
             }
         };

@@ -107,7 +107,8 @@ impl UnpackedProposal {
     pub(crate) fn validate(&self, members: &MspManager) -> Result<Arc<Identity>, String> {
         let kind = HeaderType::try_from(self.channel_header.r#type);
         if !matches!(kind, Ok(HeaderType::EndorserTransaction | HeaderType::Config)) {
-            let name = kind.map_or_else(|_| self.channel_header.r#type.to_string(), |kind| kind.as_str_name().to_owned());
+            let name =
+                kind.map_or_else(|_| self.channel_header.r#type.to_string(), |kind| kind.as_str_name().to_owned());
             return Err(format!("invalid header type {name}"));
         }
         if self.channel_header.epoch != 0 {
@@ -146,6 +147,21 @@ impl UnpackedProposal {
         })?;
         Ok(identity)
     }
+}
+
+/// Takes a signed proposal apart and makes every check that needs no ledger: form, time, creator and signature.
+///
+/// `now` is the time since the epoch. The error is the text that the client gets.
+pub fn check_proposal(
+    signed: SignedProposal,
+    members: &MspManager,
+    now: Duration,
+    window: Duration,
+) -> Result<Arc<Identity>, String> {
+    let unpacked = UnpackedProposal::unpack(signed)?;
+    unpacked.check_expiry(members, now)?;
+    unpacked.check_time(now, window)?;
+    unpacked.validate(members)
 }
 
 /// When the certificate of an identity of any organisation ends.

@@ -13,8 +13,8 @@ use fabric_proto::lifecycle::{
     QueryChaincodeDefinitionArgs, QueryInstalledChaincodesArgs, QueryInstalledChaincodesResult, chaincode_source,
 };
 use fabric_proto::protos::{
-    ChaincodeAction, ChaincodeActionPayload, ChaincodeInvocationSpec, ChaincodeProposalPayload, ProposalResponsePayload,
-    Transaction, TxValidationCode,
+    ChaincodeAction, ChaincodeActionPayload, ChaincodeInvocationSpec, ChaincodeProposalPayload,
+    ProposalResponsePayload, Transaction, TxValidationCode,
 };
 use fabric_validation::ChannelCollections;
 use parking_lot::RwLock;
@@ -154,14 +154,17 @@ impl Peer {
         let mut current = self.channels.0.write();
         let ledger = current.take().map_or_else(
             || {
-                let options =
-                    Options { collections: Arc::new(self.collections.clone()), ..Options::default() };
+                let options = Options { collections: Arc::new(self.collections.clone()), ..Options::default() };
                 Ledger::create(self.folder.path().join("ledger"), "goldenchannel", block, options).unwrap()
             },
             |access| access.ledger,
         );
-        *current =
-            Some(ChannelAccess { id: "goldenchannel".into(), ledger, bundle, known: Arc::new(KnownSignatures::new(16)) });
+        *current = Some(ChannelAccess {
+            id: "goldenchannel".into(),
+            ledger,
+            bundle,
+            known: Arc::new(KnownSignatures::new(16)),
+        });
     }
 
     fn replay(&self, numbers: std::ops::Range<u64>) {
@@ -229,9 +232,11 @@ async fn lifecycle_transactions_of_a_real_network_simulate_to_the_same_bytes() {
         for call in lifecycle_transactions(number) {
             let results = TxRwset::decode(&call.action.results).unwrap();
             let writes_of = |collection: &str| {
-                results.namespaces.iter().flat_map(|namespace| &namespace.collections).any(|found| {
-                    found.name == collection && !found.hashed.hashed_writes.is_empty()
-                })
+                results
+                    .namespaces
+                    .iter()
+                    .flat_map(|namespace| &namespace.collections)
+                    .any(|found| found.name == collection && !found.hashed.hashed_writes.is_empty())
             };
             // An approval is endorsed by a peer of the organisation it is for; anybody endorses a definition.
             let peer = if writes_of("_implicit_org_Org2MSP") {
@@ -285,10 +290,7 @@ async fn approvals_are_queried_compared_and_refused_in_the_words_of_the_original
         peer.ask("QueryApprovedChaincodeDefinition", &query).await.unwrap();
     let package = "kv_1.0:4884794547d51f7c5badf83eb6332e0f757f0674fd2c094cd5a68371ef5bb2f3";
     let source = approved.source.unwrap().r#type.unwrap();
-    assert_eq!(
-        source,
-        chaincode_source::Type::LocalPackage(chaincode_source::Local { package_id: package.into() })
-    );
+    assert_eq!(source, chaincode_source::Type::LocalPackage(chaincode_source::Local { package_id: package.into() }));
     assert_eq!((approved.sequence, approved.version.as_str()), (1, "1.0"));
 
     let (again, _) = peer.call("again", "_lifecycle", approval.args.clone(), &approval.creator).await;
@@ -455,7 +457,10 @@ async fn a_channels_own_access_rules_replace_the_default_ones() {
     peer.replay(0..58);
     let user = peer.creator("User1", "org1", "Org1MSP");
     let args = |function: &str, argument: &str| {
-        [function, "goldenchannel", argument].iter().map(|part| Bytes::copy_from_slice(part.as_bytes())).collect::<Vec<_>>()
+        [function, "goldenchannel", argument]
+            .iter()
+            .map(|part| Bytes::copy_from_slice(part.as_bytes()))
+            .collect::<Vec<_>>()
     };
     // Block 56 sets qscc/GetBlockByTxID to the administrators and leaves its neighbours alone.
     let (refused, _) = peer.call("a1", "qscc", args("GetBlockByTxID", "any"), &user).await;

@@ -59,7 +59,8 @@ impl Broadcasts {
     pub(super) fn silent_last(&self, endpoints: &[Endpoint]) -> Vec<Endpoint> {
         let mut silent = self.silent.lock();
         silent.retain(|_, since| since.elapsed() < SILENT);
-        let (last, first): (Vec<_>, Vec<_>) = endpoints.iter().cloned().partition(|endpoint| silent.contains_key(endpoint));
+        let (last, first): (Vec<_>, Vec<_>) =
+            endpoints.iter().cloned().partition(|endpoint| silent.contains_key(endpoint));
         first.into_iter().chain(last).collect()
     }
 
@@ -70,7 +71,9 @@ impl Broadcasts {
         // A lane ends when its connection fails; then the next transaction opens it anew.
         for _ in 0..2 {
             match self.lane(endpoint).send(job).await {
-                Ok(()) => return receiver.await.unwrap_or_else(|_| Err("the connection to the orderer broke".to_owned())),
+                Ok(()) => {
+                    return receiver.await.unwrap_or_else(|_| Err("the connection to the orderer broke".to_owned()));
+                }
                 Err(mpsc::error::SendError(returned)) => {
                     job = returned;
                     self.lanes.lock().retain(|_, lane| !lane.is_closed());
@@ -207,7 +210,6 @@ async fn stream(
         }
     }
 }
-
 
 impl std::fmt::Debug for Broadcasts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

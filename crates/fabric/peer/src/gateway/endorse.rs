@@ -139,8 +139,11 @@ async fn collect(gateway: &Inner, plan: &Plan, signed: &SignedProposal) {
         if nodes.is_empty() {
             return;
         }
-        let failed: BTreeSet<String> =
-            join_all(nodes.into_iter().map(|node| ask_group(gateway, plan, node, signed))).await.into_iter().flatten().collect();
+        let failed: BTreeSet<String> = join_all(nodes.into_iter().map(|node| ask_group(gateway, plan, node, signed)))
+            .await
+            .into_iter()
+            .flatten()
+            .collect();
         plan.abandon(&failed);
     }
 }
@@ -172,7 +175,12 @@ async fn process(
         Err(_) => Err(Status::deadline_exceeded("context deadline exceeded")),
     };
     judge(node.is_local(), result).inspect_err(|failure| {
-        tracing::warn!(mspid = node.mspid, endpoint = node.label, "Endorse call to endorser failed: {}", failure.message);
+        tracing::warn!(
+            mspid = node.mspid,
+            endpoint = node.label,
+            "Endorse call to endorser failed: {}",
+            failure.message
+        );
         if failure.remove {
             gateway.registry.remove(node);
         }

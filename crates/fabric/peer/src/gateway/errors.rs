@@ -145,6 +145,9 @@ mod tests {
         let decoded = RpcStatus::decode(status.details()).unwrap();
         assert_eq!((decoded.code, decoded.message.as_str()), (10, "failed"));
         let detail = ErrorDetail::decode(decoded.details[0].value.as_slice()).unwrap();
-        assert_eq!((detail.address.as_str(), detail.msp_id.as_str(), detail.message.as_str()), ("peer0:7051", "Org1MSP", "why"));
+        assert_eq!(
+            (detail.address.as_str(), detail.msp_id.as_str(), detail.message.as_str()),
+            ("peer0:7051", "Org1MSP", "why")
+        );
     }
 }

@@ -159,4 +159,3 @@ fn result_of(response: ProposalResponse) -> Response {
     }
     answer
 }
-

@@ -36,8 +36,7 @@ pub(super) fn open(
     }
     let request = ChaincodeEventsRequest::decode(signed.request.clone())
         .map_err(|error| Status::invalid_argument(format!("invalid chaincode events request: {error}")))?;
-    let data =
-        SignedData { data: signed.request, identity: request.identity.clone(), signature: signed.signature };
+    let data = SignedData { data: signed.request, identity: request.identity.clone(), signature: signed.signature };
     let channel = gateway.authorized("gateway/ChaincodeEvents", &request.channel_id, &data)?;
     let start = first_block(channel.ledger(), &request)?;
     let (sender, receiver) = mpsc::channel(AHEAD);
@@ -85,8 +84,8 @@ async fn follow(
     loop {
         let height = *heights.borrow_and_update();
         while next < height {
-            let found = read_block(channel, next)
-                .and_then(|block| events_of(&block).map_err(|error| error.to_string()));
+            let found =
+                read_block(channel, next).and_then(|block| events_of(&block).map_err(|error| error.to_string()));
             let all = match found {
                 Ok(all) => all,
                 Err(error) => {

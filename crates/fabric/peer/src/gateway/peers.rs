@@ -207,7 +207,8 @@ impl Registry {
             found.groups.iter().find(|(_, candidates)| holds(candidates)).map(|(group, _)| group)
         });
         let possible = found.layouts.iter().filter(|layout| {
-            let enough = |group: &String, count: u32| found.groups.get(group).is_some_and(|peers| peers.len() >= count as usize);
+            let enough =
+                |group: &String, count: u32| found.groups.get(group).is_some_and(|peers| peers.len() >= count as usize);
             layout.iter().all(|(group, count)| enough(group, *count))
         });
         let (mut first, mut others): (Vec<_>, Vec<_>) =
@@ -245,8 +246,7 @@ impl Registry {
     /// Sends a proposal to a peer.
     pub(super) async fn process(&self, node: &Node, proposal: SignedProposal) -> Result<ProposalResponse, Status> {
         let Some(endpoint) = &node.endpoint else { return self.endorser.process_proposal(proposal).await };
-        let transport =
-            self.connections.get(endpoint).map_err(|error| Status::unavailable(error.to_string()))?;
+        let transport = self.connections.get(endpoint).map_err(|error| Status::unavailable(error.to_string()))?;
         let mut client = EndorserClient::new(transport)
             .max_decoding_message_size(MAX_MESSAGE_SIZE)
             .max_encoding_message_size(MAX_MESSAGE_SIZE);

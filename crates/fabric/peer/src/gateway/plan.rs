@@ -176,7 +176,8 @@ impl Plan {
         let state = self.0.lock();
         let endorsements = state.completed.as_ref()?;
         let mut seen = BTreeSet::new();
-        let unique = endorsements.iter().filter(|endorsement| seen.insert(endorsement.endorser.clone())).cloned().collect();
+        let unique =
+            endorsements.iter().filter(|endorsement| seen.insert(endorsement.endorser.clone())).cloned().collect();
         Some((state.payload.as_ref()?.0.clone(), unique))
     }
 }

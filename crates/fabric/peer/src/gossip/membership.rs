@@ -368,7 +368,14 @@ impl Membership {
         PeerTime { inc_num: self.myself.incarnation, seq_num: self.sequence }
     }
 
-    fn connected(&mut self, now: Duration, link: LinkId, identity: &Bytes, dialled: Option<String>, effects: &mut Vec<Effect>) {
+    fn connected(
+        &mut self,
+        now: Duration,
+        link: LinkId,
+        identity: &Bytes,
+        dialled: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
         if let Some(endpoint) = &dialled {
             self.dialling.insert(endpoint.clone(), now + self.timing.reconnect_interval);
         }

@@ -6,9 +6,9 @@
 use bytes::Bytes;
 use fabric_proto::gossip::gossip_message::{Content, Tag};
 use fabric_proto::gossip::{
-    AliveMessage, Chaincode, ConnEstablish, DataDigest, DataRequest, DataUpdate, Envelope, GossipHello, GossipMessage, Member,
-    MembershipRequest, MembershipResponse, PeerIdentity, PeerTime, Properties, PullMsgType, Secret, SecretEnvelope, StateInfo,
-    StateInfoPullRequest, StateInfoSnapshot, secret,
+    AliveMessage, Chaincode, ConnEstablish, DataDigest, DataRequest, DataUpdate, Envelope, GossipHello, GossipMessage,
+    Member, MembershipRequest, MembershipResponse, PeerIdentity, PeerTime, Properties, PullMsgType, Secret,
+    SecretEnvelope, StateInfo, StateInfoPullRequest, StateInfoSnapshot, secret,
 };
 use konsort_crypto::hash::sha256_parts;
 use prost::Message as _;
@@ -127,7 +127,11 @@ pub fn state_info(
             left_channel: false,
             chaincodes: chaincodes
                 .iter()
-                .map(|(name, version)| Chaincode { name: name.clone(), version: version.clone(), metadata: Bytes::new() })
+                .map(|(name, version)| Chaincode {
+                    name: name.clone(),
+                    version: version.clone(),
+                    metadata: Bytes::new(),
+                })
                 .collect(),
         }),
     };

@@ -139,8 +139,9 @@ impl Transport {
             }
         });
         let request = Request::new(ReceiverStream::new(plain_receiver));
-        let stream =
-            tokio::time::timeout(HANDSHAKE_TIMEOUT, client.gossip_stream(request)).await.map_err(|_| HandshakeError::Silent)??;
+        let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, client.gossip_stream(request))
+            .await
+            .map_err(|_| HandshakeError::Silent)??;
         let connection = dialed.connection();
         let mut incoming = stream.into_inner();
         let identity = self.authenticate(&mut incoming, connection.as_ref()).await?;
@@ -158,7 +159,8 @@ impl Transport {
         incoming: &mut Streaming<Envelope>,
         connection: Option<&ConnectionInfo>,
     ) -> Result<Bytes, HandshakeError> {
-        let first = tokio::time::timeout(HANDSHAKE_TIMEOUT, incoming.message()).await.map_err(|_| HandshakeError::Silent)?;
+        let first =
+            tokio::time::timeout(HANDSHAKE_TIMEOUT, incoming.message()).await.map_err(|_| HandshakeError::Silent)?;
         let envelope = first.ok().flatten().ok_or(HandshakeError::Ended)?;
         let opened = message::open(&envelope).ok_or(HandshakeError::WrongMessage)?;
         let Some(Content::Conn(introduction)) = opened.content else { return Err(HandshakeError::WrongMessage) };

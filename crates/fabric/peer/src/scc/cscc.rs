@@ -40,8 +40,9 @@ fn join(call: &SystemCall) -> Result<Bytes, String> {
     let block = Block::decode(bytes).map_err(|error| {
         format!("Failed to reconstruct the genesis block, error unmarshalling Block: proto: cannot parse invalid wire-format data ({error})")
     })?;
-    let channel = protoutil::channel_id_of_block(&block)
-        .map_err(|error| format!("\"JoinChain\" request failed to extract channel id from the block due to [{error}]"))?;
+    let channel = protoutil::channel_id_of_block(&block).map_err(|error| {
+        format!("\"JoinChain\" request failed to extract channel id from the block due to [{error}]")
+    })?;
     check_config(&block).map_err(|reason| {
         format!(
             "\"JoinChain\" for channelID = {channel} failed because of validation of configuration block, because of {reason}"
@@ -85,7 +86,10 @@ fn config_block(call: &SystemCall) -> Result<Bytes, String> {
     let channel = named(call, "GetConfigBlock")?;
     let blocks = channel.ledger.blocks();
     let read = |number: u64| -> Result<Bytes, String> {
-        blocks.block(number).map_err(|error| error.to_string())?.ok_or_else(|| format!("block {number} is not in the ledger"))
+        blocks
+            .block(number)
+            .map_err(|error| error.to_string())?
+            .ok_or_else(|| format!("block {number} is not in the ledger"))
     };
     let newest = Block::decode(read(blocks.height().saturating_sub(1))?).map_err(|error| error.to_string())?;
     let index = protoutil::last_config_index(&newest).map_err(|error| error.to_string())?;

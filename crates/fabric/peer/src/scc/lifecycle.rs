@@ -190,11 +190,7 @@ impl OnChannel<'_> {
     }
 
     /// Which organisations approved exactly this definition, and where the others differ.
-    fn approvals(
-        &self,
-        name: &str,
-        definition: &ChaincodeDefinition,
-    ) -> Result<Approvals, Failure> {
+    fn approvals(&self, name: &str, definition: &ChaincodeDefinition) -> Result<Approvals, Failure> {
         let Some(application) = self.channel.bundle.application() else {
             return Err(format!("no application config for channel '{}'", self.channel.id).into());
         };
@@ -202,10 +198,8 @@ impl OnChannel<'_> {
         let parameters = definition.parameters();
         let (mut approvals, mut mismatches) = (BTreeMap::new(), BTreeMap::new());
         for organization in application.organizations.values() {
-            let hashes = CollectionHashes {
-                simulator: self.simulator,
-                collection: implicit_collection(&organization.msp_id),
-            };
+            let hashes =
+                CollectionHashes { simulator: self.simulator, collection: implicit_collection(&organization.msp_id) };
             let differing = lifecycle_state::matches(NAMESPACES, &approval, &parameters, &hashes)
                 .map_err(|error| Failure::Other(format!("serialization check failed for key {approval}: {error}")))?;
             approvals.insert(organization.msp_id.clone(), differing.is_empty());
@@ -277,9 +271,7 @@ fn commit(on: &OnChannel<'_>) -> Answer {
     let is_member =
         on.channel.bundle.application().is_some_and(|application| application.organization_by_msp(own).is_some());
     if !is_member {
-        return Err(
-            "impossibly, this peer's org is processing requests for a channel it is not a member of".into()
-        );
+        return Err("impossibly, this peer's org is processing requests for a channel it is not a member of".into());
     }
     let mut definition = definition_of!(args);
     let (approvals, _) = on.readiness(&args.name, &mut definition)?;
@@ -288,7 +280,12 @@ fn commit(on: &OnChannel<'_>) -> Answer {
     if approvals.get(own) != Some(&true) {
         return Err(format!("chaincode definition not agreed to by this org ({own})").into());
     }
-    tracing::info!(chaincode = args.name, channel = &*on.channel.id, sequence = args.sequence, "endorsed a chaincode definition");
+    tracing::info!(
+        chaincode = args.name,
+        channel = &*on.channel.id,
+        sequence = args.sequence,
+        "endorsed a chaincode definition"
+    );
     Ok(CommitChaincodeDefinitionResult {}.encode_to_vec().into())
 }
 

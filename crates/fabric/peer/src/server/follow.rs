@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric_chaincode::Runtime;
-use fabric_validation::lifecycle_state::{LIFECYCLE_NAMESPACE, NAMESPACES, metadata_key};
 use fabric_ledger::StateReader as _;
+use fabric_validation::lifecycle_state::{LIFECYCLE_NAMESPACE, NAMESPACES, metadata_key};
 use konsort_node::Tasks;
 use tokio::sync::mpsc;
 
@@ -93,7 +93,9 @@ impl Follower {
         let bundle = channel.bundle();
         let mut organizations = BTreeSet::new();
         let mut anchors = Vec::new();
-        for organization in bundle.application().map(|application| application.organizations.values()).into_iter().flatten() {
+        for organization in
+            bundle.application().map(|application| application.organizations.values()).into_iter().flatten()
+        {
             organizations.insert(organization.msp_id.clone());
             anchors.extend(organization.anchor_peers.iter().map(|anchor| Anchor {
                 mspid: organization.msp_id.clone(),

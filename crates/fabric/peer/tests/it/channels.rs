@@ -68,10 +68,9 @@ async fn commits_reach_those_who_wait_and_configurations_take_effect() {
     let channel = join(&channels);
     let before = channel.bundle().sequence();
     let mut configs = channel.config_watch();
-    let json = std::fs::read(
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../tests/golden/fabric/blocks.json"),
-    )
-    .unwrap();
+    let json =
+        std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../tests/golden/fabric/blocks.json"))
+            .unwrap();
     let text = String::from_utf8(json).unwrap();
     let recorded: serde_json::Value = serde_json::from_str(&text).unwrap();
     let found = find_transaction(&recorded, 12).expect("block 12 has transactions");
@@ -102,7 +101,8 @@ async fn commits_reach_those_who_wait_and_configurations_take_effect() {
 /// The id of the first transaction of a block, wherever the record keeps it.
 fn find_transaction(recorded: &serde_json::Value, number: u64) -> Option<String> {
     let blocks = recorded.as_array().cloned().or_else(|| recorded.get("blocks")?.as_array().cloned())?;
-    let block = blocks.into_iter().find(|block| block.get("number").and_then(serde_json::Value::as_u64) == Some(number))?;
+    let block =
+        blocks.into_iter().find(|block| block.get("number").and_then(serde_json::Value::as_u64) == Some(number))?;
     let transactions = block.get("transactions").or_else(|| block.get("txs"))?.as_array()?.clone();
     transactions.first()?.get("txid")?.as_str().map(str::to_owned)
 }

@@ -33,7 +33,8 @@ fn every_block_of_the_chain_can_be_filtered_and_hides_payloads() {
             Ok(filtered) => {
                 assert_eq!(filtered.number, number);
                 for tx in filtered.filtered_transactions {
-                    let Some(fabric_proto::protos::filtered_transaction::Data::TransactionActions(actions)) = tx.data else {
+                    let Some(fabric_proto::protos::filtered_transaction::Data::TransactionActions(actions)) = tx.data
+                    else {
                         continue;
                     };
                     for action in actions.chaincode_actions {

@@ -113,11 +113,10 @@ fn lex(source: &str) -> Result<Vec<Token>, DslError> {
         let kind = if first.is_alphabetic() || first == '_' || first == '$' {
             at = run(at, &|character| character.is_alphanumeric() || character == '_' || character == '$');
             let word: String = characters[start..at].iter().collect();
-            let operators = ["and", "or", "not", "in", "contains", "matches", "startsWith", "endsWith", "let", "if", "else"];
+            let operators =
+                ["and", "or", "not", "in", "contains", "matches", "startsWith", "endsWith", "let", "if", "else"];
             if operators.contains(&word.as_str()) { Kind::Operator } else { Kind::Identifier }
-        } else if first.is_ascii_digit()
-            || (first == '.' && characters.get(at + 1).is_some_and(char::is_ascii_digit))
-        {
+        } else if first.is_ascii_digit() || (first == '.' && characters.get(at + 1).is_some_and(char::is_ascii_digit)) {
             at = run(at, &|character| character.is_ascii_alphanumeric() || character == '_' || character == '.');
             Kind::Number
         } else if matches!(first, '\'' | '"' | '`') {
@@ -130,7 +129,11 @@ fn lex(source: &str) -> Result<Vec<Token>, DslError> {
             Kind::Bracket
         } else if "+-*/%^=!<>&|?:.,;#@~".contains(first) {
             let pair: String = characters[at..].iter().take(2).collect();
-            at += if ["**", "==", "!=", "<=", ">=", "&&", "||", "??", "?.", ".."].contains(&pair.as_str()) { 2 } else { 1 };
+            at += if ["**", "==", "!=", "<=", ">=", "&&", "||", "??", "?.", ".."].contains(&pair.as_str()) {
+                2
+            } else {
+                1
+            };
             Kind::Operator
         } else {
             let message = format!("unrecognized character: U+{:04X} {:?}", first as u32, first);
@@ -282,9 +285,8 @@ impl Parser<'_> {
         let parsed = if digits.contains(['.', 'e', 'E']) && !digits.starts_with("0x") {
             digits.parse().ok().map(Node::Float)
         } else {
-            let radix = |prefix: &str, radix| {
-                digits.strip_prefix(prefix).map(|rest| i64::from_str_radix(rest, radix).ok())
-            };
+            let radix =
+                |prefix: &str, radix| digits.strip_prefix(prefix).map(|rest| i64::from_str_radix(rest, radix).ok());
             radix("0x", 16)
                 .or_else(|| radix("0b", 2))
                 .or_else(|| radix("0o", 8))
@@ -310,11 +312,7 @@ fn check_names(source: &str, node: &Node, names: &[&str]) -> Result<(), DslError
     }
 }
 
-fn run(
-    source: &str,
-    node: Node,
-    apply: &mut dyn FnMut(Call) -> Result<Value, String>,
-) -> Result<Value, DslError> {
+fn run(source: &str, node: Node, apply: &mut dyn FnMut(Call) -> Result<Value, String>) -> Result<Value, DslError> {
     Ok(match node {
         Node::Text(text) => Value::Text(text),
         Node::Integer(number) => Value::Integer(number),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fabric_proto::orderer::atomic_broadcast_server::{AtomicBroadcast, AtomicBroadcastServer};
 use fabric_proto::orderer::DeliverResponse;
+use fabric_proto::orderer::atomic_broadcast_server::{AtomicBroadcast, AtomicBroadcastServer};
 use futures::future::join_all;
 use futures::stream::BoxStream;
 use konsort_node::{Config, Environment, Server, ServerOptions, Shutdown};
@@ -25,7 +25,10 @@ impl AtomicBroadcast for Picky {
     type BroadcastStream = BoxStream<'static, Result<BroadcastResponse, Status>>;
     type DeliverStream = BoxStream<'static, Result<DeliverResponse, Status>>;
 
-    async fn broadcast(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Self::BroadcastStream>, Status> {
+    async fn broadcast(
+        &self,
+        request: Request<Streaming<Envelope>>,
+    ) -> Result<Response<Self::BroadcastStream>, Status> {
         self.streams.fetch_add(1, Ordering::SeqCst);
         let seen = Arc::clone(&self.seen);
         let (sender, receiver) = mpsc::channel(16);

@@ -77,7 +77,9 @@ impl ChannelView {
     /// The own signed statement; `timestamp` is used only when a new one must be made.
     pub(crate) fn own(&mut self, pki_id: &Bytes, channel: &str, timestamp: PeerTime, notary: &dyn Notary) -> Envelope {
         self.own
-            .get_or_insert_with(|| message::state_info(pki_id, channel, self.height, &self.chaincodes, timestamp, notary))
+            .get_or_insert_with(|| {
+                message::state_info(pki_id, channel, self.height, &self.chaincodes, timestamp, notary)
+            })
             .clone()
     }
 

@@ -80,7 +80,9 @@ impl Identities {
     }
 
     fn learn_statement(&mut self, statement: Envelope, notary: &dyn Notary) {
-        let Some(Content::PeerIdentity(about)) = message::open(&statement).and_then(|opened| opened.content) else { return };
+        let Some(Content::PeerIdentity(about)) = message::open(&statement).and_then(|opened| opened.content) else {
+            return;
+        };
         let proper = message::pki_id(&about.cert).as_ref() == Some(&about.pki_id)
             && self.statements.len() < MAX_MEMBERS
             && notary.verify(&about.cert, &statement.payload, &statement.signature);

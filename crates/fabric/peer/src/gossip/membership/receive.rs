@@ -12,17 +12,14 @@ use crate::gossip::message;
 
 impl Membership {
     pub(super) fn received(&mut self, now: Duration, link: LinkId, envelope: Envelope, effects: &mut Vec<Effect>) {
-        let Some((sender, organization)) = self.links.get(&link).map(|link| (link.pki_id.clone(), link.mspid.clone())) else {
+        let Some((sender, organization)) = self.links.get(&link).map(|link| (link.pki_id.clone(), link.mspid.clone()))
+        else {
             return;
         };
         let Some(opened) = message::open(&envelope) else { return };
         let nonce = opened.nonce;
         match opened.content {
-            Some(Content::AliveMsg(_)) => {
-                if self.learn_alive(now, &envelope) {
-                    self.forward_alive(link, &envelope, effects);
-                }
-            }
+            Some(Content::AliveMsg(_)) => self.alive(now, link, &envelope, effects),
             Some(Content::MemReq(request)) => {
                 if let Some(about) = request.self_information {
                     self.learn_alive(now, &about);
@@ -64,6 +61,12 @@ impl Membership {
         }
     }
 
+    fn alive(&mut self, now: Duration, link: LinkId, envelope: &Envelope, effects: &mut Vec<Effect>) {
+        if self.learn_alive(now, envelope) {
+            self.forward_alive(link, envelope, effects);
+        }
+    }
+
     /// Checks an alive statement and keeps it when it is newer; true when it was.
     fn learn_alive(&mut self, now: Duration, envelope: &Envelope) -> bool {
         let Some((id, timestamp, endpoint)) = self.check_alive(envelope) else { return false };
@@ -85,8 +88,14 @@ impl Membership {
         if self.members.len() >= MAX_MEMBERS {
             return false;
         }
-        let record =
-            Record { endpoint, internal_endpoint: internal, timestamp, last_seen: now, dead: false, envelope: envelope.clone() };
+        let record = Record {
+            endpoint,
+            internal_endpoint: internal,
+            timestamp,
+            last_seen: now,
+            dead: false,
+            envelope: envelope.clone(),
+        };
         self.members.insert(id, record);
         true
     }
@@ -95,8 +104,14 @@ impl Membership {
         let Some((id, timestamp, endpoint)) = self.check_alive(envelope) else { return };
         if !self.members.contains_key(&id) && self.members.len() < MAX_MEMBERS {
             let internal_endpoint = message::internal_endpoint(envelope);
-            let record =
-                Record { endpoint, internal_endpoint, timestamp, last_seen: now, dead: true, envelope: envelope.clone() };
+            let record = Record {
+                endpoint,
+                internal_endpoint,
+                timestamp,
+                last_seen: now,
+                dead: true,
+                envelope: envelope.clone(),
+            };
             self.members.insert(id, record);
         }
     }
@@ -118,14 +133,16 @@ impl Membership {
             return None;
         }
         let identity = self.identities.get(&membership.pki_id)?.identity.clone();
-        self.notary
-            .verify(&identity, &envelope.payload, &envelope.signature)
-            .then_some((membership.pki_id, time, membership.endpoint))
+        self.notary.verify(&identity, &envelope.payload, &envelope.signature).then_some((
+            membership.pki_id,
+            time,
+            membership.endpoint,
+        ))
     }
 
     /// Whether statements of `subject`'s organisation may go to `receiver`'s: our own go everywhere, others' only home.
     fn may_tell(&self, subject: &str, receiver: &str, endpoint: &str) -> bool {
-        (subject == receiver || subject == self.mspid) && (subject == receiver || !endpoint.is_empty())
+        subject == receiver || (subject == self.mspid && !endpoint.is_empty())
     }
 
     fn forward_alive(&self, from: LinkId, envelope: &Envelope, effects: &mut Vec<Effect>) {
@@ -133,7 +150,10 @@ impl Membership {
         let Some(membership) = alive.membership else { return };
         let Some(subject) = self.identities.get(&membership.pki_id).map(|known| known.mspid.clone()) else { return };
         for (link, to) in &self.links {
-            if *link != from && to.pki_id != membership.pki_id && self.may_tell(&subject, &to.mspid, &membership.endpoint) {
+            if *link != from
+                && to.pki_id != membership.pki_id
+                && self.may_tell(&subject, &to.mspid, &membership.endpoint)
+            {
                 let mut copy = envelope.clone();
                 if to.mspid != subject {
                     copy.secret_envelope = None;

@@ -29,7 +29,9 @@ pub(super) fn approve(on: &OnChannel<'_>) -> Answer {
         return Err("requested sequence is 0, but first definable sequence number is 1".into());
     }
     if requested < current {
-        return Err(format!("currently defined sequence {current} is larger than requested sequence {requested}").into());
+        return Err(
+            format!("currently defined sequence {current} is larger than requested sequence {requested}").into()
+        );
     }
     if requested > current + 1 {
         return Err(format!(
@@ -70,7 +72,13 @@ pub(super) fn approve(on: &OnChannel<'_>) -> Answer {
     let source = ChaincodeLocalPackage { package_id };
     lifecycle_state::write(CHAINCODE_SOURCES, &approval, &source, &organization)
         .map_err(|error| format!("could not serialize chaincode package info to state: {error}"))?;
-    tracing::info!(chaincode = name, package_id = source.package_id, channel = &*on.channel.id, sequence = requested, "endorsed a chaincode approval");
+    tracing::info!(
+        chaincode = name,
+        package_id = source.package_id,
+        channel = &*on.channel.id,
+        sequence = requested,
+        "endorsed a chaincode approval"
+    );
     Ok(ApproveChaincodeDefinitionForMyOrgResult {}.encode_to_vec().into())
 }
 

@@ -64,7 +64,8 @@ fn check(
 /// Letters and digits, with single dashes and underscores between them.
 fn is_chaincode_name(name: &str) -> bool {
     let parts = || name.split(['-', '_']);
-    !name.is_empty() && parts().all(|part| !part.is_empty() && part.chars().all(|letter| letter.is_ascii_alphanumeric()))
+    !name.is_empty()
+        && parts().all(|part| !part.is_empty() && part.chars().all(|letter| letter.is_ascii_alphanumeric()))
 }
 
 /// Letters, digits, dashes and underscores, not beginning with an underscore.
@@ -116,10 +117,9 @@ fn check_collections(configs: &[&StaticCollectionConfig], members: &MspManager) 
             .into());
         }
         if required < 0 {
-            return Err(format!(
-                "collection-name: {name} -- requiredPeerCount ({required}) cannot be less than zero"
-            )
-            .into());
+            return Err(
+                format!("collection-name: {name} -- requiredPeerCount ({required}) cannot be less than zero").into()
+            );
         }
         check_members(config, members)?;
     }
@@ -137,8 +137,7 @@ fn check_members(config: &StaticCollectionConfig, members: &MspManager) -> Resul
     fabric_channel::policy::SignaturePolicy::new(policy.clone(), members)
         .map_err(|error| format!("invalid member org policy for collection '{name}': {error}"))?;
     if let Some(rule) = &policy.rule {
-        check_or(rule)
-            .map_err(|reason| format!("collection-name: {name} -- error in member org policy: {reason}"))?;
+        check_or(rule).map_err(|reason| format!("collection-name: {name} -- error in member org policy: {reason}"))?;
     }
     policy.identities.iter().try_for_each(|principal| check_principal(name, principal, members))
 }
@@ -173,11 +172,13 @@ fn check_principal(collection: &str, principal: &MspPrincipal, members: &MspMana
         Ok(Classification::Identity) => match members.deserialize(&bytes) {
             Ok(_) => Ok(()),
             Err(_) => {
-                Err(format!("collection-name: {collection} -- contains an identity that is not part of the channel").into())
+                Err(format!("collection-name: {collection} -- contains an identity that is not part of the channel")
+                    .into())
             }
         },
         kind => {
-            let kind = kind.map_or_else(|_| principal.principal_classification.to_string(), |kind| kind.as_str_name().to_owned());
+            let kind = kind
+                .map_or_else(|_| principal.principal_classification.to_string(), |kind| kind.as_str_name().to_owned());
             Err(format!("collection-name: {collection} -- principal type {kind} is not supported").into())
         }
     }
@@ -199,9 +200,7 @@ fn check_against_committed(
         let existing = static_config(existing).map_err(|_| Failure::from("unknown collection configuration type"))?;
         let name = &existing.name;
         let Some(new) = proposed.get(name.as_str()) else {
-            return Err(
-                format!("existing collection [{name}] missing in the proposed collection configuration").into()
-            );
+            return Err(format!("existing collection [{name}] missing in the proposed collection configuration").into());
         };
         if new.block_to_live != existing.block_to_live {
             return Err(format!(

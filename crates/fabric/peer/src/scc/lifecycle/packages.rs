@@ -92,8 +92,7 @@ pub(super) fn query_installed(call: &SystemCall) -> Answer {
             (channel, References { chaincodes })
         })
         .collect();
-    let result =
-        QueryInstalledChaincodeResult { package_id: package.package_id, label: package.label, references };
+    let result = QueryInstalledChaincodeResult { package_id: package.package_id, label: package.label, references };
     Ok(result.encode_to_vec().into())
 }
 
