@@ -17,12 +17,21 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use parking_lot::RwLock;
 
 use crate::Metrics;
-use crate::metrics::{CounterFamily, HistogramFamily};
+use crate::metrics::{Counter, CounterFamily, HistogramFamily};
 
 /// Counts the requests of a listener's services (`grpc_server_unary_*` and `grpc_server_stream_*`). `streaming` names the methods
 /// that are streams, as `/package.Service/Method`.
 pub fn count_requests(router: Router, metrics: &Metrics, streaming: &[&str]) -> Router {
+    let messages = |direction: &str| {
+        metrics.counter(
+            &format!("grpc_server_stream_messages_{direction}"),
+            &format!("The number of stream messages {direction}."),
+            &["service", "method"],
+        )
+    };
     let figures = Arc::new(Figures {
+        messages_received: messages("received"),
+        messages_sent: messages("sent"),
         unary: Families::new(metrics, "unary", "unary"),
         stream: Families::new(metrics, "stream", "stream"),
         streaming: streaming.iter().map(|method| (*method).to_owned()).collect(),
@@ -62,6 +71,8 @@ impl Families {
 struct Figures {
     unary: Families,
     stream: Families,
+    messages_received: CounterFamily,
+    messages_sent: CounterFamily,
     streaming: Vec<String>,
     methods: RwLock<HashMap<String, Arc<Method>>>,
 }
@@ -103,6 +114,12 @@ async fn observe(State(figures): State<Arc<Figures>>, request: Request, next: Ne
     let Some(method) = figures.method(request.uri().path()) else { return next.run(request).await };
     let started = Instant::now();
     let path = request.uri().path().to_owned();
+    let request = if method.streaming {
+        let messages = Messages::new(figures.messages_received.with(&[&method.service, &method.name]));
+        request.map(|body| Body::new(Received { body, messages }))
+    } else {
+        request
+    };
     let response = next.run(request).await;
     let at_once = status(response.headers());
     // A path that nobody serves must not make a label of its own.
@@ -121,12 +138,80 @@ async fn observe(State(figures): State<Arc<Figures>>, request: Request, next: Ne
         return response;
     }
     let (parts, body) = response.into_parts();
-    Response::from_parts(parts, Body::new(Watched { body, pending: Some((figures, method, started)) }))
+    let sent = || Messages::new(figures.messages_sent.with(&[&method.service, &method.name]));
+    let messages = method.streaming.then(sent);
+    Response::from_parts(parts, Body::new(Watched { body, messages, pending: Some((figures, method, started)) }))
+}
+
+/// Counts the messages in a stream of gRPC frames: a flag, the length in four bytes, the message. A chunk may hold several messages or
+/// a part of one.
+struct Messages {
+    counter: Counter,
+    /// Bytes of the frame's head that came already.
+    head: usize,
+    length: u32,
+    /// Bytes of the message still to come.
+    left: usize,
+}
+
+impl Messages {
+    fn new(counter: Counter) -> Self {
+        Self { counter, head: 0, length: 0, left: 0 }
+    }
+
+    fn pass(&mut self, mut data: &[u8]) {
+        while let Some((byte, rest)) = data.split_first() {
+            if self.left > 0 {
+                let skipped = self.left.min(data.len());
+                self.left -= skipped;
+                data = &data[skipped..];
+                continue;
+            }
+            if self.head > 0 {
+                self.length = self.length << 8 | u32::from(*byte);
+            }
+            self.head += 1;
+            data = rest;
+            if self.head == 5 {
+                self.counter.inc();
+                self.left = self.length as usize;
+                (self.head, self.length) = (0, 0);
+            }
+        }
+    }
+}
+
+/// A stream's request body, whose messages are counted.
+struct Received {
+    body: Body,
+    messages: Messages,
+}
+
+impl HttpBody for Received {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            self.messages.pass(data);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A response body that tells how it ended.
 struct Watched {
     body: Body,
+    messages: Option<Messages>,
     pending: Option<(Arc<Figures>, Arc<Method>, Instant)>,
 }
 
@@ -146,6 +231,9 @@ impl HttpBody for Watched {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
+                if let (Some(messages), Some(data)) = (&mut self.messages, frame.data_ref()) {
+                    messages.pass(data);
+                }
                 if let Some(code) = frame.trailers_ref().and_then(status) {
                     self.done(&code);
                 }
@@ -207,6 +295,18 @@ mod tests {
         let request = http::Request::post(path).body(Body::empty()).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
         let _ = axum::body::to_bytes(response.into_body(), 1024).await.unwrap();
+    }
+
+    #[test]
+    fn messages_are_counted_however_they_are_cut() {
+        let counter = Metrics::new().counter("x", "X.", &[]).with(&[]);
+        let stream = [&b"\0\0\0\0\x03abc"[..], b"\0\0\0\0\0", b"\0\0\0\x01\0", &[7; 256], b"\0\0"].concat();
+        for size in [1, 2, 7, stream.len()] {
+            let before = counter.get();
+            let mut messages = Messages::new(counter.clone());
+            stream.chunks(size).for_each(|chunk| messages.pass(chunk));
+            assert!((counter.get() - before - 3.0).abs() < f64::EPSILON, "{size}");
+        }
     }
 
     #[tokio::test]

@@ -30,6 +30,7 @@ pub mod logging;
 pub mod metrics;
 mod operations;
 pub mod ports;
+mod process;
 mod server;
 mod tasks;
 mod text;

@@ -176,6 +176,25 @@ impl LogHandle {
     }
 }
 
+/// Entries written so far, from error to trace. A process has one log.
+static WRITTEN: [AtomicU64; 5] = [const { AtomicU64::new(0) }; 5];
+
+/// The levels by name with the number of entries written at each.
+pub(crate) fn written() -> [(&'static str, u64); 5] {
+    let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+    levels.map(|level| (name_of(Some(level)), WRITTEN[place_of(level)].load(Ordering::Relaxed)))
+}
+
+fn place_of(level: Level) -> usize {
+    match level {
+        Level::ERROR => 0,
+        Level::WARN => 1,
+        Level::INFO => 2,
+        Level::DEBUG => 3,
+        Level::TRACE => 4,
+    }
+}
+
 static HANDLE: OnceLock<LogHandle> = OnceLock::new();
 
 /// Starts logging to standard error as `FABRIC_LOGGING_SPEC` and `FABRIC_LOGGING_FORMAT` (`json`, else console) say.
@@ -219,6 +238,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
+        WRITTEN[place_of(*event.metadata().level())].fetch_add(1, Ordering::Relaxed);
         let line = self.line(SystemClock.unix_nanos(), number, event);
         // A log nobody can read must not stop the node.
         let _ = std::io::stderr().lock().write_all(line.as_bytes());

@@ -231,25 +231,22 @@ impl Metrics {
         self.refreshers.write().push(Box::new(refresh));
     }
 
-    /// Declares the process's own figures (`process_cpu_seconds_total` and friends).
+    /// Declares the process's own figures (`process_cpu_seconds_total` and friends) and those of its log.
     pub fn process(&self) {
-        let cpu = self.gauge("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", &[]);
-        let resident = self.gauge("process_resident_memory_bytes", "Resident memory size in bytes.", &[]);
-        let virtual_size = self.gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", &[]);
-        let descriptors = self.gauge("process_open_fds", "Number of open file descriptors.", &[]);
-        let threads = self.gauge("process_threads", "Number of OS threads of the process.", &[]);
+        crate::process::declare(self);
+        let checked = self.counter(
+            "logging_entries_checked",
+            "Number of log entries checked against the active logging level.",
+            &["level"],
+        );
+        let written = self.counter("logging_entries_written", "Number of log entries that are written.", &["level"]);
         self.on_scrape(move || {
-            let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
-            // The name in parentheses may hold spaces; the fields after it do not.
-            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-            let number = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-            let ticks = rustix::param::clock_ticks_per_second() as f64;
-            cpu.with(&[]).set((number(11) + number(12)) / ticks);
-            threads.with(&[]).set(number(17));
-            virtual_size.with(&[]).set(number(20));
-            resident.with(&[]).set(number(21) * rustix::param::page_size() as f64);
-            let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-            descriptors.with(&[]).set(open as f64);
+            for (level, count) in crate::logging::written() {
+                // Entries below the level are never made, so what is checked is also written.
+                for counter in [checked.with(&[level]), written.with(&[level])] {
+                    counter.add(count as f64 - counter.get());
+                }
+            }
         });
     }
 

@@ -50,6 +50,10 @@ families! {
     active_nodes: gauge "consensus_etcdraft_active_nodes" ["channel"] "Number of active nodes in this channel.";
     /// Last block.
     committed_block_number: gauge "consensus_etcdraft_committed_block_number" ["channel"] "The block number of the latest block committed.";
+    /// Blocks.
+    height: gauge "ledger_blockchain_height" ["channel"] "Height of the chain in blocks.";
+    /// Writing one block.
+    block_commit_time: histogram "ledger_blockstorage_commit_time" ["channel"] "Time taken in seconds for committing the block to storage.";
     /// Last snapshot.
     snapshot_block_number: gauge "consensus_etcdraft_snapshot_block_number" ["channel"] "The block number of the latest snapshot.";
     /// Changes of leader.

@@ -35,6 +35,13 @@ pub struct Orderer {
     operations: SocketAddr,
 }
 
+/// The version that clients and dashboards read: the upstream release whose behaviour this orderer has.
+const VERSION: &str = "3.1.5";
+
+/// The methods that are streams.
+const STREAMS: [&str; 3] =
+    ["/orderer.AtomicBroadcast/Broadcast", "/orderer.AtomicBroadcast/Deliver", "/orderer.Cluster/Step"];
+
 fn require_tls(tls: &crate::config::TlsSettings, key: &'static str) -> Result<(), OrdererError> {
     if tls.enabled {
         Ok(())
@@ -62,6 +69,7 @@ impl Orderer {
         require_tls(&config.tls, "General.TLS.Enabled")?;
         let metrics = Metrics::new();
         metrics.process();
+        metrics.gauge("fabric_version", "The active version of Fabric.", &["version"]).with(&[VERSION]).set(1.0);
         let families = OrdererMetrics::new(&metrics);
         let signer = SigningIdentity::from_folder(&config.msp_dir, &config.mspid).map_err(|source| {
             OrdererError::Identity { mspid: config.mspid.clone(), folder: config.msp_dir.clone(), source }
@@ -107,8 +115,8 @@ impl Orderer {
         let operations = Operations::bind(OperationsOptions {
             address: config.operations_listen.clone(),
             tls: config.operations_tls.server(ClientAuth::VerifyIfGiven)?,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            commit: String::new(),
+            version: VERSION.to_owned(),
+            commit: "konsort".to_owned(),
             metrics: config.metrics.then(|| metrics.clone()),
             health: Health::new(),
             log,
@@ -135,13 +143,16 @@ impl Orderer {
             .max_encoding_message_size(limit);
         let (local, admin_address, operations_address) =
             (main.local_addr(), admin.local_addr(), operations.local_addr());
+        let counted = |routes: Routes| konsort_node::count_requests(routes.into_axum_router(), &metrics, &STREAMS);
         let mut listeners = Vec::new();
         let mut routes = Routes::new(service);
         match cluster_listener {
-            Some(listener) => listeners.push(tokio::spawn(listener.serve_grpc(Routes::new(steps), shutdown.clone()))),
+            Some(listener) => {
+                listeners.push(tokio::spawn(listener.serve(counted(Routes::new(steps)), shutdown.clone())))
+            }
             None => routes = routes.add_service(steps),
         }
-        listeners.push(tokio::spawn(main.serve_grpc(routes, shutdown.clone())));
+        listeners.push(tokio::spawn(main.serve(counted(routes), shutdown.clone())));
         let api = participation::router(registrar.clone(), config.participation, config.max_request_body);
         listeners.push(tokio::spawn(admin.serve(api, shutdown.clone())));
         listeners.push(tokio::spawn(operations.serve(shutdown.clone())));

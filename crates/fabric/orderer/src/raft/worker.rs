@@ -606,9 +606,8 @@ impl Worker {
             node = self.id,
             "Writing block [{number}] (Raft index: {index}) to ledger"
         );
-        self.channel.append(&block)?;
+        self.store(&block)?;
         self.tip = (number, Bytes::copy_from_slice(&protoutil::header_hash(&header)));
-        self.node.metrics.committed_block_number.with(&[self.channel.id()]).set(number as f64);
         match change {
             None => self.shared.members.lock().metadata = metadata,
             Some(change) => {
@@ -726,9 +725,20 @@ impl Worker {
         } else {
             self.shared.members.lock().metadata = metadata;
         }
-        self.channel.append(block)?;
+        self.store(block)?;
         self.tip = (header.number, Bytes::copy_from_slice(&protoutil::header_hash(&header)));
-        self.node.metrics.committed_block_number.with(&[self.channel.id()]).set(header.number as f64);
+        Ok(())
+    }
+
+    /// Writes a complete block and shows it in the figures.
+    fn store(&self, block: &Block) -> Result<(), ChannelError> {
+        let (channel, metrics) = (self.channel.id(), &self.node.metrics);
+        let started = std::time::Instant::now();
+        self.channel.append(block)?;
+        metrics.block_commit_time.with(&[channel]).observe_since(started);
+        let height = self.channel.blocks().height();
+        metrics.height.with(&[channel]).set(height as f64);
+        metrics.committed_block_number.with(&[channel]).set(height.saturating_sub(1) as f64);
         Ok(())
     }
 
@@ -737,6 +747,7 @@ impl Worker {
         let metrics = &self.node.metrics;
         metrics.cluster_size.with(&[channel]).set(self.shared.members.lock().consenters.len() as f64);
         metrics.committed_block_number.with(&[channel]).set(self.tip.0 as f64);
+        metrics.height.with(&[channel]).set(self.channel.blocks().height() as f64);
         metrics.snapshot_block_number.with(&[channel]).set(0.0);
         self.metric_gauges(false);
     }

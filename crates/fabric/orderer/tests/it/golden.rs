@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use fabric_channel::protoutil;
 use fabric_client::tools::{self, Console, Outcome};
-use fabric_proto::common::{Block, HeaderType, Metadata, Status};
+use fabric_proto::common::{Block, HeaderType, LastConfig, Metadata, OrdererBlockMetadata, Status};
+use fabric_proto::etcdraft::BlockMetadata;
 use prost::Message as _;
 use serde_json::Value;
 
@@ -108,9 +109,18 @@ async fn osnadmin_prints_what_it_printed_against_a_stock_orderer() {
 /// What a delivered block's metadata holds, slot by slot, without what differs from block to block.
 fn shape(block: &Block) -> Vec<String> {
     let slots = &block.metadata.as_ref().unwrap().metadata;
+    // A configuration in block 0 leaves the slot of its number empty.
+    let in_slot = LastConfig::decode(Metadata::decode(slots[1].clone()).unwrap().value).unwrap().index;
+    let signed = OrdererBlockMetadata::decode(Metadata::decode(slots[0].clone()).unwrap().value).unwrap();
+    assert_eq!(signed.last_config.unwrap().index, in_slot);
+    let consenter = BlockMetadata::decode(Metadata::decode(signed.consenter_metadata).unwrap().value).unwrap();
+    assert_eq!((consenter.consenter_ids, consenter.next_consenter_id), (vec![1], 2));
+    assert!(consenter.raft_index > 0);
     slots
         .iter()
-        .map(|slot| {
+        .enumerate()
+        .filter(|(index, _)| *index != 1)
+        .map(|(_, slot)| {
             let metadata = Metadata::decode(slot.clone()).unwrap();
             let signatures: Vec<String> = metadata
                 .signatures
@@ -148,6 +158,37 @@ async fn delivered_blocks_have_the_metadata_of_a_stock_orderers() {
         assert_eq!(shape(&ours[1]), shape(&stock(number)), "block {number}");
         // Filter and commit hash are the peers' business.
         assert!(stock(number).metadata.unwrap().metadata[2].is_empty());
+    }
+    orderer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_health_and_log_levels_have_the_form_of_a_stock_orderers() {
+    let keys = Keys::new();
+    let data = tempfile::tempdir().unwrap();
+    let orderer = Running::start(&place(&keys, data.path())).await;
+    for path in ["version", "healthz", "logspec"] {
+        let (ours, head) = {
+            let answer = orderer.operation(&format!("/{path}")).await;
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            (body.to_owned(), head.to_ascii_lowercase())
+        };
+        let stock = std::fs::read_to_string(golden().join(format!("logs/orderer_{path}.txt"))).unwrap();
+        let fields = |text: &str| {
+            let values: BTreeMap<String, String> = serde_json::from_str(text).unwrap();
+            // Times and revisions are each node's own.
+            values
+                .into_iter()
+                .map(
+                    |(name, value)| {
+                        if name == "time" || name == "CommitSHA" { (name, String::new()) } else { (name, value) }
+                    },
+                )
+                .collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(fields(&ours), fields(&stock), "{path}");
+        assert_eq!(ours.ends_with('\n'), stock.ends_with('\n'), "{path}");
+        assert!(head.contains("content-type: application/json"), "{head}");
     }
     orderer.stop().await;
 }

@@ -405,8 +405,14 @@ impl Cluster {
 
 impl Running {
     pub(crate) async fn metrics(&self) -> String {
+        self.operation("/metrics").await
+    }
+
+    /// What the operations service answers, head and body.
+    pub(crate) async fn operation(&self, path: &str) -> String {
         let mut stream = tokio::net::TcpStream::connect(&self.operations).await.unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: orderer\r\nConnection: close\r\n\r\n").await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: orderer\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
