@@ -45,7 +45,9 @@ pub enum LocalError {
         why: String,
     },
     /// A port that a node needs is in use.
-    #[error("{node} cannot listen on port {port}: {why}; stop that program or choose other ports with --ports free")]
+    #[error(
+        "{node} cannot listen on port {port}: {why}; stop that program, or make a network in another folder with --ports free --data DIR"
+    )]
     PortTaken {
         /// The node.
         node: String,
@@ -128,6 +130,8 @@ impl LocalNetwork {
             read_spec(&layout)?
         } else {
             let spec = NetworkSpec::plan(request)?;
+            // Before anything is written: a plan with ports that are taken would stay.
+            check_ports(&spec)?;
             bring_up::make_files(&layout, &spec)?;
             // Written last: a folder with a plan has everything else.
             files::write(&layout.spec_file(), &to_json(&spec))?;
@@ -164,13 +168,7 @@ impl LocalNetwork {
         if self.processes().iter().any(NodeProcess::is_running) {
             return Err(LocalError::AlreadyRunning(self.layout.root().to_path_buf()));
         }
-        for node in &self.spec.nodes {
-            for port in [node.port, node.second_port, node.operations_port] {
-                if let Some(why) = bring_up::port_in_use(port) {
-                    return Err(LocalError::PortTaken { node: node.name.clone(), port, why });
-                }
-            }
-        }
+        check_ports(&self.spec)?;
         let mut processes = Vec::new();
         for node in &self.spec.nodes {
             progress(Step::Starting(node.name.clone()));
@@ -249,6 +247,17 @@ impl LocalNetwork {
             }),
         }
     }
+}
+
+fn check_ports(spec: &NetworkSpec) -> Result<(), LocalError> {
+    for node in &spec.nodes {
+        for port in [node.port, node.second_port, node.operations_port] {
+            if let Some(why) = bring_up::port_in_use(port) {
+                return Err(LocalError::PortTaken { node: node.name.clone(), port, why });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn remove_if_there(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> Result<(), LocalError> {
