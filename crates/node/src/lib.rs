@@ -31,6 +31,7 @@ pub mod metrics;
 mod operations;
 pub mod ports;
 mod process;
+mod refusal;
 mod server;
 mod tasks;
 mod text;
@@ -43,6 +44,7 @@ pub use dial::{DialError, DialOptions, Dialed, dial, dial_checked, dial_observed
 pub use grpc::count_requests;
 pub use metrics::Metrics;
 pub use operations::{Health, Operations, OperationsOptions};
+pub use refusal::unreadable;
 pub use server::{ServeError, Server, ServerOptions};
 pub use tasks::{Shutdown, Tasks};
 pub use text::{rfc3339, utc_fields};

@@ -169,7 +169,7 @@ impl Server {
             tls: self.tls,
             http: http_builder(&self.options),
             options: self.options,
-            router,
+            router: crate::refusal::name_large_messages(router),
             counters: opened,
             shutdown: shutdown.clone(),
         });

@@ -68,6 +68,8 @@ pub(crate) async fn serve(
     }
     if let Some(status) = failure {
         tracing::debug!("broadcast stream ended: {}", status.message());
+        // A caller that is gone does not read it.
+        let _gone = answers.send(Err(konsort_node::unreadable(status))).await;
     }
 }
 

@@ -47,7 +47,16 @@ pub(crate) async fn serve(
     answers: mpsc::Sender<Result<DeliverItem, tonic::Status>>,
 ) {
     metrics.streams_opened.with(&[]).inc();
-    while let Ok(Some(request)) = requests.message().await {
+    loop {
+        let request = match requests.message().await {
+            Ok(Some(request)) => request,
+            Ok(None) => break,
+            Err(status) => {
+                // A caller that is gone does not read it.
+                let _gone = answers.send(Err(konsort_node::unreadable(status))).await;
+                break;
+            }
+        };
         let session = Session {
             registrar: &registrar,
             rules: &rules,

@@ -228,6 +228,8 @@ impl DeliverStream {
                 Ok(None) => return,
                 Err(status) => {
                     tracing::debug!("error reading from {}: {status}", self.remote);
+                    // A caller that is gone does not read it.
+                    let _gone = self.sender.send(Err(konsort_node::unreadable(status))).await;
                     return;
                 }
             };

@@ -10,16 +10,19 @@ use prost::Message as _;
 use fabric_client::{AdminClient, Call, ClientError, Endpoint, GatewayClient};
 use serde_json::Value;
 
-fn text(value: &Value) -> String {
+/// A text of the description.
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-fn endpoint(node: &Value) -> Endpoint {
+/// A node's address and TLS root.
+pub(crate) fn endpoint(node: &Value) -> Endpoint {
     let roots = std::fs::read(text(&node["tls_ca"])).unwrap();
     Endpoint::tls(text(&node["endpoint"]), roots).server_name(text(&node["name"]))
 }
 
-fn signer(network: &Network, node: &Value, user: &str) -> Arc<SigningIdentity> {
+/// A user of the node's organisation.
+pub(crate) fn signer(network: &Network, node: &Value, user: &str) -> Arc<SigningIdentity> {
     let identities = network.description()["identities"].as_array().unwrap();
     let identity = identities
         .iter()

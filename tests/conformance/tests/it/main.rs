@@ -6,4 +6,5 @@ mod descriptors;
 mod faults;
 mod faults_clients;
 mod gateway;
+mod hostile;
 mod tools;
