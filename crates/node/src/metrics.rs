@@ -14,6 +14,9 @@ use parking_lot::RwLock;
 /// Upper bounds used when a histogram names none (Prometheus' own defaults, for seconds).
 pub const DEFAULT_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Upper bounds of upstream's histograms of the ledger's stages, in seconds.
+pub const LEDGER_BUCKETS: &[f64] = &[0.005, 0.01, 0.015, 0.05, 0.1, 1.0, 10.0];
+
 /// All metrics of one node. Clones share the registry.
 #[derive(Clone, Default)]
 pub struct Metrics {
@@ -219,6 +222,11 @@ impl Metrics {
     /// Declares a histogram with [`DEFAULT_BUCKETS`].
     pub fn histogram(&self, name: &str, help: &str, labels: &[&str]) -> HistogramFamily {
         self.histogram_with(name, help, labels, DEFAULT_BUCKETS)
+    }
+
+    /// Declares a histogram with [`LEDGER_BUCKETS`].
+    pub fn ledger_histogram(&self, name: &str, help: &str, labels: &[&str]) -> HistogramFamily {
+        self.histogram_with(name, help, labels, LEDGER_BUCKETS)
     }
 
     /// Declares a histogram with the given upper bounds, ascending.

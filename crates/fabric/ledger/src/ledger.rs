@@ -22,6 +22,7 @@ use crate::{
     commit_hash::commit_hash, decode, keys, mvcc, rwset::TxRwset,
 };
 pub use history::{HistoryEntries, HistoryEntry};
+pub use write::FlushTimes;
 
 /// How a ledger is opened.
 #[derive(Debug, Clone)]

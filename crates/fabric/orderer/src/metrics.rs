@@ -21,6 +21,7 @@ macro_rules! families {
     (@type counter) => { CounterFamily };
     (@type gauge) => { GaugeFamily };
     (@type histogram) => { HistogramFamily };
+    (@type ledger_histogram) => { HistogramFamily };
 }
 
 families! {
@@ -53,7 +54,7 @@ families! {
     /// Blocks.
     height: gauge "ledger_blockchain_height" ["channel"] "Height of the chain in blocks.";
     /// Writing one block.
-    block_commit_time: histogram "ledger_blockstorage_commit_time" ["channel"] "Time taken in seconds for committing the block to storage.";
+    block_commit_time: ledger_histogram "ledger_blockstorage_commit_time" ["channel"] "Time taken in seconds for committing the block to storage.";
     /// Last snapshot.
     snapshot_block_number: gauge "consensus_etcdraft_snapshot_block_number" ["channel"] "The block number of the latest snapshot.";
     /// Changes of leader.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use fabric_channel::config::{Bundle, CapabilityError, ConfigError};
 use fabric_channel::protoutil;
-use fabric_ledger::{Ledger, LedgerError, Options};
+use fabric_ledger::{FlushTimes, Ledger, LedgerError, Options};
 use fabric_proto::common::{Block, HeaderType};
 use fabric_proto::protos::TxValidationCode;
 use fabric_validation::lifecycle_state::LIFECYCLE_NAMESPACE;
-use fabric_validation::{ChannelCollections, Committed, KnownSignatures, TxBody};
+use fabric_validation::{ChannelCollections, CommitTimes, Committed, KnownSignatures, TxBody};
 use konsort_node::Metrics;
+use konsort_node::metrics::HistogramFamily;
 use parking_lot::{Mutex, RwLock};
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
@@ -216,11 +217,29 @@ fn code_of(code: u8) -> TxValidationCode {
 struct Figures {
     height: konsort_node::metrics::GaugeFamily,
     transactions: konsort_node::metrics::CounterFamily,
+    gossip_height: konsort_node::metrics::GaugeFamily,
+    times: [HistogramFamily; 5],
 }
 
 impl Figures {
     fn new(metrics: &Metrics) -> Self {
+        let time = |name: &str, what: &str| {
+            metrics.ledger_histogram(name, &format!("Time taken in seconds for {what}."), &["channel"])
+        };
         Self {
+            times: [
+                time("ledger_block_processing_time", "ledger block processing"),
+                time("ledger_blockstorage_commit_time", "committing the block to storage"),
+                // Private values are not kept, so this is the block alone.
+                time("ledger_blockstorage_and_pvtdata_commit_time", "committing the block and private data to storage"),
+                time("ledger_statedb_commit_time", "committing block changes to state db"),
+                metrics.histogram(
+                    "gossip_state_commit_duration",
+                    "Time it takes to commit a block in seconds",
+                    &["channel"],
+                ),
+            ],
+            gossip_height: metrics.gauge("gossip_state_height", "Current ledger height", &["channel"]),
             height: metrics.gauge("ledger_blockchain_height", "Height of the chain in blocks.", &["channel"]),
             transactions: metrics.counter(
                 "ledger_transaction_count",
@@ -230,8 +249,24 @@ impl Figures {
         }
     }
 
+    /// The genesis block is counted as every configuration is.
+    fn joined(&self, channel: &str) {
+        let labels = [channel, HeaderType::Config.as_str_name(), "unknown", TxValidationCode::Valid.as_str_name()];
+        self.transactions.with(&labels).inc();
+    }
+
+    fn height(&self, channel: &str, height: u64) {
+        self.height.with(&[channel]).set(height as f64);
+        self.gossip_height.with(&[channel]).set(height as f64);
+    }
+
     fn committed(&self, channel: &str, committed: &Committed) {
-        self.height.with(&[channel]).set((committed.staged.number + 1) as f64);
+        self.height(channel, committed.staged.number + 1);
+        let CommitTimes { processing, flush: FlushTimes { blocks, state } } = committed.times;
+        let all = [processing, blocks, blocks, state, processing + blocks + state];
+        for (family, time) in self.times.iter().zip(all) {
+            family.with(&[channel]).observe_duration(time);
+        }
         let mut counts: BTreeMap<(i32, String, TxValidationCode), u32> = BTreeMap::new();
         for tx in &committed.block.transactions {
             // Upstream knows type and chaincode only of transactions that got as far as concurrency control.
@@ -326,7 +361,7 @@ impl Channels {
             .check_peer_capabilities()
             .map_err(|source| ChannelError::Capability { channel: id.to_owned(), source })?;
         collections.update(&bundle);
-        self.0.figures.height.with(&[id]).set(ledger.height() as f64);
+        self.0.figures.height(id, ledger.height());
         let channel = Channel(Arc::new(Inner {
             id: id.into(),
             ledger,
@@ -386,6 +421,7 @@ impl Channels {
         let marker = folder.join(MARKER);
         std::fs::File::create(&marker).and_then(|file| file.sync_all()).map_err(at(marker))?;
         std::fs::File::open(&folder).and_then(|file| file.sync_all()).map_err(at(folder))?;
+        self.0.figures.joined(&id);
         self.add(&id, ledger, collections, bundle)
     }
 }

@@ -9,6 +9,7 @@ mod transport;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -127,6 +128,12 @@ impl Gossip {
     /// Tells the chaincodes (name, version) that this peer can endorse for. Needs a runtime.
     pub fn set_chaincodes(&self, channel: &str, chaincodes: Vec<(String, String)>) {
         self.step(Input::Chaincodes { channel: channel.to_owned(), chaincodes });
+    }
+
+    /// Messages received from and sent to other peers.
+    pub fn messages(&self) -> (u64, u64) {
+        let transport = &self.0.transport;
+        (transport.received.load(Ordering::Relaxed), transport.sent.load(Ordering::Relaxed))
     }
 
     /// Other peers that are alive.

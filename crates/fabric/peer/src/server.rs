@@ -194,6 +194,8 @@ async fn start(config: &PeerConfig, log: LogHandle, tasks: &Tasks) -> Result<Run
     );
     let gossip = gossip(config, &local, &channels, &trust, &connections, tls.as_ref(), &*clock)?;
 
+    gossip_figures(&metrics, &gossip, &channels);
+
     let mutual_tls = config.tls.enabled && config.tls.client_auth_required;
     let deliver = Deliver::new(DeliverParts {
         channels: channels.clone(),
@@ -281,6 +283,22 @@ async fn operations(
     })
     .await?;
     Ok(Some(operations))
+}
+
+/// What gossip knows, read at every scrape.
+fn gossip_figures(metrics: &Metrics, gossip: &Gossip, channels: &Channels) {
+    let peers = metrics.gauge("gossip_membership_total_peers_known", "Total known peers", &["channel"]);
+    let received = metrics.counter("gossip_comm_messages_received", "Number of messages received", &[]).with(&[]);
+    let sent = metrics.counter("gossip_comm_messages_sent", "Number of messages sent", &[]).with(&[]);
+    let (gossip, channels) = (gossip.clone(), channels.clone());
+    metrics.on_scrape(move || {
+        for channel in channels.list() {
+            peers.with(&[channel.id()]).set(gossip.channel_peers(channel.id()).len() as f64);
+        }
+        let messages = gossip.messages();
+        received.add(messages.0 as f64 - received.get());
+        sent.add(messages.1 as f64 - sent.get());
+    });
 }
 
 fn gossip(

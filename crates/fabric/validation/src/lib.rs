@@ -65,6 +65,6 @@ pub use config::apply_config;
 pub use decode::{DecodedBlock, DecodedTx, EndorserTx, TxBody, decode_block};
 pub use error::ValidationError;
 pub use known::KnownSignatures;
-pub use pipeline::{Committed, Pipeline, PipelineOptions};
+pub use pipeline::{CommitTimes, Committed, Pipeline, PipelineOptions};
 pub use policies::{TxIds, check_policies};
 pub use signatures::verify_signatures;

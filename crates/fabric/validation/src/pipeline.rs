@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fabric_channel::config::Bundle;
 use fabric_channel::protoutil::header_hash;
-use fabric_ledger::{BlockToCommit, Ledger, StagedBlock, TxToCommit};
+use fabric_ledger::{BlockToCommit, FlushTimes, Ledger, StagedBlock, TxToCommit};
 use fabric_proto::protos::TxValidationCode as Code;
 use parking_lot::RwLock;
 
@@ -63,6 +64,17 @@ pub struct Committed {
     pub block: DecodedBlock,
     /// The configuration that this block put in force.
     pub new_config: Option<Arc<Bundle>>,
+    /// How long the stages took.
+    pub times: CommitTimes,
+}
+
+/// How long a block took in the stages that dashboards show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CommitTimes {
+    /// Concurrency control and the commit hash.
+    pub processing: Duration,
+    /// Writing; zero until the block is durable.
+    pub flush: FlushTimes,
 }
 
 /// The pipeline has stopped: its sink was told why, or it was closed.
@@ -278,11 +290,13 @@ pub fn judge(ledger: &Ledger, mut block: DecodedBlock, bundle: &Bundle) -> Resul
     check_policies(&mut block, bundle, &ledger.view(), ledger)?;
     let number = block.number();
     let to_commit = take_commit(&mut block);
+    let started = Instant::now();
     let staged = ledger.stage(to_commit).map_err(|source| ValidationError::Commit { number, source })?;
     for (tx, code) in block.transactions.iter_mut().zip(&staged.flags) {
         tx.code = Code::try_from(i32::from(*code)).unwrap_or(Code::InvalidOtherReason);
     }
-    Ok(Committed { staged, block, new_config })
+    let times = CommitTimes { processing: started.elapsed(), ..CommitTimes::default() };
+    Ok(Committed { staged, block, new_config, times })
 }
 
 /// Moves the read-write sets out of a judged block into what the ledger wants.
@@ -332,7 +346,8 @@ fn write(
                 return;
             }
         }
-        for (size, block) in group {
+        for (size, mut block) in group {
+            block.times.flush = ledger.flush_times();
             sink(Ok(*block));
             budget.give_back(size);
         }

@@ -1,6 +1,10 @@
 //! The only place that writes: one sync of the block file per group of staged blocks, then the derived rows.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use fabric_proto::{common::Block, protos::TxValidationCode};
 use konsort_store::{Batch, Store};
@@ -18,6 +22,16 @@ const PERSIST_BLOCKS: usize = 1000;
 pub(super) struct Unpersisted {
     bytes: usize,
     blocks: usize,
+    times: FlushTimes,
+}
+
+/// How long the last [`Ledger::flush`] that wrote something took, divided by its blocks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FlushTimes {
+    /// Writing and syncing the block file.
+    pub blocks: Duration,
+    /// Writing the derived rows: state, indexes, history.
+    pub state: Duration,
 }
 
 impl Ledger {
@@ -29,6 +43,7 @@ impl Ledger {
         let mut unpersisted = shared.flush.lock();
         let group = shared.chain.lock().staged.clone();
         let Some(last) = group.last() else { return Ok(group) };
+        let started = Instant::now();
         for block in &group {
             // Blocks of an earlier attempt may already be in the file.
             if block.number >= shared.blocks.height() {
@@ -36,12 +51,15 @@ impl Ledger {
             }
         }
         shared.blocks.sync()?;
+        let synced = Instant::now();
         for block in &group {
             let parts = Parts { index: true, state: true, history: shared.options.history };
             shared.store.write(derived(block, &*shared.store, parts)?)?;
             unpersisted.bytes += block.bytes.len();
             unpersisted.blocks += 1;
         }
+        let count = u32::try_from(group.len()).unwrap_or(u32::MAX);
+        unpersisted.times = FlushTimes { blocks: (synced - started) / count, state: synced.elapsed() / count };
         {
             let mut chain = shared.chain.lock();
             chain.staged.drain(..group.len());
@@ -61,10 +79,15 @@ impl Ledger {
         }
         shared.height.send_replace(last.number + 1);
         if unpersisted.bytes >= PERSIST_BYTES || unpersisted.blocks >= PERSIST_BLOCKS {
-            *unpersisted = Unpersisted::default();
+            *unpersisted = Unpersisted { times: unpersisted.times, ..Unpersisted::default() };
             shared.store.persist()?;
         }
         Ok(group)
+    }
+
+    /// How long the last flush took per block.
+    pub fn flush_times(&self) -> FlushTimes {
+        self.shared.flush.lock().times
     }
 }
 

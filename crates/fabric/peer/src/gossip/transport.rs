@@ -50,6 +50,8 @@ pub(super) struct Transport {
     events: mpsc::Sender<Event>,
     links: Mutex<HashMap<LinkId, mpsc::Sender<Result<Envelope, Status>>>>,
     next_link: AtomicU64,
+    pub(super) received: AtomicU64,
+    pub(super) sent: AtomicU64,
 }
 
 /// Why a connection was not accepted.
@@ -92,11 +94,14 @@ impl Transport {
             events,
             links: Mutex::new(HashMap::new()),
             next_link: AtomicU64::new(1),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
         }
     }
 
     /// Sends without waiting; a receiver that does not keep up is disconnected.
     pub(super) fn send(&self, link: LinkId, envelope: Envelope) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
         let mut links = self.links.lock();
         if let Some(sender) = links.get(&link)
             && sender.try_send(Ok(envelope)).is_err()
@@ -200,7 +205,10 @@ impl Transport {
             loop {
                 tokio::select! {
                     message = incoming.message() => match message {
-                        Ok(Some(envelope)) => transport.report(Event::Received { link, envelope }).await,
+                        Ok(Some(envelope)) => {
+                            transport.received.fetch_add(1, Ordering::Relaxed);
+                            transport.report(Event::Received { link, envelope }).await;
+                        }
                         Ok(None) | Err(_) => break,
                     },
                     () = transport.dropped(link, &closed) => break,

@@ -22,12 +22,12 @@ fn open(folder: &Path, metrics: &Metrics) -> Channels {
     Channels::open(folder, true, Arc::new(KnownSignatures::default()), metrics).unwrap().0
 }
 
-fn join(channels: &Channels) -> Channel {
+pub(crate) fn join(channels: &Channels) -> Channel {
     channels.join(&Block::decode(block(0)).unwrap()).unwrap()
 }
 
 /// Commits the chain up to and without `until`.
-fn commit(channel: &Channel, until: u64) {
+pub(crate) fn commit(channel: &Channel, until: u64) {
     let target = channel.clone();
     let options = PipelineOptions { collections: channel.collections().clone(), ..PipelineOptions::default() };
     let sink = move |result: Result<fabric_validation::Committed, fabric_validation::ValidationError>| {

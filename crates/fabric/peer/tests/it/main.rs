@@ -3,3 +3,4 @@
 
 mod channels;
 mod filtered;
+mod golden;
