@@ -43,7 +43,7 @@ fn answers(request: &ChaincodeMessage) -> Option<Vec<ChaincodeMessage>> {
     let response = Response { status: 200, payload: "fine".into(), ..Response::default() };
     let completed = message(Type::Completed, request, response.encode_to_vec());
     let stray = ChaincodeMessage { txid: "no-such-transaction".into(), ..message(Type::PutState, request, GARBAGE) };
-    Some(match &input.args.first().map_or(&b""[..], |name| &name[..])[..] {
+    Some(match input.args.first().map_or(&b""[..], |name| &name[..]) {
         b"hangs" => Vec::new(),
         b"crashes" => return None,
         b"garbage" => vec![message(Type::Completed, request, GARBAGE)],

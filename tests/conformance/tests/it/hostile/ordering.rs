@@ -34,7 +34,7 @@ fn with_header(world: &World, header: Option<Header>) -> Envelope {
 pub(crate) async fn refused_envelopes(world: &World, cast: &Cast) {
     const POLICY: &str = "implicit policy evaluation failed - 0 sub-policies were satisfied, but this policy requires 1 of the \
                           'Writers' sub-policies to be satisfied: permission denied";
-    let right = |data: &'static [u8]| signed(world, HeaderType::EndorserTransaction, world.channel(), Bytes::from_static(data));
+    let right = |data: &[u8]| signed(world, HeaderType::EndorserTransaction, world.channel(), Bytes::copy_from_slice(data));
     let channel_header = GARBAGE;
     let header = Header { channel_header, ..Header::default() };
     let unidentified = "could not determine channel ID";
@@ -70,7 +70,7 @@ pub(crate) async fn refused_envelopes(world: &World, cast: &Cast) {
     let late = protoutil::signed_envelope(HeaderType::EndorserTransaction, world.channel(), Some(&*cast.expired), data, None);
     assert_eq!(refused(world, late).await, ("BAD_REQUEST".into(), "broadcast client identity expired".into()));
     // 99 MB is the largest message of the channel; one more byte than a message may have at all is tried elsewhere.
-    let (status, info) = refused(world, right(&[0; 99 << 20])).await;
+    let (status, info) = refused(world, right(&vec![0; 99 << 20])).await;
     assert_eq!(status, "BAD_REQUEST");
     assert!(info.starts_with("message payload is ") && info.ends_with(" bytes and exceeds maximum allowed 103809024 bytes"), "{info}");
 }
