@@ -1,6 +1,6 @@
 //! Whose identity belongs to which peer id, and the pull that spreads identities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use fabric_proto::gossip::gossip_message::Content;
@@ -66,7 +66,9 @@ impl Identities {
                 (!wanted.is_empty()).then(|| message::identity_pull(Pull::Request(wanted), digest.nonce))
             }
             Content::DataReq(request) if is_identity(request.msg_type) => {
-                let found = request.digests.iter().take(MAX_MEMBERS).filter_map(|id| self.statements.get(id).cloned());
+                // An id that is asked for a thousand times is still answered once.
+                let wanted: BTreeSet<&Bytes> = request.digests.iter().take(MAX_MEMBERS).collect();
+                let found = wanted.into_iter().filter_map(|id| self.statements.get(id).cloned());
                 Some(message::identity_pull(Pull::Update(found.collect()), request.nonce))
             }
             Content::DataUpdate(update) if is_identity(update.msg_type) => {

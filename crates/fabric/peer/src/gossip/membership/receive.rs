@@ -133,11 +133,11 @@ impl Membership {
             return None;
         }
         let identity = self.identities.get(&membership.pki_id)?.identity.clone();
-        self.notary.verify(&identity, &envelope.payload, &envelope.signature).then_some((
-            membership.pki_id,
-            time,
-            membership.endpoint,
-        ))
+        // The internal endpoint is signed on its own, since whoever passes the statement on may take it off but not change it.
+        let secret = envelope.secret_envelope.as_ref();
+        let signed = self.notary.verify(&identity, &envelope.payload, &envelope.signature)
+            && secret.is_none_or(|secret| self.notary.verify(&identity, &secret.payload, &secret.signature));
+        signed.then_some((membership.pki_id, time, membership.endpoint))
     }
 
     /// Whether statements of `subject`'s organisation may go to `receiver`'s: our own go everywhere, others' only home.

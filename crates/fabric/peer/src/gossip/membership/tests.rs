@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fabric_proto::gossip::Envelope;
+use fabric_proto::gossip::gossip_message::Content;
+use fabric_proto::gossip::{Envelope, PeerTime, Secret, secret};
 use konsort_crypto::hash::sha256_parts;
 use prost::Message as _;
 
 use super::{Anchor, Effect, Input, LinkId, Membership, Myself, Timing};
-use crate::gossip::message::Notary;
+use crate::gossip::message::{self, Notary};
 
 /// "Signs" with a hash over identity and message: forgeable, but wrong signatures are told from right ones.
 #[derive(Debug)]
@@ -250,6 +251,48 @@ fn forged_and_malformed_statements_change_nothing() {
         world.peers.get_mut("a:1").unwrap().step(world.now, Input::Received { link, envelope });
     }
     assert_eq!(world.peers["a:1"].members(), before);
+}
+
+#[test]
+fn an_internal_endpoint_that_the_member_has_not_signed_is_refused() {
+    let mut world = World::new(&TWO);
+    world.join("ch", &["Org1", "Org2"], &[("Org1", "a:1"), ("Org2", "c:1")]);
+    world.run(10);
+    let notary = TestNotary::new("Org1", "b:1");
+    let id = message::pki_id(&notary.identity()).unwrap();
+    let at = |seq_num| PeerTime { inc_num: 9, seq_num };
+    let mut changed = message::alive(id.clone(), "b:1", "inside-b:1", at(1), &*notary);
+    let secret = changed.secret_envelope.as_mut().unwrap();
+    secret.payload =
+        Secret { content: Some(secret::Content::InternalEndpoint("elsewhere:1".into())) }.encode_to_vec().into();
+    let good = message::alive(id, "b:1", "moved-b:1", at(2), &*notary);
+    let link = *world.links.iter().find(|(_, (a, b))| a == "a:1" || b == "a:1").unwrap().0;
+    let mut internal_after = |envelope| {
+        world.peers.get_mut("a:1").unwrap().step(world.now, Input::Received { link, envelope });
+        let members = world.peers["a:1"].members();
+        members.into_iter().find(|member| member.endpoint == "b:1").unwrap().internal_endpoint
+    };
+    assert_eq!(internal_after(changed).as_deref(), Some("inside-b:1"));
+    assert_eq!(internal_after(good).as_deref(), Some("moved-b:1"));
+}
+
+#[test]
+fn an_identity_asked_for_many_times_is_sent_once() {
+    let mut world = World::new(&TWO);
+    world.run(10);
+    let peer = world.peers.get_mut("a:1").unwrap();
+    let own = peer.pki_id().clone();
+    let link = *world.links.iter().find(|(_, (a, b))| a == "a:1" || b == "a:1").unwrap().0;
+    let envelope = message::identity_pull(message::Pull::Request(vec![own; 1000]), 1);
+    let effects = peer.step(world.now, Input::Received { link, envelope });
+    let sent = effects.iter().find_map(|effect| match effect {
+        Effect::Send(to, envelope) if *to == link => match message::open(envelope)?.content? {
+            Content::DataUpdate(update) => Some(update.data.len()),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert_eq!(sent, Some(1));
 }
 
 #[test]
