@@ -12,11 +12,8 @@ use prost::Message as _;
 
 use self::flags::{Flags, Parsed};
 use crate::protolator::{self, GroupKind};
-use crate::tools::Console;
+use crate::tools::{Console, version_text};
 use crate::tools::log::Log;
-
-/// The version whose flags and texts these are.
-pub(crate) const COMPATIBLE_VERSION: &str = "3.1.5";
 
 const MAIN: &str = "common.tools.configtxgen";
 const LOCAL: &str = "common.tools.configtxgen.localconfig";
@@ -41,20 +38,6 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> i32 {
     }
 }
 
-/// The text of the version command of either tool.
-pub(crate) fn version(tool: &str) -> String {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!(
-        "{tool}:\n Version: {COMPATIBLE_VERSION}\n Commit SHA: konsort-{}\n Go version: none (Rust)\n OS/Arch: {}/{architecture}\n",
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::OS,
-    )
-}
-
 struct Run<'a> {
     flags: &'a Flags,
     log: Log,
@@ -77,7 +60,7 @@ impl Run<'_> {
             return self.fatal(console, "Missing channelID, please specify it with '-channelID'");
         }
         if flags.version {
-            console.out(&version("configtxgen"));
+            console.out(&version_text("configtxgen"));
             return Ok(());
         }
         self.info(console, "main", "Loading configuration");

@@ -9,7 +9,7 @@ use fabric_proto::common::Config;
 use prost::Message as _;
 
 use self::arguments::{Command, Parsed, Sink, Source};
-use crate::configtxgen::version;
+use crate::tools::version_text;
 use crate::protolator;
 use crate::tools::Console;
 
@@ -33,7 +33,7 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> i32 {
     };
     let done = match command {
         Command::Version => {
-            console.out(&version("configtxlator"));
+            console.out(&version_text("configtxlator"));
             return 0;
         }
         Command::Start { hostname, port, cors } => server::serve(&hostname, port, cors, console),

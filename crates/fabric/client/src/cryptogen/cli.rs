@@ -7,9 +7,6 @@ use std::path::Path;
 use super::config::Config;
 use super::layout;
 
-/// The release whose folders, texts and flags are reproduced; scripts compare versions.
-const COMPATIBLE_VERSION: &str = "3.1.5";
-
 const TEMPLATE: &str = include_str!("template.yaml");
 
 const USAGE: &str = "\
@@ -74,13 +71,7 @@ pub fn run(args: &[String], stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
             return 0;
         }
         Command::Version => {
-            let _ = write!(
-                stdout,
-                "cryptogen:\n Version: {COMPATIBLE_VERSION}\n Commit SHA: konsort-{}\n Go version: none (Rust)\n OS/Arch: {}/{}\n",
-                env!("CARGO_PKG_VERSION"),
-                std::env::consts::OS,
-                architecture()
-            );
+            let _ = stdout.write_all(crate::tools::version_text("cryptogen").as_bytes());
             return 0;
         }
         Command::Help(text) => {
@@ -94,15 +85,6 @@ pub fn run(args: &[String], stdout: &mut dyn Write, stderr: &mut dyn Write) -> i
             let _ = write!(stdout, "{text}");
             code
         }
-    }
-}
-
-/// Go's names for processors.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
     }
 }
 
