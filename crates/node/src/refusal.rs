@@ -43,7 +43,12 @@ fn rename(headers: &mut HeaderMap) {
         return;
     }
     // The header is percent-encoded; only blanks and commas occur in this text.
-    let text = headers.get(MESSAGE).and_then(|text| text.to_str().ok()).unwrap_or_default().replace("%20", " ").replace("%2C", ",");
+    let text = headers
+        .get(MESSAGE)
+        .and_then(|text| text.to_str().ok())
+        .unwrap_or_default()
+        .replace("%20", " ")
+        .replace("%2C", ",");
     let Some((found, limit)) = lengths(&text) else { return };
     if let Ok(value) = HeaderValue::from_str(&words(found, limit).replace(' ', "%20")) {
         headers.insert(MESSAGE, value);

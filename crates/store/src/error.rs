@@ -42,8 +42,8 @@ pub enum StoreError {
         /// The limit.
         limit: usize,
     },
-    /// An earlier write or sync failed; what is on disk is unknown until the log is opened again.
-    #[error("the log in {path} stopped after a failed write; find the cause in the log (disk full?) and restart", path = path.display())]
+    /// An earlier sync failed; what is on disk is unknown until the log is opened again.
+    #[error("the log in {path} stopped after a failed sync; find the cause in the log (disk full?) and restart", path = path.display())]
     Poisoned {
         /// Folder of the log.
         path: PathBuf,

@@ -1,11 +1,13 @@
 //! Append-only log of numbered records in rolling files.
 //!
 //! A file is named after its first record. Each record is framed with its length, its number, a checksum, and the offset up to which
-//! the file was known to be durable when the frame was written. That last field tells a torn tail from damage: whatever
-//! a crash left half-written can be cut off, unless a later intact frame says that the bad place had been synced before.
+//! the file was known to be durable when the frame was written. That last field, and a mark beside the files for what stands behind the
+//! last sync's frames, tell a torn tail from damage: whatever a crash left half-written can be cut off, unless the mark or a later
+//! intact frame says that the bad place had been synced before.
 
 mod files;
 mod frame;
+mod mark;
 mod recover;
 
 use std::{
@@ -19,6 +21,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::StoreError;
 pub use files::{FolderFiles, LogFile, LogFiles};
 use frame::{HEADER_BYTES, Header};
+use mark::Mark;
 use recover::Segment;
 
 /// How a [`SegmentLog`] lays out its files.
@@ -71,8 +74,10 @@ struct Writer {
     end: u64,
     /// Everything before this offset has been synced.
     durable: u64,
-    /// A write or sync failed: nothing may be promised any more.
+    /// A sync failed: nothing may be promised any more.
     poisoned: bool,
+    /// Which place the next mark goes to.
+    mark_turn: bool,
 }
 
 impl SegmentLog {
@@ -83,9 +88,17 @@ impl SegmentLog {
 
     /// The same over any files; see [`crate::faults::MemoryFiles`].
     pub fn open_in(files: Arc<dyn LogFiles>, options: LogOptions) -> Result<Self, StoreError> {
-        let (segments, torn) = recover::segments(files.as_ref(), &options)?;
+        let known = mark::read(files.as_ref());
+        let (segments, torn) = recover::segments(files.as_ref(), &options, known)?;
         let (next, end) = segments.last().map_or((options.first, 0), |last| (last.next(), last.end));
-        let writer = Writer { next, end, durable: end, poisoned: false };
+        let mut writer = Writer { next, end, durable: end, poisoned: false, mark_turn: false };
+        if let Some(last) = segments.last()
+            && known.is_none_or(|mark| mark != Mark { first: last.first, durable: end })
+        {
+            // What a killed process wrote may rest in the system's memory only, and is promised from now on.
+            last.file.sync().map_err(|source| StoreError::io("sync", files.path(&last.name), source))?;
+            mark::write(files.as_ref(), Mark { first: last.first, durable: end }, &mut writer.mark_turn);
+        }
         let log = Shared { files, options, torn, index: RwLock::new(segments), writer: Mutex::new(writer) };
         Ok(Self { shared: Arc::new(log) })
     }
@@ -111,6 +124,8 @@ impl SegmentLog {
     }
 
     /// Appends a record, given in parts, and returns its number. It can be read at once and is durable after [`SegmentLog::sync`].
+    ///
+    /// After a refused write (disk full) the log stands where it stood: the call can be repeated. A refused sync stops the log.
     pub fn append(&self, parts: &[&[u8]]) -> Result<u64, StoreError> {
         let shared = &*self.shared;
         let length: usize = parts.iter().map(|part| part.len()).sum();
@@ -122,9 +137,7 @@ impl SegmentLog {
         if writer.poisoned {
             return Err(StoreError::Poisoned { path: self.path() });
         }
-        let result = self.append_locked(&mut writer, parts, length as u32);
-        writer.poisoned |= result.is_err();
-        result
+        self.append_locked(&mut writer, parts, length as u32)
     }
 
     fn append_locked(&self, writer: &mut Writer, parts: &[&[u8]], length: u32) -> Result<u64, StoreError> {
@@ -136,6 +149,7 @@ impl SegmentLog {
         pieces.push(&head[..]);
         pieces.extend_from_slice(parts);
         let name = shared.index.read().last().map_or_else(String::new, |segment| segment.name.clone());
+        // A part that was written before the refusal stands behind the end and is written over by the next try.
         file.write_at(writer.end, &pieces)
             .map_err(|source| StoreError::io("write", shared.files.path(&name), source))?;
         let number = writer.next;
@@ -165,15 +179,19 @@ impl SegmentLog {
         };
         // A closed file is whole on disk before its successor exists, so damage in it is never a torn tail.
         if let Some(last) = full {
-            last.file.sync().map_err(|source| StoreError::io("sync", shared.files.path(&last.name), source))?;
+            last.file.sync().map_err(|source| {
+                writer.poisoned = true;
+                StoreError::io("sync", shared.files.path(&last.name), source)
+            })?;
             recover::write_index(shared.files.as_ref(), &last);
         }
         let name = recover::segment_name(writer.next);
-        let file = shared
-            .files
-            .open(&name)
-            .and_then(|file| shared.files.sync_folder().map(|()| file))
-            .map_err(|source| StoreError::io("create", shared.files.path(&name), source))?;
+        let refused = |source| StoreError::io("create", shared.files.path(&name), source);
+        let file = shared.files.open(&name).map_err(refused)?;
+        if let Err(source) = shared.files.sync_folder() {
+            writer.poisoned = true;
+            return Err(refused(source));
+        }
         let segment = Segment { first: writer.next, name, file: Arc::clone(&file), offsets: Vec::new(), end: 0 };
         shared.index.write().push(segment);
         writer.end = 0;
@@ -200,9 +218,11 @@ impl SegmentLog {
         let mut writer = shared.writer.lock();
         match result {
             Ok(()) => {
-                let same_file = shared.index.read().last().is_some_and(|last| last.name == name);
-                if same_file {
+                let first = shared.index.read().last().filter(|last| last.name == name).map(|last| last.first);
+                if let Some(first) = first {
                     writer.durable = writer.durable.max(end);
+                    let known = Mark { first, durable: writer.durable };
+                    mark::write(shared.files.as_ref(), known, &mut writer.mark_turn);
                 }
                 Ok(())
             }

@@ -46,11 +46,25 @@ impl Network {
                     .arg(path))?;
             }
             Package::Service(port) => {
-                let connection = format!(r#"{{"address":"127.0.0.1:{port}","dial_timeout":"10s","tls_required":false}}"#);
+                let connection =
+                    format!(r#"{{"address":"127.0.0.1:{port}","dial_timeout":"10s","tls_required":false}}"#);
                 std::fs::write(folder.path().join("connection.json"), connection)?;
-                std::fs::write(folder.path().join("metadata.json"), format!(r#"{{"type":"ccaas","label":"{label}"}}"#))?;
-                run(Command::new("tar").arg("-C").arg(folder.path()).args(["-czf"]).arg(folder.path().join("code.tar.gz")).arg("connection.json"))?;
-                run(Command::new("tar").arg("-C").arg(folder.path()).arg("-czf").arg(&file).args(["metadata.json", "code.tar.gz"]))?;
+                std::fs::write(
+                    folder.path().join("metadata.json"),
+                    format!(r#"{{"type":"ccaas","label":"{label}"}}"#),
+                )?;
+                run(Command::new("tar")
+                    .arg("-C")
+                    .arg(folder.path())
+                    .args(["-czf"])
+                    .arg(folder.path().join("code.tar.gz"))
+                    .arg("connection.json"))?;
+                run(Command::new("tar")
+                    .arg("-C")
+                    .arg(folder.path())
+                    .arg("-czf")
+                    .arg(&file)
+                    .args(["metadata.json", "code.tar.gz"]))?;
             }
         }
         let output = run(self.peer(&first)?.args(["lifecycle", "chaincode", "calculatepackageid"]).arg(&file))?;
@@ -71,9 +85,19 @@ impl Network {
                 .args(&definition)
                 .args(&orderer))?;
             let text = |field: &str| peer[field].as_str().unwrap_or_default().to_owned();
-            endorsers.extend(["--peerAddresses".to_owned(), text("endpoint"), "--tlsRootCertFiles".to_owned(), text("tls_ca")]);
+            endorsers.extend([
+                "--peerAddresses".to_owned(),
+                text("endpoint"),
+                "--tlsRootCertFiles".to_owned(),
+                text("tls_ca"),
+            ]);
         }
-        run(self.peer(&first)?.args(["lifecycle", "chaincode", "commit"]).args(&definition).args(&orderer).args(&endorsers))?;
+        run(self
+            .peer(&first)?
+            .args(["lifecycle", "chaincode", "commit"])
+            .args(&definition)
+            .args(&orderer)
+            .args(&endorsers))?;
         Ok(id)
     }
 
@@ -107,7 +131,8 @@ impl Network {
 
 /// Starts a chaincode server and waits until its port is open.
 fn service(mut command: Command, port: u16) -> anyhow::Result<Running> {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start the chaincode server")?;
+    let child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start the chaincode server")?;
     let mut running = Running(child);
     let until = Instant::now() + Duration::from_secs(30);
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -122,7 +147,13 @@ fn service(mut command: Command, port: u16) -> anyhow::Result<Running> {
 pub fn node_service(port: u16, package_id: &str) -> anyhow::Result<Running> {
     let project = npm_project("chaincode/node")?;
     let mut command = Command::new(project.join("node_modules/.bin/fabric-chaincode-node"));
-    command.current_dir(&project).args(["server", "--chaincode-address", &format!("127.0.0.1:{port}"), "--chaincode-id", package_id]);
+    command.current_dir(&project).args([
+        "server",
+        "--chaincode-address",
+        &format!("127.0.0.1:{port}"),
+        "--chaincode-id",
+        package_id,
+    ]);
     service(command, port)
 }
 

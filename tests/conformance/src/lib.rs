@@ -134,7 +134,8 @@ impl Network {
         let node = self.node(name)?;
         let folder = self.data().join("nodes").join(name);
         let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("node.log"))?;
-        let arguments: &[&str] = if node["role"] == "peer" { &["peer", "node", "start"] } else { &["orderer", "start"] };
+        let arguments: &[&str] =
+            if node["role"] == "peer" { &["peer", "node", "start"] } else { &["orderer", "start"] };
         Command::new(konsort()?)
             .args(arguments)
             .env("FABRIC_CFG_PATH", &folder)
@@ -157,7 +158,8 @@ impl Network {
             .as_array()
             .and_then(|all| {
                 all.iter().find(|one| {
-                    one["mspid"] == mspid && one["name"].as_str().is_some_and(|name| name.starts_with(&format!("{user}@")))
+                    one["mspid"] == mspid
+                        && one["name"].as_str().is_some_and(|name| name.starts_with(&format!("{user}@")))
                 })
             })
             .with_context(|| format!("no {user} of {mspid}"))?;

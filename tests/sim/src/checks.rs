@@ -48,7 +48,10 @@ impl Checks {
     pub fn on_commit(&mut self, node: u64, term: u64, entry: &Entry) {
         if let Some(known) = self.finals.get(&entry.index) {
             if known.term != entry.term || known.data != entry.data {
-                let text = format!("node {node} commits another entry at index {}: term {} instead of {}", entry.index, entry.term, known.term);
+                let text = format!(
+                    "node {node} commits another entry at index {}: term {} instead of {}",
+                    entry.index, entry.term, known.term
+                );
                 self.fail(text);
             }
             return;
@@ -88,7 +91,8 @@ impl Checks {
             let (Some(x), Some(y)) = (a.log().get(index), b.log().get(index)) else { continue };
             let same = x.term == y.term;
             if same && x.data != y.data || agreed && !same {
-                let text = format!("logs of nodes {} and {} differ at index {index} below an agreement", a.id(), b.id());
+                let text =
+                    format!("logs of nodes {} and {} differ at index {index} below an agreement", a.id(), b.id());
                 self.fail(text);
                 return;
             }

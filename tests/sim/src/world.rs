@@ -135,12 +135,18 @@ impl App {
     }
 
     fn encode(&self) -> Bytes {
-        self.applied.iter().flat_map(|(index, id)| [index.to_le_bytes(), id.unwrap_or(0).to_le_bytes()]).flatten().collect::<Vec<u8>>().into()
+        self.applied
+            .iter()
+            .flat_map(|(index, id)| [index.to_le_bytes(), id.unwrap_or(0).to_le_bytes()])
+            .flatten()
+            .collect::<Vec<u8>>()
+            .into()
     }
 
     fn decode(data: &Bytes) -> Self {
         let word = |b: &[u8]| u64::from_le_bytes(b.try_into().unwrap());
-        let applied: Vec<_> = data.chunks(16).map(|c| (word(&c[..8]), Some(word(&c[8..])).filter(|id| *id != 0))).collect();
+        let applied: Vec<_> =
+            data.chunks(16).map(|c| (word(&c[..8]), Some(word(&c[8..])).filter(|id| *id != 0))).collect();
         Self { durable: applied.len(), applied }
     }
 }
@@ -215,7 +221,8 @@ impl World {
     }
 
     fn add_machine(&mut self, id: u64) {
-        let machine = Machine { replica: None, disk: SimDisk::default(), app: App::default(), life: 0, flush_planned: false };
+        let machine =
+            Machine { replica: None, disk: SimDisk::default(), app: App::default(), life: 0, flush_planned: false };
         self.machines.insert(id, machine);
         self.start(id);
     }
@@ -562,6 +569,8 @@ impl World {
         let leader_node = self.machines[&leader].replica.as_ref().map(Replica::node);
         let progress = leader_node.and_then(|n| n.progress().find(|(p, _)| *p == id).map(|(_, p)| p.clone()));
         let (member, leader) = (self.view(id), self.view(leader));
-        format!("member {id} does not have the leader's state after healing: {member:?}; leader {leader:?}; {progress:?}")
+        format!(
+            "member {id} does not have the leader's state after healing: {member:?}; leader {leader:?}; {progress:?}"
+        )
     }
 }

@@ -6,5 +6,5 @@ mod peer;
 
 pub use orderer::OrdererClient;
 pub use participation::{ParticipationAnswer, ParticipationClient};
-pub use peer::{AdminClient, ChaincodeDefinition, Commit, Watch};
 pub(crate) use peer::lifecycle_call;
+pub use peer::{AdminClient, ChaincodeDefinition, Commit, Watch};

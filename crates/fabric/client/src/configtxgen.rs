@@ -12,13 +12,14 @@ use prost::Message as _;
 
 use self::flags::{Flags, Parsed};
 use crate::protolator::{self, GroupKind};
-use crate::tools::{Console, version_text};
 use crate::tools::log::Log;
+use crate::tools::{Console, version_text};
 
 const MAIN: &str = "common.tools.configtxgen";
 const LOCAL: &str = "common.tools.configtxgen.localconfig";
 const DEFAULT_FOLDERS: [&str; 2] = [".", "/etc/hyperledger/fabric"];
-const WHERE: &str = "Please make sure that FABRIC_CFG_PATH or -configPath is set to a path which contains configtx.yaml";
+const WHERE: &str =
+    "Please make sure that FABRIC_CFG_PATH or -configPath is set to a path which contains configtx.yaml";
 
 /// How a run goes wrong: which exit code, after the lines were written.
 struct Stop(i32);
@@ -67,8 +68,7 @@ impl Run<'_> {
         let mut profile = None;
         if makes_something {
             if !flags.is_set("profile") {
-                let message =
-                    "The '-profile' is required when '-outputBlock', '-outputChannelCreateTx' is specified";
+                let message = "The '-profile' is required when '-outputBlock', '-outputChannelCreateTx' is specified";
                 return self.fatal(console, message);
             }
             profile = Some(self.load_profile(console, flags.value("profile"))?);
@@ -217,8 +217,7 @@ impl Run<'_> {
         self.info(console, function, "Generating new channel configtx");
         let channel = self.flags.value("channelID");
         let update = create_channel_update(channel, profile).map_err(|error| error.to_string())?;
-        let update =
-            ConfigUpdateEnvelope { config_update: update.encode_to_vec().into(), signatures: Vec::new() };
+        let update = ConfigUpdateEnvelope { config_update: update.encode_to_vec().into(), signatures: Vec::new() };
         let data = Bytes::from(update.encode_to_vec());
         let envelope = protoutil::signed_envelope(HeaderType::ConfigUpdate, channel, None, data, None);
         self.info(console, function, "Writing new channel tx");
@@ -231,8 +230,8 @@ impl Run<'_> {
         self.info(console, function, "Inspecting block");
         let bytes = std::fs::read(file).map_err(|_| format!("could not read block {file}"))?;
         self.info(console, function, "Parsing genesis block");
-        let text = protolator::decode("common.Block", &bytes)
-            .map_err(|error| format!("malformed block contents: {error}"))?;
+        let text =
+            protolator::decode("common.Block", &bytes).map_err(|error| format!("malformed block contents: {error}"))?;
         console.out(&text);
         Ok(())
     }
@@ -251,8 +250,7 @@ impl Run<'_> {
 }
 
 fn print_org(console: &mut Console<'_>, top: &TopLevel, folder: &Path, name: &str) -> Result<(), String> {
-    let organization =
-        top.organization(name, folder).ok_or_else(|| format!("organization {name} not found"))?;
+    let organization = top.organization(name, folder).ok_or_else(|| format!("organization {name} not found"))?;
     let bad = |error: GenesisError| format!("bad org definition for org {name}: {error}");
     let (kind, group) = if organization.orderer_endpoints.is_empty() {
         (GroupKind::ApplicationOrg, organization.application_group().map_err(bad)?)

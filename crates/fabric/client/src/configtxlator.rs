@@ -9,9 +9,9 @@ use fabric_proto::common::Config;
 use prost::Message as _;
 
 use self::arguments::{Command, Parsed, Sink, Source};
-use crate::tools::version_text;
 use crate::protolator;
 use crate::tools::Console;
+use crate::tools::version_text;
 
 pub use server::router;
 
@@ -37,10 +37,12 @@ pub fn run(args: &[String], console: &mut Console<'_>) -> i32 {
             return 0;
         }
         Command::Start { hostname, port, cors } => server::serve(&hostname, port, cors, console),
-        Command::Encode { type_name, source, sink } => encode(&type_name, source, sink, console)
-            .map_err(|error| format!("Error decoding: {error}")),
-        Command::Decode { type_name, source, sink } => decode(&type_name, source, sink, console)
-            .map_err(|error| format!("Error decoding: {error}")),
+        Command::Encode { type_name, source, sink } => {
+            encode(&type_name, source, sink, console).map_err(|error| format!("Error decoding: {error}"))
+        }
+        Command::Decode { type_name, source, sink } => {
+            decode(&type_name, source, sink, console).map_err(|error| format!("Error decoding: {error}"))
+        }
         Command::ComputeUpdate { original, updated, channel_id, sink } => {
             compute_update(original, updated, &channel_id, sink, console)
                 .map_err(|error| format!("Error computing update: {error}"))

@@ -67,7 +67,9 @@ pub enum CryptogenError {
         source: konsort_pki::PkiError,
     },
     /// The authority of an existing organisation is not complete.
-    #[error("no certificate authority in {0}: it needs one *.pem certificate and its *_sk key to extend the organisation")]
+    #[error(
+        "no certificate authority in {0}: it needs one *.pem certificate and its *_sk key to extend the organisation"
+    )]
     NoAuthority(PathBuf),
     /// A name would leave the folder it belongs to.
     #[error("{0:?} cannot be used as a file name; check Domain, Hostname and CommonName")]

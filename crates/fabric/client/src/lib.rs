@@ -40,7 +40,7 @@ pub mod transport;
 
 pub use admin::{AdminClient, OrdererClient, ParticipationClient};
 pub use error::{ClientError, PeerDetail};
+pub use fabric_channel::protoutil::Signer;
 pub use gateway::{GatewayClient, Submitted};
 pub use proposal::Call;
-pub use fabric_channel::protoutil::Signer;
 pub use transport::Endpoint;

@@ -86,7 +86,10 @@ pub fn metadata(package: &[u8]) -> Result<Metadata, PackageError> {
         let mut entry = entry.map_err(|error| malformed(format!("error inspecting next tar header: {error}")))?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         if !entry.header().entry_type().is_file() {
-            return Err(malformed(format!("tar entry {name} is not a regular file, type {}", entry.header().as_bytes()[156])));
+            return Err(malformed(format!(
+                "tar entry {name} is not a regular file, type {}",
+                entry.header().as_bytes()[156]
+            )));
         }
         match name.as_str() {
             METADATA => {
@@ -177,9 +180,8 @@ fn unreadable(path: &Path, error: &std::io::Error) -> PackageError {
 /// The module that holds `source`: its import path and all its files under `src/`.
 fn golang(source: &Path) -> Result<(String, BTreeMap<String, Vec<u8>>), PackageError> {
     let absolute = source.canonicalize().map_err(|error| unreadable(source, &error))?;
-    let root = absolute.ancestors().find(|folder| folder.join("go.mod").is_file()).ok_or_else(|| PackageError::Read {
-        path: absolute.clone(),
-        reason: "no go.mod here or above; run `go mod init` first".into(),
+    let root = absolute.ancestors().find(|folder| folder.join("go.mod").is_file()).ok_or_else(|| {
+        PackageError::Read { path: absolute.clone(), reason: "no go.mod here or above; run `go mod init` first".into() }
     })?;
     let module_file = root.join("go.mod");
     let text = std::fs::read_to_string(&module_file).map_err(|error| unreadable(&module_file, &error))?;

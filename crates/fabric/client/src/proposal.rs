@@ -79,12 +79,8 @@ impl Call {
                 timeout: 0,
             }),
         };
-        let (proposal, transaction_id) = protoutil::chaincode_proposal(
-            &self.channel,
-            &invocation,
-            &signer.serialized(),
-            self.transient.clone(),
-        );
+        let (proposal, transaction_id) =
+            protoutil::chaincode_proposal(&self.channel, &invocation, &signer.serialized(), self.transient.clone());
         let signed = protoutil::signed_proposal(&proposal, signer);
         SignedCall { transaction_id, proposal, signed }
     }

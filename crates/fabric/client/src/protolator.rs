@@ -76,7 +76,7 @@ pub fn encode(type_name: &str, json: &str) -> Result<Vec<u8>, TranslateError> {
             "error decoding input: error unmarshaling intermediate JSON: the document is not an object",
         ));
     };
-    let message: DynamicMessage = from_json::message(tree, &descriptor, &View::Plain, 0)
-        .map_err(|error| error.within("error decoding input"))?;
+    let message: DynamicMessage =
+        from_json::message(tree, &descriptor, &View::Plain, 0).map_err(|error| error.within("error decoding input"))?;
     Ok(wire::encode(&message))
 }

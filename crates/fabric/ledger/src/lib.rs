@@ -55,7 +55,9 @@ pub use collections::{CollectionSet, Collections, NoCollections};
 pub use decode::transaction_id;
 pub use error::LedgerError;
 pub use height::Height;
-pub use ledger::{BlockToCommit, ChainInfo, FlushTimes, HistoryEntries, HistoryEntry, Ledger, Options, StagedBlock, TxToCommit};
+pub use ledger::{
+    BlockToCommit, ChainInfo, FlushTimes, HistoryEntries, HistoryEntry, Ledger, Options, StagedBlock, TxToCommit,
+};
 pub use simulator::{Metadata, RangeIterator, RangeRow, Simulator, TxSimulationResults, WriteMetadata};
 pub use state::{
     DumpedRow, StateGet, StateReader, StateRow, StateRows, StateSnapshot, StateView, VersionedValue, decode_metadata,

@@ -38,9 +38,9 @@ fn endpoints(bundle: &Bundle, own_certificate: &[u8]) -> Vec<String> {
         let address = format!("{}:{}", consenter.host, consenter.port);
         // A node that asks itself would wait for itself.
         if crate::raft::key_of_pem(&consenter.server_tls_cert) == own_key {
-            own.push(address)
+            own.push(address);
         } else {
-            all.push(address)
+            all.push(address);
         }
     }
     if let Some(orderer) = bundle.orderer() {
@@ -218,10 +218,10 @@ pub(crate) async fn removed_from(channel: &Channel, node: &RaftNode) -> bool {
             Ok(block) => match crate::raft::is_member(&block, &node.certificate) {
                 Ok(false) => return true,
                 Ok(true) => {
-                    tracing::info!(channel = channel.id(), "{address} still counts this node among the consenters")
+                    tracing::info!(channel = channel.id(), "{address} still counts this node among the consenters");
                 }
                 Err(error) => {
-                    tracing::warn!(channel = channel.id(), "the configuration of {address} cannot be read: {error}")
+                    tracing::warn!(channel = channel.id(), "the configuration of {address} cannot be read: {error}");
                 }
             },
         }

@@ -148,7 +148,7 @@ impl Orderer {
         let mut routes = Routes::new(service);
         match cluster_listener {
             Some(listener) => {
-                listeners.push(tokio::spawn(listener.serve(counted(Routes::new(steps)), shutdown.clone())))
+                listeners.push(tokio::spawn(listener.serve(counted(Routes::new(steps)), shutdown.clone())));
             }
             None => routes = routes.add_service(steps),
         }

@@ -121,7 +121,7 @@ impl Node {
             // A granted pre-vote carries the term that would start, it has not started.
             MessageType::PreVoteResp if !message.reject => {}
             MessageType::App | MessageType::Heartbeat | MessageType::Snap => {
-                self.become_follower(message.term, message.from)
+                self.become_follower(message.term, message.from);
             }
             _ => self.become_follower(message.term, 0),
         }

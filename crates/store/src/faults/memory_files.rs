@@ -74,6 +74,11 @@ impl MemoryFiles {
         self.budget.0.store(i64::from(operations), Ordering::Relaxed);
     }
 
+    /// There is space on the disk again.
+    pub fn free_space(&self) {
+        self.budget.0.store(-1, Ordering::Relaxed);
+    }
+
     /// Bytes written but not synced, over all files.
     pub fn unsynced(&self) -> usize {
         let files = self.files.lock();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     LogFile, LogFiles, LogOptions, TornTail,
     frame::{self, HEADER_BYTES, MAGIC},
+    mark::Mark,
 };
 use crate::StoreError;
 
@@ -43,6 +44,7 @@ fn index_name(segment: &str) -> String {
 pub(super) fn segments(
     files: &dyn LogFiles,
     options: &LogOptions,
+    known: Option<Mark>,
 ) -> Result<(Vec<Segment>, Option<TornTail>), StoreError> {
     let names = files.list().map_err(|source| StoreError::io("list", files.path(""), source))?;
     let mut firsts: Vec<u64> =
@@ -67,7 +69,9 @@ pub(super) fn segments(
         let segment = if let Some((offsets, end)) = indexed {
             Segment { first, name, file, offsets, end }
         } else {
-            let (segment, cut) = scan(files, options, first, name, file, is_last)?;
+            let durable = known.filter(|mark| mark.first == first).map(|mark| mark.durable);
+            let tail = if is_last { Tail::MayBeTorn(durable) } else { Tail::Closed };
+            let (segment, cut) = scan(files, options, first, name, file, tail)?;
             torn = cut;
             if !is_last {
                 write_index(files, &segment);
@@ -79,6 +83,15 @@ pub(super) fn segments(
     Ok((segments, torn))
 }
 
+/// What a bad end of a file may be.
+#[derive(Debug, Clone, Copy)]
+enum Tail {
+    /// The file was whole on disk before its successor was begun.
+    Closed,
+    /// Half-written, behind the offset known to be durable.
+    MayBeTorn(Option<u64>),
+}
+
 /// Reads a file frame by frame.
 fn scan(
     files: &dyn LogFiles,
@@ -86,7 +99,7 @@ fn scan(
     first: u64,
     name: String,
     file: Arc<dyn LogFile>,
-    is_last: bool,
+    tail: Tail,
 ) -> Result<(Segment, Option<TornTail>), StoreError> {
     let path = files.path(&name);
     let io = |action| {
@@ -108,12 +121,23 @@ fn scan(
             _ => break,
         }
     }
+    let next = first + offsets.len() as u64;
+    if let Tail::MayBeTorn(Some(durable)) = tail
+        && at < durable
+    {
+        let what = format!("record {next} is not what was written (the file was whole up to byte {durable})");
+        return Err(StoreError::Damaged { path, offset: at, what });
+    }
     let mut torn = None;
     if at < size {
         let mut rest = vec![0; usize::try_from(size - at).unwrap_or(usize::MAX)];
         file.read_at(at, &mut rest).map_err(io("read"))?;
-        if !is_last || was_durable(&rest, at, first + offsets.len() as u64) {
-            let what = format!("record {} is not what was written", first + offsets.len() as u64);
+        let damaged = match tail {
+            Tail::Closed => true,
+            Tail::MayBeTorn(durable) => was_durable(&rest, at, next, durable.is_some()),
+        };
+        if damaged {
+            let what = format!("record {next} is not what was written");
             return Err(StoreError::Damaged { path, offset: at, what });
         }
         torn = Some(TornTail { path: path.clone(), offset: at, bytes: size - at });
@@ -159,8 +183,12 @@ impl Window<'_> {
 }
 
 /// True when an intact frame in `rest`, which begins with the bad place `bad`, says that `bad` had been synced before it was written.
-fn was_durable(rest: &[u8], bad: u64, expected: u64) -> bool {
-    let mut at = 1;
+///
+/// Records hold bytes that others chose, also ones that look like frames: with `believe_header` (the mark vouches for what was synced)
+/// the half-written record itself is not searched.
+fn was_durable(rest: &[u8], bad: u64, expected: u64, believe_header: bool) -> bool {
+    let own = frame::header(rest).filter(|header| believe_header && header.number == expected);
+    let mut at = own.map_or(1, |header| HEADER_BYTES + header.length as usize);
     while at + HEADER_BYTES <= rest.len() {
         if rest[at..at + 4] == MAGIC
             && let Some((header, payload)) = frame::parse(&rest[at..])

@@ -169,8 +169,14 @@ fn a_full_disk_stops_the_log_and_loses_nothing_synced() {
             }
             durable = number + 1;
         }
-        assert!(matches!(log.append(&[b"x"]), Err(StoreError::Poisoned { .. })));
-        assert!(matches!(log.sync(), Err(StoreError::Poisoned { .. })));
+        match log.append(&[b"x"]) {
+            Err(StoreError::Poisoned { .. }) => assert!(matches!(log.sync(), Err(StoreError::Poisoned { .. }))),
+            Err(StoreError::Io { source, path, .. }) => {
+                assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+                assert!(path.extension().is_some(), "{path:?} is no file of the log");
+            }
+            other => panic!("{other:?}"),
+        }
         let log = SegmentLog::open_in(Arc::new(files.crash_keeping(10)), small()).unwrap();
         check(&log, durable, 20);
     }
@@ -181,4 +187,83 @@ fn a_record_over_the_limit_is_refused_and_the_log_goes_on() {
     let log = SegmentLog::open_in(Arc::new(MemoryFiles::default()), small()).unwrap();
     assert!(matches!(log.append(&[&[0; 1001]]), Err(StoreError::TooLarge { size: 1001, limit: 1000, .. })));
     assert_eq!(log.append(&[b"fits"]).unwrap(), 0);
+}
+
+#[test]
+fn a_refused_write_can_be_repeated_when_there_is_space_again() {
+    for operations in [0, 1, 3, 4] {
+        let options = LogOptions { segment_bytes: 1 << 20, ..small() };
+        let files = Arc::new(MemoryFiles::default());
+        let log = SegmentLog::open_in(files.clone(), options).unwrap();
+        log.append(&[&record(0)]).unwrap();
+        log.sync().unwrap();
+        files.fail_after(operations);
+        let refused = (1..9).find(|number| log.append(&[&record(*number)]).is_err()).unwrap();
+        assert_eq!((refused, log.next()), (u64::from(operations) + 1, u64::from(operations) + 1));
+        assert!(log.append(&[&record(refused)]).is_err());
+        files.free_space();
+        for number in refused..12 {
+            assert_eq!(log.append(&[&record(number)]).unwrap(), number);
+        }
+        log.sync().unwrap();
+        check(&log, 12, 12);
+        check(&SegmentLog::open_in(Arc::new(files.crash_keeping(0)), options).unwrap(), 12, 12);
+    }
+}
+
+#[test]
+fn damage_in_the_last_synced_group_is_refused_by_the_mark() {
+    let options = LogOptions { segment_bytes: 1 << 20, ..small() };
+    let files = Arc::new(MemoryFiles::default());
+    let log = SegmentLog::open_in(files.clone(), options).unwrap();
+    let mut starts = Vec::new();
+    for number in 0..6 {
+        starts.push(log.shared.writer.lock().end);
+        log.append(&[&record(number)]).unwrap();
+    }
+    log.sync().unwrap();
+    let durable = log.shared.writer.lock().end;
+    log.append(&[&record(6)]).unwrap();
+    let name = recover::segment_name(0);
+    let refused = |files: MemoryFiles| match SegmentLog::open_in(Arc::new(files), options) {
+        Err(StoreError::Damaged { path, offset, .. }) if path.ends_with(&name) => offset,
+        other => panic!("{other:?}"),
+    };
+    for offset in 0..durable {
+        // A killed process: what it wrote is there, one bit of it is not what it was.
+        let files = files.crash_keeping(usize::MAX);
+        files.flip(&name, offset as usize);
+        assert_eq!(refused(files), starts.iter().copied().filter(|start| *start <= offset).max().unwrap());
+    }
+    let files = files.crash_keeping(usize::MAX);
+    files.open(&name).unwrap().truncate(durable - 1).unwrap();
+    assert_eq!(refused(files), starts[5]);
+}
+
+#[test]
+fn a_torn_mark_leaves_the_one_before_and_bytes_like_frames_in_a_torn_record_are_no_damage() {
+    let options = LogOptions { segment_bytes: 1 << 20, ..small() };
+    let files = Arc::new(MemoryFiles::default());
+    let log = SegmentLog::open_in(files.clone(), options).unwrap();
+    for number in 0..3 {
+        log.append(&[&record(number)]).unwrap();
+        log.sync().unwrap();
+    }
+    let newest = mark::read(files.as_ref()).unwrap();
+    let mut places = [0, 512].map(|place| {
+        let torn = files.crash_keeping(usize::MAX);
+        torn.flip("mark", place);
+        mark::read(&torn).unwrap()
+    });
+    places.sort_unstable();
+    assert!(places[0] < newest && places[1] == newest, "{places:?}");
+
+    let payload = b"chosen by a client";
+    let forged = Header { length: payload.len() as u32, number: 9, durable: u64::MAX };
+    let head = forged.encode(&[payload]);
+    log.append(&[b"before ", &head, payload, &[0; 600]]).unwrap();
+    let end = log.shared.writer.lock().end;
+    let torn = files.crash_keeping(usize::MAX);
+    torn.open(&recover::segment_name(0)).unwrap().truncate(end - 5).unwrap();
+    check(&SegmentLog::open_in(Arc::new(torn), options).unwrap(), 3, 3);
 }

@@ -46,7 +46,13 @@ fn message_facts(scope: &str, message: &DescriptorProto, facts: &mut BTreeMap<St
             .map(|oneof| oneof.name().to_owned());
         facts.insert(
             format!("{name}#{}", field.name()),
-            format!("{} {:?} {:?} {} oneof {oneof:?}", field.number(), field.label(), field.r#type(), field.type_name()),
+            format!(
+                "{} {:?} {:?} {} oneof {oneof:?}",
+                field.number(),
+                field.label(),
+                field.r#type(),
+                field.type_name()
+            ),
         );
     }
     for nested in &message.nested_type {
@@ -80,7 +86,9 @@ fn every_published_message_field_and_method_is_ours() {
     // Nothing of ours may hide in a published package either.
     let extra: Vec<&String> = ours
         .keys()
-        .filter(|name| !published.contains_key(*name) && !name.starts_with(".commithash") && !name.starts_with(".google"))
+        .filter(|name| {
+            !published.contains_key(*name) && !name.starts_with(".commithash") && !name.starts_with(".google")
+        })
         .collect();
     assert!(extra.is_empty(), "messages that the protocol does not have: {extra:?}");
 }

@@ -49,7 +49,7 @@ async fn three_orderers_lose_one_then_the_leader_then_a_minority_is_cut_off() {
     eprintln!("after the leader's end a transaction committed within {took:?}");
     let mut revived_leader = network.start_node(orderers[first_leader]["name"].as_str().unwrap()).unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(started.elapsed() < Duration::from_secs(60));
+    assert!(started.elapsed() < Duration::from_mins(1));
 
     // The third orderer hangs: the others go on without it, and it catches up when it is back.
     let third = 3 - follower - first_leader;
@@ -99,10 +99,8 @@ async fn a_peer_killed_again_and_again_reopens_with_its_partners_commit_hash() {
         while height(&network, partner, Duration::from_secs(5)).await < reopened {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let (own, theirs) = (
-            commit_hash(&network, victim, reopened - 1).await,
-            commit_hash(&network, partner, reopened - 1).await,
-        );
+        let (own, theirs) =
+            (commit_hash(&network, victim, reopened - 1).await, commit_hash(&network, partner, reopened - 1).await);
         assert_eq!(own, theirs, "round {round}: commit hash of block {}", reopened - 1);
         grown += u32::from(reopened > last_height);
         last_height = reopened;

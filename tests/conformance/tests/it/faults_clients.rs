@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use conformance::Network;
 use fabric_channel::msp::SigningIdentity;
-use prost::Message as _;
 use fabric_client::{AdminClient, Call, ClientError, Endpoint, GatewayClient};
+use prost::Message as _;
 use serde_json::Value;
 
 /// A text of the description.
@@ -24,10 +24,8 @@ pub(crate) fn endpoint(node: &Value) -> Endpoint {
 /// A user of the node's organisation.
 pub(crate) fn signer(network: &Network, node: &Value, user: &str) -> Arc<SigningIdentity> {
     let identities = network.description()["identities"].as_array().unwrap();
-    let identity = identities
-        .iter()
-        .find(|one| one["mspid"] == node["mspid"] && text(&one["name"]).starts_with(user))
-        .unwrap();
+    let identity =
+        identities.iter().find(|one| one["mspid"] == node["mspid"] && text(&one["name"]).starts_with(user)).unwrap();
     Arc::new(SigningIdentity::from_folder(text(&identity["msp"]).as_ref(), &text(&identity["mspid"])).unwrap())
 }
 
@@ -93,12 +91,14 @@ pub(crate) async fn progress(network: &Network, gateway: &GatewayClient, limit: 
     let channel = text(&network.description()["channel"]);
     let chaincode = text(&network.description()["chaincode"]);
     for attempt in 0.. {
-        let key = format!("progress-{attempt}-{:?}", started);
+        let key = format!("progress-{attempt}-{started:?}");
         let call = Call::new(&channel, &chaincode).args(["put", &key, "x"]);
         let outcome = tokio::time::timeout(Duration::from_secs(3), gateway.submit_and_wait(&call)).await;
         match outcome {
             Ok(Ok(_)) => break,
-            other if started.elapsed() > limit => panic!("no transaction commits within {limit:?}; the last attempt: {other:?}"),
+            other if started.elapsed() > limit => {
+                panic!("no transaction commits within {limit:?}; the last attempt: {other:?}")
+            }
             _ => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
@@ -150,7 +150,8 @@ pub(crate) async fn assert_no_doubles(network: &Network, node: &Value) {
             // One connection is not made for thousands of streams that are left after their first block.
             client = admin(network, node).await.unwrap();
         }
-        let block = client.block(&channel, fabric_client::envelope::Seek::Number(number), false).await.unwrap().unwrap();
+        let block =
+            client.block(&channel, fabric_client::envelope::Seek::Number(number), false).await.unwrap().unwrap();
         let header = block.header.clone().unwrap();
         if let Some(previous) = previous {
             assert_eq!(header.previous_hash, previous, "block {number}");

@@ -67,7 +67,11 @@ fn everything() {
 #[test]
 fn everything_without_pre_vote_and_check_quorum() {
     // Without the guards a removed member disturbs the others for ever, so membership stays as it is.
-    explore("everything_without_pre_vote_and_check_quorum", &Shape { guarded: false, changes: 0, ..Shape::everything() }, 500);
+    explore(
+        "everything_without_pre_vote_and_check_quorum",
+        &Shape { guarded: false, changes: 0, ..Shape::everything() },
+        500,
+    );
 }
 
 #[test]

@@ -56,14 +56,13 @@ impl OrdererClient {
             .await
             .map_err(|status| ClientError::refused("Broadcast", status))?
             .into_inner();
-        let answer = answers
-            .message()
-            .await
-            .map_err(|status| ClientError::refused("Broadcast", status))?
-            .ok_or_else(|| ClientError::BadAnswer {
-                what: "the broadcast answer",
-                address: self.address.clone(),
-                reason: "the stream ended without one".into(),
+        let answer =
+            answers.message().await.map_err(|status| ClientError::refused("Broadcast", status))?.ok_or_else(|| {
+                ClientError::BadAnswer {
+                    what: "the broadcast answer",
+                    address: self.address.clone(),
+                    reason: "the stream ended without one".into(),
+                }
             })?;
         if answer.status == Status::Success as i32 {
             return Ok(());
@@ -77,8 +76,7 @@ impl OrdererClient {
 
     /// Fetches one block; `None` when it does not exist (yet).
     pub async fn block(&self, channel: &str, at: Seek, best_effort: bool) -> Result<Option<Block>, ClientError> {
-        let request =
-            envelope::seek(&*self.signer, channel, at, at, best_effort, self.tls_cert_hash.clone());
+        let request = envelope::seek(&*self.signer, channel, at, at, best_effort, self.tls_cert_hash.clone());
         let mut answers = self
             .service
             .clone()

@@ -250,8 +250,7 @@ impl AdminClient {
 
     /// Fetches one block from this peer; `None` when the stream ends without one.
     pub async fn block(&self, channel: &str, at: Seek, best_effort: bool) -> Result<Option<Block>, ClientError> {
-        let request =
-            envelope::seek(&*self.signer, channel, at, at, best_effort, self.tls_cert_hash.clone());
+        let request = envelope::seek(&*self.signer, channel, at, at, best_effort, self.tls_cert_hash.clone());
         let mut answers = self
             .deliver
             .clone()
@@ -331,7 +330,8 @@ impl Watch {
             };
             match answer.r#type {
                 Some(deliver_response::Type::FilteredBlock(block)) => {
-                    let found = block.filtered_transactions.iter().find(|transaction| transaction.txid == transaction_id);
+                    let found =
+                        block.filtered_transactions.iter().find(|transaction| transaction.txid == transaction_id);
                     if let Some(transaction) = found {
                         return Ok(TxValidationCode::try_from(transaction.tx_validation_code)
                             .unwrap_or(TxValidationCode::InvalidOtherReason));
@@ -384,11 +384,7 @@ pub(crate) async fn submit(
             seconds: timeout.as_secs(),
         })??;
         if let Some((_, code)) = verdicts.iter().find(|(_, code)| *code != TxValidationCode::Valid) {
-            return Err(ClientError::Invalid {
-                transaction_id: signed.transaction_id,
-                code: *code,
-                block_number: 0,
-            });
+            return Err(ClientError::Invalid { transaction_id: signed.transaction_id, code: *code, block_number: 0 });
         }
     }
     Ok(Commit { transaction_id: signed.transaction_id, verdicts })
@@ -404,9 +400,7 @@ pub(crate) fn lifecycle_call(channel: &str, function: &str, args: &impl Message)
 impl ChaincodeDefinition {
     pub(crate) fn approve_call(&self, channel: &str, package_id: Option<&str>) -> Call {
         let source = match package_id.filter(|id| !id.is_empty()) {
-            Some(id) => {
-                chaincode_source::Type::LocalPackage(chaincode_source::Local { package_id: id.to_owned() })
-            }
+            Some(id) => chaincode_source::Type::LocalPackage(chaincode_source::Local { package_id: id.to_owned() }),
             None => chaincode_source::Type::Unavailable(chaincode_source::Unavailable {}),
         };
         let args = ApproveChaincodeDefinitionForMyOrgArgs {

@@ -21,14 +21,8 @@ const FLAGS: [(&str, &str); 10] = [
         "[DEPRECATED] Prints the configuration contained in the transaction at the specified path",
     ),
     ("outputBlock", "The path to write the genesis block to (if set)"),
-    (
-        "outputCreateChannelTx",
-        "[DEPRECATED] The path to write a channel creation configtx to (if set)",
-    ),
-    (
-        "printOrg",
-        "Prints the definition of an organization as JSON. (useful for adding an org to a channel manually)",
-    ),
+    ("outputCreateChannelTx", "[DEPRECATED] The path to write a channel creation configtx to (if set)"),
+    ("printOrg", "Prints the definition of an organization as JSON. (useful for adding an org to a channel manually)"),
     ("profile", "The profile from configtx.yaml to use for generation."),
 ];
 

@@ -199,16 +199,12 @@ fn command_of(name: &str, given: &Given) -> Result<Command, String> {
                 cors: cors.collect(),
             }
         }
-        "proto_encode" => Command::Encode {
-            type_name: given.required("type")?,
-            source: given.source("input")?,
-            sink: given.sink()?,
-        },
-        "proto_decode" => Command::Decode {
-            type_name: given.required("type")?,
-            source: given.source("input")?,
-            sink: given.sink()?,
-        },
+        "proto_encode" => {
+            Command::Encode { type_name: given.required("type")?, source: given.source("input")?, sink: given.sink()? }
+        }
+        "proto_decode" => {
+            Command::Decode { type_name: given.required("type")?, source: given.source("input")?, sink: given.sink()? }
+        }
         "compute_update" => {
             let channel_id = given.required("channel_id")?;
             for which in ["original", "updated"] {

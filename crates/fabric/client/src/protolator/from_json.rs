@@ -101,8 +101,7 @@ fn opaque(
             return Err(TranslateError::new(format!("expected field {} to be a list but was not", field.name())));
         };
         let items = items.into_iter().map(|item| {
-            let bytes =
-                if item.is_null() { Vec::new() } else { closed(message_so_far, view, field, item, depth)? };
+            let bytes = if item.is_null() { Vec::new() } else { closed(message_so_far, view, field, item, depth)? };
             Ok(Value::Bytes(bytes.into()))
         });
         return Ok(Some(Value::List(items.collect::<Result<_, TranslateError>>()?)));

@@ -1,8 +1,8 @@
 //! The standard JSON form of fields that are not opened, in both directions.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value};
 use serde_json::{Map, Value as Json};
 
@@ -25,10 +25,7 @@ pub(super) fn message_to_json(message: &DynamicMessage) -> Result<Json, Translat
 }
 
 /// A field; `None` for a part of a one-of that is not the one.
-pub(super) fn field_to_json(
-    message: &DynamicMessage,
-    field: &FieldDescriptor,
-) -> Result<Option<Json>, TranslateError> {
+pub(super) fn field_to_json(message: &DynamicMessage, field: &FieldDescriptor) -> Result<Option<Json>, TranslateError> {
     if !message.has_field(field) {
         if field.containing_oneof().is_some() {
             return Ok(None);

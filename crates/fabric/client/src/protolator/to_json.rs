@@ -20,14 +20,16 @@ pub(super) fn tree(message: &DynamicMessage, view: &View, depth: usize) -> Resul
     for field in message.descriptor().fields() {
         let value = match treatment(view, message, &field) {
             Treatment::Plain => field_to_json(message, &field)?,
-            Treatment::Opaque | Treatment::Variable => Some(
-                opaque(message, view, &field, depth)
-                    .map_err(|error| error.within(format!("*{name}: error in PopulateTo for field {}", field.name())))?,
-            ),
-            Treatment::Nested | Treatment::Dynamic => Some(
-                nested(message, view, &field, depth)
-                    .map_err(|error| error.within(format!("*{name}: error in PopulateTo for field {}", field.name())))?,
-            ),
+            Treatment::Opaque | Treatment::Variable => {
+                Some(opaque(message, view, &field, depth).map_err(|error| {
+                    error.within(format!("*{name}: error in PopulateTo for field {}", field.name()))
+                })?)
+            }
+            Treatment::Nested | Treatment::Dynamic => {
+                Some(nested(message, view, &field, depth).map_err(|error| {
+                    error.within(format!("*{name}: error in PopulateTo for field {}", field.name()))
+                })?)
+            }
         };
         if let Some(value) = value {
             tree.insert(field.name().to_owned(), value);
@@ -61,9 +63,9 @@ fn opaque(
     match message.get_field(field).as_ref() {
         Value::Bytes(bytes) => opened(bytes, message, view, field.name(), depth),
         Value::List(list) => {
-            let items = list.iter().map(|item| {
-                opened(item.as_bytes().map_or(&[], |bytes| bytes), message, view, field.name(), depth)
-            });
+            let items = list
+                .iter()
+                .map(|item| opened(item.as_bytes().map_or(&[], |bytes| bytes), message, view, field.name(), depth));
             Ok(Json::Array(items.collect::<Result<_, _>>()?))
         }
         Value::Map(map) => match map.keys().next() {

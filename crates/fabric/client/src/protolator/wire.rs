@@ -177,8 +177,7 @@ pub(super) fn encode(message: &DynamicMessage) -> Vec<u8> {
         let number = field.number();
         match (field.kind(), message.get_field(&field).as_ref()) {
             (Kind::Message(entry), Value::Map(map)) => {
-                let (key_kind, value_kind) =
-                    (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
+                let (key_kind, value_kind) = (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
                 let mut entries: Vec<_> = map.iter().collect();
                 entries.sort_by(|(left, _), (right, _)| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal));
                 for (key, value) in entries {

@@ -30,7 +30,13 @@ pub(crate) struct Flag {
 }
 
 impl Flag {
-    const fn of(kind: Kind, long: &'static str, short: Option<char>, default: &'static str, usage: &'static str) -> Self {
+    const fn of(
+        kind: Kind,
+        long: &'static str,
+        short: Option<char>,
+        default: &'static str,
+        usage: &'static str,
+    ) -> Self {
         Self { long, short, kind, default, usage, hidden: false }
     }
 

@@ -106,11 +106,12 @@ impl<'a, 'c> Session<'a, 'c> {
                 "cannot init crypto, specified path {shown:?} does not exist or cannot be accessed: {}",
                 file_text("stat", &folder, &error)
             )),
-            Ok(kind) if !kind.is_dir() => Err(format!("cannot init crypto, specified path {shown:?} is not a directory")),
+            Ok(kind) if !kind.is_dir() => {
+                Err(format!("cannot init crypto, specified path {shown:?} is not a directory"))
+            }
             Ok(_) if settings.msp_id().is_empty() => Err("the local MSP must have an ID".to_owned()),
-            Ok(_) => SigningIdentity::from_folder(&folder, &settings.msp_id()).map_err(|error| {
-                format!("error when setting up MSP of type bccsp from directory {shown}: {error}")
-            }),
+            Ok(_) => SigningIdentity::from_folder(&folder, &settings.msp_id())
+                .map_err(|error| format!("error when setting up MSP of type bccsp from directory {shown}: {error}")),
         };
         match checked {
             Ok(identity) => {
@@ -208,9 +209,7 @@ pub(crate) fn addresses_of(config: &Config) -> Vec<String> {
     let organizations: Vec<String> = channel
         .groups
         .get("Orderer")
-        .map(|orderer| {
-            orderer.groups.values().filter_map(|org| org.values.get("Endpoints")).flat_map(decode).collect()
-        })
+        .map(|orderer| orderer.groups.values().filter_map(|org| org.values.get("Endpoints")).flat_map(decode).collect())
         .unwrap_or_default();
     if !organizations.is_empty() {
         return organizations;

@@ -73,8 +73,7 @@ fn execute(arguments: &Arguments) -> Result<Option<String>, String> {
 fn query_of(arguments: &Arguments) -> Result<Query, String> {
     let channel = arguments.channel.clone();
     let needs_channel = || if channel.is_empty() { Err("no channel specified".to_owned()) } else { Ok(()) };
-    let needs_server =
-        || if arguments.server.is_empty() { Err("no server specified".to_owned()) } else { Ok(()) };
+    let needs_server = || if arguments.server.is_empty() { Err("no server specified".to_owned()) } else { Ok(()) };
     let kind = match arguments.command.as_str() {
         "config" => {
             needs_server()?;

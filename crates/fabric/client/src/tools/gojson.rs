@@ -53,7 +53,9 @@ impl Json {
                 let _ = write!(text, "{value}");
             }
             Self::Text(value) => quote(text, value),
-            Self::List(items) => Self::block(text, depth, '[', ']', items, |text, item, deeper| item.write(text, deeper)),
+            Self::List(items) => {
+                Self::block(text, depth, '[', ']', items, |text, item, deeper| item.write(text, deeper));
+            }
             Self::Object(fields) => Self::block(text, depth, '{', '}', fields, |text, (key, value), deeper| {
                 quote(text, key);
                 text.push_str(if deeper.is_some() { ": " } else { ":" });

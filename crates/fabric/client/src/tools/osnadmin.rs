@@ -92,7 +92,8 @@ fn execute(args: &[String]) -> Result<(String, i32), String> {
             same_channel(&request.channel, &found, "config block")?;
         }
         "update" => {
-            upload = read(Path::new(&request.file)).map_err(|error| format!("reading config updte envelope: {error}"))?;
+            upload =
+                read(Path::new(&request.file)).map_err(|error| format!("reading config updte envelope: {error}"))?;
             let envelope = Envelope::decode(upload.as_slice())
                 .map_err(|_| "unmarshalling envelope: proto: cannot parse invalid wire-format data".to_owned())?;
             let found = protoutil::channel_id(&envelope).map_err(|error| error.to_string())?;
@@ -246,7 +247,10 @@ mod tests {
     #[test]
     fn arguments_are_read_as_upstream_does() {
         let request = parsed("channel join --channelID c -b g.block -o h:1 --no-status").unwrap();
-        assert_eq!((request.command.as_str(), request.channel.as_str(), request.file.as_str()), ("join", "c", "g.block"));
+        assert_eq!(
+            (request.command.as_str(), request.channel.as_str(), request.file.as_str()),
+            ("join", "c", "g.block")
+        );
         assert!(request.no_status);
         assert_eq!(parsed("channel list").unwrap_err(), "required flag --orderer-address not provided");
         assert_eq!(parsed("channel remove -o h:1").unwrap_err(), "required flag --channelID not provided");
@@ -256,7 +260,8 @@ mod tests {
 
     #[test]
     fn answers_are_printed_with_status_and_indented_body() {
-        let answer = ParticipationAnswer { status: 405, body: "{\"error\":\"cannot join: channel already exists\"}\n".into() };
+        let answer =
+            ParticipationAnswer { status: 405, body: "{\"error\":\"cannot join: channel already exists\"}\n".into() };
         let text = describe(&Request::default(), &answer).unwrap();
         assert_eq!(text, "Status: 405\n{\n\t\"error\": \"cannot join: channel already exists\"\n}\n");
         let removed = ParticipationAnswer { status: 204, body: bytes::Bytes::new() };

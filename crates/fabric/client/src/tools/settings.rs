@@ -42,9 +42,11 @@ impl Settings {
         };
         let Some(folder) = candidates.iter().find(|folder| folder.join("core.yaml").is_file()) else {
             if named.is_some() {
-                return Err("Could not find config file. Please make sure that FABRIC_CFG_PATH is set to a path which \
+                return Err(
+                    "Could not find config file. Please make sure that FABRIC_CFG_PATH is set to a path which \
                             contains core.yaml"
-                    .into());
+                        .into(),
+                );
             }
             let config = Config::from_yaml("{}", "./core.yaml", "CORE", &environment).map_err(|e| e.to_string())?;
             return Ok(Self { config });

@@ -39,10 +39,9 @@ fn a_block_is_made_with_upstreams_lines() {
 
 #[test]
 fn blocks_are_shown_as_upstream_shows_them() {
-    for (name, file) in [
-        ("008_configtxgen_inspectBlock", "genesis.block"),
-        ("126_configtxgen_inspectBlock_config", "blocks/057.block"),
-    ] {
+    for (name, file) in
+        [("008_configtxgen_inspectBlock", "genesis.block"), ("126_configtxgen_inspectBlock_config", "blocks/057.block")]
+    {
         let answer = tool(&["-inspectBlock", golden(file).to_str().unwrap()]);
         assert_eq!(answer.code, 0, "{}", answer.stderr);
         assert!(answer.text() == recorded(name)["stdout"].as_str().unwrap(), "{name}");
@@ -82,10 +81,15 @@ fn refusals_have_upstreams_lines_and_codes() {
     }
     let answer = run(configtxgen::run, &["-printOrg", "A", "-configPath", "/nowhere"], &[], b"");
     assert_eq!(answer.code, 1);
-    assert!(answer.stderr.contains("Could not find configtx.yaml. Please make sure that FABRIC_CFG_PATH"), "{}", answer.stderr);
+    assert!(
+        answer.stderr.contains("Could not find configtx.yaml. Please make sure that FABRIC_CFG_PATH"),
+        "{}",
+        answer.stderr
+    );
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("configtx.yaml"), "Profiles: {A: {Orderer: {OrdererType: kafka}}}").unwrap();
-    let args = ["-profile", "A", "-outputBlock", "x", "-channelID", "c", "-configPath", folder.path().to_str().unwrap()];
+    let args =
+        ["-profile", "A", "-outputBlock", "x", "-channelID", "c", "-configPath", folder.path().to_str().unwrap()];
     let answer = run(configtxgen::run, &args, &[], b"");
     assert_eq!(answer.code, 2);
     assert!(answer.stderr.contains("unknown orderer type: kafka"), "{}", answer.stderr);

@@ -2,8 +2,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use fabric_client::{configtxlator, protolator};
 use fabric_proto::common::{Block, Config, ConfigUpdate, Envelope};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use tower::ServiceExt as _;
 
 use crate::support::{Answer, bytes, golden, recorded, run, text};
@@ -126,7 +126,10 @@ fn refusals_have_upstreams_texts() {
         (&["proto_decode", "--input", genesis][..], "required flag --type not provided, try --help"),
         (&["proto_decode", "--nope", "x"], "unknown long flag '--nope', try --help"),
         (&["sing"], "expected command but got \"sing\", try --help"),
-        (&["proto_decode", "--type", "common.Config", "--input", "/no/such"], "open /no/such: no such file or directory, try --help"),
+        (
+            &["proto_decode", "--type", "common.Config", "--input", "/no/such"],
+            "open /no/such: no such file or directory, try --help",
+        ),
         (&["compute_update", "--channel_id", "c"], "required flag --original not provided, try --help"),
     ] {
         let answer = tool(args, b"");
@@ -135,7 +138,11 @@ fn refusals_have_upstreams_texts() {
     let answer = tool(&["proto_encode", "--type", "common.Config"], b"{\"sequenc\": 1}");
     assert!(answer.stderr.contains("unknown field \"sequenc\""), "{}", answer.stderr);
     let answer = tool(&["proto_decode", "--type", "common.Config"], &[0xff]);
-    assert!(answer.stderr.contains("error unmarshalling: proto: cannot parse invalid wire-format data"), "{}", answer.stderr);
+    assert!(
+        answer.stderr.contains("error unmarshalling: proto: cannot parse invalid wire-format data"),
+        "{}",
+        answer.stderr
+    );
     assert!(tool(&["version"], b"").text().starts_with("configtxlator:\n Version: 3.1.5\n"));
     assert!(tool(&["--help"], b"").text().starts_with("usage: configtxlator"));
 }
@@ -147,7 +154,15 @@ fn the_way_scripts_change_a_configuration_works() {
     let name = "04_batch_size";
     let block = golden(&format!("updates/{name}/config_block.pb"));
     let ok = |args: &[&str]| assert_eq!((tool(args, b"").code, tool(args, b"").stderr), (0, String::new()), "{args:?}");
-    ok(&["proto_decode", "--type", "common.Block", "--input", block.to_str().unwrap(), "--output", &path("block.json")]);
+    ok(&[
+        "proto_decode",
+        "--type",
+        "common.Block",
+        "--input",
+        block.to_str().unwrap(),
+        "--output",
+        &path("block.json"),
+    ]);
     let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path("block.json")).unwrap()).unwrap();
     let mut config = json["data"]["data"][0]["payload"]["data"]["config"].clone();
     std::fs::write(path("before.json"), config.to_string()).unwrap();
@@ -160,7 +175,17 @@ fn the_way_scripts_change_a_configuration_works() {
         ok(&["proto_encode", "--type", "common.Config", "--input", &json, "--output", &pb]);
     }
     let (before, after, update) = (path("before.pb"), path("after.pb"), path("update.pb"));
-    ok(&["compute_update", "--channel_id", "goldenchannel", "--original", &before, "--updated", &after, "--output", &update]);
+    ok(&[
+        "compute_update",
+        "--channel_id",
+        "goldenchannel",
+        "--original",
+        &before,
+        "--updated",
+        &after,
+        "--output",
+        &update,
+    ]);
     let made = ConfigUpdate::decode(std::fs::read(update).unwrap().as_slice()).unwrap();
     let expected = ConfigUpdate::decode(bytes(&format!("updates/{name}/update.pb")).as_slice()).unwrap();
     assert_eq!(made, expected);
@@ -205,7 +230,9 @@ async fn the_same_over_http() {
         ("original", bytes("updates/05_acl/before.pb")),
         ("updated", bytes("updates/05_acl/after.pb")),
     ] {
-        form.extend(format!("--cut\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"f\"\r\n\r\n").bytes());
+        form.extend(
+            format!("--cut\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"f\"\r\n\r\n").bytes(),
+        );
         form.extend(value);
         form.extend(b"\r\n");
     }

@@ -94,7 +94,10 @@ impl Node {
 
 #[tonic::async_trait]
 impl Endorser for Node {
-    async fn process_proposal(&self, request: Request<SignedProposal>) -> Result<tonic::Response<ProposalResponse>, Status> {
+    async fn process_proposal(
+        &self,
+        request: Request<SignedProposal>,
+    ) -> Result<tonic::Response<ProposalResponse>, Status> {
         let proposal: Proposal = decoded(request.into_inner().proposal_bytes);
         let header: common::Header = decoded(proposal.header);
         let channel: common::ChannelHeader = decoded(header.channel_header);
@@ -117,8 +120,7 @@ impl Endorser for Node {
             };
             answer.version = 1;
             answer.payload = payload.encode_to_vec().into();
-            answer.endorsement =
-                Some(Endorsement { endorser: "somebody".into(), signature: "signed".into() });
+            answer.endorsement = Some(Endorsement { endorser: "somebody".into(), signature: "signed".into() });
         }
         Ok(tonic::Response::new(answer))
     }

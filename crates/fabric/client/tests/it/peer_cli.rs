@@ -60,9 +60,9 @@ impl Place {
     }
 
     fn run(&self, case: &Value) -> Answer {
-        let argv: Vec<String> = case["argv"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
-        let args: Vec<String> =
-            argv[1..].iter().filter(|arg| *arg != "--tls").map(|arg| self.absolute(arg)).collect();
+        let argv: Vec<String> =
+            case["argv"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
+        let args: Vec<String> = argv[1..].iter().filter(|arg| *arg != "--tls").map(|arg| self.absolute(arg)).collect();
         let env: BTreeMap<String, String> = case["env"]
             .as_object()
             .unwrap()
@@ -83,7 +83,12 @@ impl Place {
     fn compare(&self, name: &str) {
         let case = recorded(name);
         let answer = self.run(&case);
-        assert_eq!(answer.text(), case["stdout"].as_str().unwrap(), "{name}: standard output; stderr {}", answer.stderr);
+        assert_eq!(
+            answer.text(),
+            case["stdout"].as_str().unwrap(),
+            "{name}: standard output; stderr {}",
+            answer.stderr
+        );
         let ours = self.normal(&answer.stderr);
         let mut theirs = self.normal(case["stderr"].as_str().unwrap());
         // Two peers answer in any order.
@@ -152,7 +157,9 @@ fn message(message: &impl Message) -> Response {
 /// The definition of `kv` as block 5 of the golden chain has it.
 fn definition(number: u64) -> CommitChaincodeDefinitionArgs {
     use fabric_proto::common::{Block, Envelope, Payload};
-    use fabric_proto::protos::{ChaincodeActionPayload, ChaincodeInvocationSpec, ChaincodeProposalPayload, Transaction};
+    use fabric_proto::protos::{
+        ChaincodeActionPayload, ChaincodeInvocationSpec, ChaincodeProposalPayload, Transaction,
+    };
     let block = Block::decode(bytes(&format!("blocks/{number:03}.block")).as_slice()).unwrap();
     let envelope = Envelope::decode(block.data.unwrap().data[0].clone()).unwrap();
     let transaction = Transaction::decode(Payload::decode(envelope.payload).unwrap().data).unwrap();
@@ -209,9 +216,11 @@ fn helps_and_versions() {
     let answer = place.run(&recorded("035_peer_version"));
     assert_eq!(answer.code, 0);
     assert!(answer.text().starts_with("peer:\n Version: 3.1.5\n Commit SHA: "));
-    assert!(answer.text().ends_with(
-        " Chaincode:\n  Base Docker Label: org.hyperledger.fabric\n  Docker Namespace: hyperledger\n\n"
-    ));
+    assert!(
+        answer
+            .text()
+            .ends_with(" Chaincode:\n  Base Docker Label: org.hyperledger.fabric\n  Docker Namespace: hyperledger\n\n")
+    );
     // The node's offline maintenance commands are not there yet; everything else of the help is.
     let answer = place.run(&recorded("045_peer_node_status"));
     assert_eq!(answer.code, 0);
@@ -250,7 +259,10 @@ fn channel_commands() {
     place.play(vec![(
         "cscc",
         "JoinChain",
-        failed(500, "cannot create ledger from genesis block: ledger [goldenchannel] already exists with state [ACTIVE]"),
+        failed(
+            500,
+            "cannot create ledger from genesis block: ledger [goldenchannel] already exists with state [ACTIVE]",
+        ),
     )]);
     place.compare("038_peer_channel_join_again");
 
@@ -330,9 +342,8 @@ fn packages_are_installed_and_listed() {
             references: if used { references } else { BTreeMap::new() },
         }
     };
-    let list = |packages: Vec<InstalledChaincode>| {
-        message(&QueryInstalledChaincodesResult { installed_chaincodes: packages })
-    };
+    let list =
+        |packages: Vec<InstalledChaincode>| message(&QueryInstalledChaincodesResult { installed_chaincodes: packages });
     lifecycle("QueryInstalledChaincodes", list(Vec::new()));
     place.compare("056_lifecycle_queryinstalled_empty");
     lifecycle("QueryInstalledChaincodes", list(vec![package(KV2, "kv2", false), package(KV, "kv", false)]));
@@ -527,7 +538,10 @@ fn endorsers_that_disagree_are_shown() {
         error.starts_with("Error: could not assemble transaction: ProposalResponsePayloads do not match (base64): '"),
         "{error}"
     );
-    assert!(error.contains("' - proposal response: version:1 response:{status:200 payload:\"a\"} payload:\"\\n\\x04hash"), "{error}");
+    assert!(
+        error.contains("' - proposal response: version:1 response:{status:200 payload:\"a\"} payload:\"\\n\\x04hash"),
+        "{error}"
+    );
     assert!(error.ends_with("endorsement:{endorser:\"somebody\" signature:\"signed\"}"), "{error}");
 }
 

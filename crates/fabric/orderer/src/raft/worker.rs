@@ -669,7 +669,7 @@ impl Worker {
             Ok(()) => {}
             Err(konsort_raft::ReplicaError::Wal(error)) => return Err(error.into()),
             Err(konsort_raft::ReplicaError::Refused(refusal)) => {
-                tracing::warn!(channel = self.channel.id(), "{refusal}")
+                tracing::warn!(channel = self.channel.id(), "{refusal}");
             }
         }
         self.node.metrics.snapshot_block_number.with(&[self.channel.id()]).set(number as f64);

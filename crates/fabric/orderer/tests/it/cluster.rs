@@ -141,7 +141,7 @@ async fn consenters_come_and_go() {
     let gone = consenter(&cluster.places[leader]);
     let answer = cluster
         .update(leader, |config| {
-            edit_raft(config, |raft| raft.consenters.retain(|c| c.client_tls_cert != gone.client_tls_cert))
+            edit_raft(config, |raft| raft.consenters.retain(|c| c.client_tls_cert != gone.client_tls_cert));
         })
         .await;
     assert_eq!(answer.status, Status::Success as i32, "{}", answer.info);

@@ -162,7 +162,7 @@ Metrics: {{Provider: prometheus}}
                 Some(Status::Success) => return answer.0,
                 // Between two leaders, or not there yet: readers ask again.
                 Some(Status::ServiceUnavailable | Status::NotFound) => {
-                    tokio::time::sleep(Duration::from_millis(50)).await
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 other => panic!("blocks {first} to {last}: {other:?}"),
             }

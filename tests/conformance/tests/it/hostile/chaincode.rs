@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use conformance::deploy::{Package, free_port};
 use conformance::Network;
+use conformance::deploy::{Package, free_port};
 use fabric_client::gateway::Deadlines;
 use fabric_client::{Call, GatewayClient};
 use fabric_proto::protos::chaincode_message::Type;
@@ -136,23 +136,42 @@ async fn hostile_chaincode_hurts_its_own_transaction_only() {
 
     let (txid, response) = propose("before it listens").await;
     assert_eq!(response.status, 500);
-    let expected = format!("error in simulation: failed to execute transaction {txid}: could not launch chaincode {id}: connection to {id} failed: ");
+    let expected = format!(
+        "error in simulation: failed to execute transaction {txid}: could not launch chaincode {id}: connection to {id} failed: "
+    );
     assert!(response.message.starts_with(&expected), "{}", response.message);
 
     let service = ChaincodeServer::new(Hostile { id: id.clone() }).max_encoding_message_size(usize::MAX);
-    let serving = tokio::spawn(
-        tonic::transport::Server::builder().add_service(service).serve(([127, 0, 0, 1], port).into()),
-    );
+    let serving =
+        tokio::spawn(tonic::transport::Server::builder().add_service(service).serve(([127, 0, 0, 1], port).into()));
     let cases = [
-        ("hangs", "error in simulation: failed to execute transaction {txid}: error sending: timeout expired while executing transaction"),
-        ("crashes", "error in simulation: failed to execute transaction {txid}: error sending: chaincode stream terminated"),
+        (
+            "hangs",
+            "error in simulation: failed to execute transaction {txid}: error sending: timeout expired while executing transaction",
+        ),
+        (
+            "crashes",
+            "error in simulation: failed to execute transaction {txid}: error sending: chaincode stream terminated",
+        ),
         ("garbage", "error in simulation: failed to unmarshal response for transaction {txid}: "),
         ("fails", "error in simulation: transaction returned with failure: everything is lost"),
         // As upstream, a message out of place ends the stream.
-        ("nonsense", "error in simulation: failed to execute transaction {txid}: error sending: chaincode stream terminated"),
-        ("registers-again", "error in simulation: failed to execute transaction {txid}: error sending: chaincode stream terminated"),
-        ("huge", "error in simulation: failed to execute transaction {txid}: error sending: chaincode stream terminated"),
-        ("other-transaction", "error in simulation: failed to execute transaction {txid}: error sending: timeout expired while executing transaction"),
+        (
+            "nonsense",
+            "error in simulation: failed to execute transaction {txid}: error sending: chaincode stream terminated",
+        ),
+        (
+            "registers-again",
+            "error in simulation: failed to execute transaction {txid}: error sending: chaincode stream terminated",
+        ),
+        (
+            "huge",
+            "error in simulation: failed to execute transaction {txid}: error sending: chaincode stream terminated",
+        ),
+        (
+            "other-transaction",
+            "error in simulation: failed to execute transaction {txid}: error sending: timeout expired while executing transaction",
+        ),
     ];
     for (function, expected) in cases {
         let (_, fine) = propose("well").await;
@@ -164,14 +183,19 @@ async fn hostile_chaincode_hurts_its_own_transaction_only() {
         assert!(started.elapsed() < Duration::from_secs(10), "{function} took {:?}", started.elapsed());
     }
     let (_, response) = propose("floods").await;
-    assert_eq!(response.status, 200, "messages for transactions that are not running change nothing: {}", response.message);
+    assert_eq!(
+        response.status, 200,
+        "messages for transactions that are not running change nothing: {}",
+        response.message
+    );
 
     // The same through the gateway, whose client may have less patience than the peer.
     let gateway = world.gateway().await;
     let call = |function: &str| Call::new(world.channel(), "hostile").args([function]);
     let error = gateway.endorse(&call("hangs")).await.unwrap_err();
     assert_eq!(error.code(), Some(Code::Aborted), "{error}");
-    let hurried = Deadlines { endorse: Duration::from_millis(500), evaluate: Duration::from_millis(500), ..Deadlines::default() };
+    let hurried =
+        Deadlines { endorse: Duration::from_millis(500), evaluate: Duration::from_millis(500), ..Deadlines::default() };
     let hurried: GatewayClient = gateway.clone().with_deadlines(hurried);
     for error in [hurried.endorse(&call("hangs")).await.map(drop), hurried.evaluate(&call("hangs")).await.map(drop)] {
         let error = error.unwrap_err();

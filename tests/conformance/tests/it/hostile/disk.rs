@@ -75,7 +75,11 @@ async fn a_full_disk_halts_the_peer_by_name_and_loses_nothing() {
     let started = Instant::now();
     let mut number = 0;
     while !health(victim).contains("Service Unavailable") {
-        assert!(started.elapsed() < Duration::from_secs(20), "the peer does not notice that its disk is full: {}", health(victim));
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "the peer does not notice that its disk is full: {}",
+            health(victim)
+        );
         commit(format!("full-{number}"), 40_000).await;
         number += 1;
     }
@@ -102,7 +106,11 @@ async fn a_full_disk_halts_the_peer_by_name_and_loses_nothing() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     for block in [halted - 1, target - 1] {
-        assert_eq!(commit_hash(&network, victim, block).await, commit_hash(&network, partner, block).await, "block {block}");
+        assert_eq!(
+            commit_hash(&network, victim, block).await,
+            commit_hash(&network, partner, block).await,
+            "block {block}"
+        );
     }
     assert_no_doubles(&network, victim).await;
     let through = gateway(&network, victim).await.unwrap();

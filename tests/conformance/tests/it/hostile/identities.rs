@@ -122,7 +122,9 @@ pub(crate) async fn revocation(world: &World, cast: &Cast) {
     let envelope = protoutil::signed_config_update(world.channel(), &unsigned, Some(&*world.user));
     let error = refused.broadcast(envelope).await.unwrap_err().to_string();
     assert!(
-        error.contains("BAD_REQUEST -- error applying config update to existing channel 'mychannel': error authorizing update:"),
+        error.contains(
+            "BAD_REQUEST -- error applying config update to existing channel 'mychannel': error authorizing update:"
+        ),
         "{error}"
     );
 
@@ -143,7 +145,10 @@ pub(crate) async fn revocation(world: &World, cast: &Cast) {
         "{error}"
     );
     let error = orderer.broadcast(left_over).await.unwrap_err();
-    assert!(matches!(&error, ClientError::Broadcast { status, info, .. } if status == "FORBIDDEN" && info.ends_with("permission denied")), "{error}");
+    assert!(
+        matches!(&error, ClientError::Broadcast { status, info, .. } if status == "FORBIDDEN" && info.ends_with("permission denied")),
+        "{error}"
+    );
     for error in [
         peer.block(world.channel(), Seek::Oldest, false).await.unwrap_err().to_string(),
         orderer.block(world.channel(), Seek::Oldest, false).await.unwrap_err().to_string(),

@@ -34,7 +34,8 @@ fn with_header(world: &World, header: Option<Header>) -> Envelope {
 pub(crate) async fn refused_envelopes(world: &World, cast: &Cast) {
     const POLICY: &str = "implicit policy evaluation failed - 0 sub-policies were satisfied, but this policy requires 1 of the \
                           'Writers' sub-policies to be satisfied: permission denied";
-    let right = |data: &[u8]| signed(world, HeaderType::EndorserTransaction, world.channel(), Bytes::copy_from_slice(data));
+    let right =
+        |data: &[u8]| signed(world, HeaderType::EndorserTransaction, world.channel(), Bytes::copy_from_slice(data));
     let channel_header = GARBAGE;
     let header = Header { channel_header, ..Header::default() };
     let unidentified = "could not determine channel ID";
@@ -63,16 +64,21 @@ pub(crate) async fn refused_envelopes(world: &World, cast: &Cast) {
     assert_eq!(refused(world, forged).await, ("FORBIDDEN".into(), POLICY.into()));
     for who in [&cast.imitator, &cast.turncoat, &cast.stranger] {
         let data = Bytes::from_static(b"x");
-        let envelope = protoutil::signed_envelope(HeaderType::EndorserTransaction, world.channel(), Some(&**who), data, None);
+        let envelope =
+            protoutil::signed_envelope(HeaderType::EndorserTransaction, world.channel(), Some(&**who), data, None);
         assert_eq!(refused(world, envelope).await, ("FORBIDDEN".into(), POLICY.into()));
     }
     let data = Bytes::from_static(b"x");
-    let late = protoutil::signed_envelope(HeaderType::EndorserTransaction, world.channel(), Some(&*cast.expired), data, None);
+    let late =
+        protoutil::signed_envelope(HeaderType::EndorserTransaction, world.channel(), Some(&*cast.expired), data, None);
     assert_eq!(refused(world, late).await, ("BAD_REQUEST".into(), "broadcast client identity expired".into()));
     // 99 MB is the largest message of the channel; one more byte than a message may have at all is tried elsewhere.
     let (status, info) = refused(world, right(&vec![0; 99 << 20])).await;
     assert_eq!(status, "BAD_REQUEST");
-    assert!(info.starts_with("message payload is ") && info.ends_with(" bytes and exceeds maximum allowed 103809024 bytes"), "{info}");
+    assert!(
+        info.starts_with("message payload is ") && info.ends_with(" bytes and exceeds maximum allowed 103809024 bytes"),
+        "{info}"
+    );
 }
 
 /// The verdicts of the chain on some transactions, by their ids, once all are there.
@@ -88,7 +94,9 @@ async fn verdicts(world: &World, wanted: &[String]) -> BTreeMap<String, Vec<TxVa
             let block = client.block(world.channel(), Seek::Number(next), false).await.unwrap().unwrap();
             let codes = protoutil::transactions_filter(&block);
             for (index, code) in codes.iter().enumerate() {
-                let id = protoutil::envelope_at(&block, index).ok().and_then(|envelope| protoutil::channel_header(&envelope).ok());
+                let id = protoutil::envelope_at(&block, index)
+                    .ok()
+                    .and_then(|envelope| protoutil::channel_header(&envelope).ok());
                 let code = TxValidationCode::try_from(i32::from(*code)).unwrap();
                 found.entry(id.map(|header| header.tx_id).unwrap_or_default()).or_default().push(code);
             }
@@ -118,9 +126,17 @@ fn altered(world: &World, envelope: &Envelope, change: impl FnOnce(&mut Payload)
 pub(crate) async fn ordered_but_invalid(world: &World) {
     let mut expected = Vec::new();
     let (id, envelope, _) = endorsed(world, "garbage-data").await;
-    expected.push((id, TxValidationCode::InvalidEndorserTransaction, altered(world, &envelope, |payload| payload.data = GARBAGE)));
+    expected.push((
+        id,
+        TxValidationCode::InvalidEndorserTransaction,
+        altered(world, &envelope, |payload| payload.data = GARBAGE),
+    ));
     let (id, envelope, _) = endorsed(world, "no-action").await;
-    expected.push((id, TxValidationCode::InvalidEndorserTransaction, altered(world, &envelope, |payload| payload.data = Bytes::new())));
+    expected.push((
+        id,
+        TxValidationCode::InvalidEndorserTransaction,
+        altered(world, &envelope, |payload| payload.data = Bytes::new()),
+    ));
     let (id, envelope, _) = endorsed(world, "garbage-action").await;
     let action = TransactionAction { header: GARBAGE, payload: GARBAGE };
     let transaction = Transaction { actions: vec![action] };
@@ -176,5 +192,8 @@ pub(crate) async fn replays(world: &World) {
     verdicts(world, std::slice::from_ref(&call.transaction_id)).await;
     let error = client.propose(&call).await.unwrap_err();
     assert_eq!(error.code(), Some(tonic::Code::Unknown));
-    assert!(error.to_string().contains(&format!("duplicate transaction found [{}]. Creator [", call.transaction_id)), "{error}");
+    assert!(
+        error.to_string().contains(&format!("duplicate transaction found [{}]. Creator [", call.transaction_id)),
+        "{error}"
+    );
 }

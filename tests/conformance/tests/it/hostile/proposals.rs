@@ -75,7 +75,9 @@ const MALFORMED: &[(Change, &str)] = &[
     (|parts| parts.channel.extension = GARBAGE, "error unmarshalling ChaincodeHeaderExtension: "),
     (|parts| parts.channel.extension = Bytes::new(), "ChaincodeHeaderExtension.ChaincodeId is nil"),
     (
-        |parts| parts.channel.extension = bytes(&ChaincodeHeaderExtension { chaincode_id: Some(ChaincodeId::default()) }),
+        |parts| {
+            parts.channel.extension = bytes(&ChaincodeHeaderExtension { chaincode_id: Some(ChaincodeId::default()) });
+        },
         "ChaincodeHeaderExtension.ChaincodeId.Name is empty",
     ),
     (|parts| drop(parts.instead.insert("payload", GARBAGE)), "error unmarshalling ChaincodeProposalPayload: "),
@@ -86,7 +88,10 @@ const MALFORMED: &[(Change, &str)] = &[
     (|parts| parts.channel.epoch = 1, "error validating proposal: epoch is non-zero"),
     (|parts| parts.signature.nonce = Bytes::new(), "error validating proposal: nonce is empty"),
     (|parts| parts.signature.creator = Bytes::new(), "error validating proposal: creator is empty"),
-    (|parts| parts.channel.tx_id = "00".into(), "error validating proposal: incorrectly computed txid '00' -- expected '"),
+    (
+        |parts| parts.channel.tx_id = "00".into(),
+        "error validating proposal: incorrectly computed txid '00' -- expected '",
+    ),
     (|parts| drop(parts.instead.insert("signature", Bytes::new())), "error validating proposal: empty signature bytes"),
     (
         |parts| drop(parts.instead.insert("signature", GARBAGE)),
@@ -128,7 +133,8 @@ pub(crate) async fn malformed(world: &World) {
 
 /// People who may not propose, at the endorser and at the gateway.
 pub(crate) async fn strangers(world: &World, cast: &Cast) {
-    let unknown = "error validating proposal: access denied: channel [mychannel] creator org unknown, creator is malformed";
+    let unknown =
+        "error validating proposal: access denied: channel [mychannel] creator org unknown, creator is malformed";
     for (who, expected) in [
         (&cast.imitator, unknown),
         (&cast.turncoat, unknown),
@@ -179,7 +185,10 @@ pub(crate) async fn unknown_names_and_skewed_clocks(world: &World) {
     for call in [Call::new("nochannel", "basic").args(["get"]), Call::new("mychannel", "nochaincode").args(["get"])] {
         let error = gateway.endorse(&call).await.unwrap_err();
         assert!(matches!(error.code(), Some(Code::FailedPrecondition | Code::Aborted | Code::Unavailable)), "{error}");
-        assert!(error.to_string().contains(if call.channel == "nochannel" { "nochannel" } else { "nochaincode" }), "{error}");
+        assert!(
+            error.to_string().contains(if call.channel == "nochannel" { "nochannel" } else { "nochaincode" }),
+            "{error}"
+        );
     }
     // The default window is 15 minutes either way.
     for seconds in [-880, 880] {

@@ -24,26 +24,91 @@ pub(crate) async fn lifecycle_and_system_chaincodes(world: &World) {
     let garbage: &[u8] = &GARBAGE;
     let channel = world.channel().as_bytes();
     let cases: &[(&str, &str, &[&[u8]], &str)] = &[
-        ("", "_lifecycle", &[b"InstallChaincode", garbage], "failed to invoke backing implementation of 'InstallChaincode': could not decode input arg for"),
-        ("", "_lifecycle", &[b"QueryInstalledChaincode", garbage], "failed to invoke backing implementation of 'QueryInstalledChaincode': could not decode input arg for"),
-        ("", "_lifecycle", &[b"GetInstalledChaincodePackage", garbage], "failed to invoke backing implementation of 'GetInstalledChaincodePackage': could not decode input arg for"),
-        ("mychannel", "_lifecycle", &[b"ApproveChaincodeDefinitionForMyOrg", garbage], "failed to invoke backing implementation of 'ApproveChaincodeDefinitionForMyOrg': could not decode input arg for"),
-        ("mychannel", "_lifecycle", &[b"CheckCommitReadiness", garbage], "failed to invoke backing implementation of 'CheckCommitReadiness': could not decode input arg for"),
-        ("mychannel", "_lifecycle", &[b"CommitChaincodeDefinition", garbage], "failed to invoke backing implementation of 'CommitChaincodeDefinition': could not decode input arg for"),
-        ("mychannel", "_lifecycle", &[b"QueryChaincodeDefinition", garbage], "failed to invoke backing implementation of 'QueryChaincodeDefinition': could not decode input arg for"),
-        ("mychannel", "_lifecycle", &[b"QueryChaincodeDefinitions", garbage], "failed to invoke backing implementation of 'QueryChaincodeDefinitions': could not decode input arg for"),
-        ("mychannel", "_lifecycle", &[b"NoSuchFunction", garbage], "Failed to authorize invocation due to failed ACL check: Unmapped policy for _lifecycle/NoSuchFunction"),
-        ("mychannel", "_lifecycle", &[b"QueryChaincodeDefinition"], "lifecycle scc operations require exactly two arguments but received 1"),
+        (
+            "",
+            "_lifecycle",
+            &[b"InstallChaincode", garbage],
+            "failed to invoke backing implementation of 'InstallChaincode': could not decode input arg for",
+        ),
+        (
+            "",
+            "_lifecycle",
+            &[b"QueryInstalledChaincode", garbage],
+            "failed to invoke backing implementation of 'QueryInstalledChaincode': could not decode input arg for",
+        ),
+        (
+            "",
+            "_lifecycle",
+            &[b"GetInstalledChaincodePackage", garbage],
+            "failed to invoke backing implementation of 'GetInstalledChaincodePackage': could not decode input arg for",
+        ),
+        (
+            "mychannel",
+            "_lifecycle",
+            &[b"ApproveChaincodeDefinitionForMyOrg", garbage],
+            "failed to invoke backing implementation of 'ApproveChaincodeDefinitionForMyOrg': could not decode input arg for",
+        ),
+        (
+            "mychannel",
+            "_lifecycle",
+            &[b"CheckCommitReadiness", garbage],
+            "failed to invoke backing implementation of 'CheckCommitReadiness': could not decode input arg for",
+        ),
+        (
+            "mychannel",
+            "_lifecycle",
+            &[b"CommitChaincodeDefinition", garbage],
+            "failed to invoke backing implementation of 'CommitChaincodeDefinition': could not decode input arg for",
+        ),
+        (
+            "mychannel",
+            "_lifecycle",
+            &[b"QueryChaincodeDefinition", garbage],
+            "failed to invoke backing implementation of 'QueryChaincodeDefinition': could not decode input arg for",
+        ),
+        (
+            "mychannel",
+            "_lifecycle",
+            &[b"QueryChaincodeDefinitions", garbage],
+            "failed to invoke backing implementation of 'QueryChaincodeDefinitions': could not decode input arg for",
+        ),
+        (
+            "mychannel",
+            "_lifecycle",
+            &[b"NoSuchFunction", garbage],
+            "Failed to authorize invocation due to failed ACL check: Unmapped policy for _lifecycle/NoSuchFunction",
+        ),
+        (
+            "mychannel",
+            "_lifecycle",
+            &[b"QueryChaincodeDefinition"],
+            "lifecycle scc operations require exactly two arguments but received 1",
+        ),
         ("mychannel", "_lifecycle", &[], "lifecycle scc must be invoked with arguments"),
         ("", "cscc", &[b"JoinChain", garbage], "Failed to reconstruct the genesis block, "),
         ("", "cscc", &[b"JoinChain"], "Incorrect number of arguments, 1"),
         ("", "cscc", &[b"NoSuchFunction", b"x"], "Requested function NoSuchFunction not found."),
         ("", "cscc", &[], "Incorrect number of arguments, 0"),
         ("", "cscc", &[b"GetChannelConfig", b"nochannel"], "nochannel"),
-        ("", "qscc", &[b"GetBlockByNumber", channel, garbage], "Failed to parse block number with error strconv.ParseUint: parsing "),
-        ("", "qscc", &[b"GetBlockByNumber", channel, b"18446744073709551614"], "Failed to get block number 18446744073709551614, error "),
+        (
+            "",
+            "qscc",
+            &[b"GetBlockByNumber", channel, garbage],
+            "Failed to parse block number with error strconv.ParseUint: parsing ",
+        ),
+        (
+            "",
+            "qscc",
+            &[b"GetBlockByNumber", channel, b"18446744073709551614"],
+            "Failed to get block number 18446744073709551614, error ",
+        ),
         ("", "qscc", &[b"GetBlockByHash", channel, garbage], "Failed to get block hash "),
-        ("", "qscc", &[b"GetTransactionByID", channel, b"no-such-id"], "Failed to get transaction with id no-such-id, error no such transaction ID [no-such-id] in index"),
+        (
+            "",
+            "qscc",
+            &[b"GetTransactionByID", channel, b"no-such-id"],
+            "Failed to get transaction with id no-such-id, error no such transaction ID [no-such-id] in index",
+        ),
         ("", "qscc", &[b"GetChainInfo", b"nochannel"], "Invalid chain ID, nochannel"),
         ("", "qscc", &[b"NoSuchFunction", channel], "missing 3rd argument for NoSuchFunction"),
         ("", "qscc", &[], "Incorrect number of arguments, 0"),
@@ -55,7 +120,11 @@ pub(crate) async fn lifecycle_and_system_chaincodes(world: &World) {
             Ok(answer) => {
                 let response = answer.response.unwrap();
                 assert!(response.status >= 400 && !response.message.is_empty(), "{shown}: {response:?}");
-                assert!(response.message.contains(expected), "{shown}: expected {expected:?}, got {:?}", response.message);
+                assert!(
+                    response.message.contains(expected),
+                    "{shown}: expected {expected:?}, got {:?}",
+                    response.message
+                );
             }
             Err(error) => {
                 assert_eq!(error.code(), Some(Code::Unknown), "{shown}: {error}");
@@ -81,7 +150,8 @@ pub(crate) async fn lifecycle_and_system_chaincodes(world: &World) {
 pub(crate) async fn discovery(world: &World, cast: &Cast) {
     let mut client = DiscoveryClient::new(world.dial_peer().await);
     let auth = |identity: Bytes| Some(AuthInfo { client_identity: identity, client_tls_cert_hash: Bytes::new() });
-    let config = || Query { channel: world.channel().to_owned(), query: Some(query::Query::ConfigQuery(ConfigQuery {})) };
+    let config =
+        || Query { channel: world.channel().to_owned(), query: Some(query::Query::ConfigQuery(ConfigQuery {})) };
     let sign = |request: &Request, who: &fabric_channel::msp::SigningIdentity| {
         let payload = Bytes::from(request.encode_to_vec());
         SignedRequest { signature: who.sign(&payload).into(), payload }
@@ -97,7 +167,8 @@ pub(crate) async fn discovery(world: &World, cast: &Cast) {
 
     let elsewhere = Query { channel: "nochannel".into(), query: config().query };
     let local = Query { channel: String::new(), query: Some(query::Query::LocalPeers(LocalPeerQuery {})) };
-    let chaincodes = Query { channel: world.channel().to_owned(), query: Some(query::Query::CcQuery(ChaincodeQuery::default())) };
+    let chaincodes =
+        Query { channel: world.channel().to_owned(), query: Some(query::Query::CcQuery(ChaincodeQuery::default())) };
     let nothing = Query { channel: world.channel().to_owned(), query: None };
     let mut cases = vec![
         (world.user.clone(), elsewhere, "access denied"),
@@ -124,7 +195,10 @@ pub(crate) async fn discovery(world: &World, cast: &Cast) {
     let mut forged = sign(&request, &world.user);
     forged.signature = GARBAGE;
     let results = client.discover(forged).await.unwrap().into_inner().results;
-    assert!(matches!(&results[0].result, Some(query_result::Result::Error(error)) if error.content == "access denied"), "{results:?}");
+    assert!(
+        matches!(&results[0].result, Some(query_result::Result::Error(error)) if error.content == "access denied"),
+        "{results:?}"
+    );
 }
 
 /// A stranger talks to the peer's gossip service; whatever the peer does with the stream, it ends or stays silent.
@@ -169,7 +243,11 @@ pub(crate) async fn participation(world: &World) {
         (client.info("nochannel").await, 404, "channel does not exist"),
         (client.info("No%20Channel").await, 400, "invalid channel ID: "),
         (client.remove("nochannel").await, 404, "cannot remove: channel does not exist"),
-        (client.fetch("mychannel", "latest").await, 400, "invalid block ID: 'latest' not equal <newest|oldest|config|(number)>"),
+        (
+            client.fetch("mychannel", "latest").await,
+            400,
+            "invalid block ID: 'latest' not equal <newest|oldest|config|(number)>",
+        ),
         (client.fetch("mychannel", "99999999").await, 404, ""),
     ];
     for (answer, status, expected) in cases {
@@ -192,7 +270,10 @@ pub(crate) async fn participation(world: &World) {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     assert_eq!(curl(&["-X", "PATCH"]), "{\"error\":\"invalid request method: PATCH\"}\n");
-    assert_eq!(curl(&["-d", "x", "-H", "Content-Type: text/plain"]), "{\"error\":\"unsupported Content-Type: [text/plain]\"}\n");
+    assert_eq!(
+        curl(&["-d", "x", "-H", "Content-Type: text/plain"]),
+        "{\"error\":\"unsupported Content-Type: [text/plain]\"}\n"
+    );
     let broken = curl(&["-d", "no parts", "-H", "Content-Type: multipart/form-data; boundary=x"]);
     assert!(broken.starts_with("{\"error\":\"cannot read form from request body: "), "{broken}");
     let other = curl(&["-F", "other=@/dev/null"]);

@@ -30,7 +30,8 @@ fn header(world: &World, seconds: Option<i64>) -> Header {
 
 /// Every deliver request that ends in a status, at both kinds of node.
 pub(crate) async fn peer_and_orderer(world: &World, cast: &Cast) {
-    let from = |start, stop| SeekInfo { start, stop, behavior: SeekBehavior::FailIfNotReady as i32, ..SeekInfo::default() };
+    let from =
+        |start, stop| SeekInfo { start, stop, behavior: SeekBehavior::FailIfNotReady as i32, ..SeekInfo::default() };
     let whole = from(Some(protoutil::seek_oldest()), Some(protoutil::seek_oldest()));
     let data = |info: &SeekInfo| Bytes::from(info.encode_to_vec());
     let now = protoutil::now().seconds;
@@ -113,7 +114,11 @@ struct Blob {
     bytes: Bytes,
 }
 
-async fn unary<Q: prost::Message + 'static>(channel: &tonic::transport::Channel, message: Q, path: &'static str) -> tonic::Status {
+async fn unary<Q: prost::Message + 'static>(
+    channel: &tonic::transport::Channel,
+    message: Q,
+    path: &'static str,
+) -> tonic::Status {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<Q, ProposalResponse>::default();
@@ -121,7 +126,11 @@ async fn unary<Q: prost::Message + 'static>(channel: &tonic::transport::Channel,
     client.unary(tonic::Request::new(message), path, codec).await.unwrap_err()
 }
 
-async fn streaming<Q: prost::Message + 'static>(channel: &tonic::transport::Channel, message: Q, path: &'static str) -> tonic::Status {
+async fn streaming<Q: prost::Message + 'static>(
+    channel: &tonic::transport::Channel,
+    message: Q,
+    path: &'static str,
+) -> tonic::Status {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<Q, BroadcastResponse>::default();

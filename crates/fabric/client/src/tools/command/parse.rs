@@ -44,8 +44,7 @@ pub(crate) fn parse(root: &'static Command, args: &[String]) -> Result<Parsed, (
     for ancestor in &path {
         known.extend_from_slice(ancestor.persistent);
     }
-    let mut parsed =
-        Parsed { path: path.clone(), args: Vec::new(), help: false, values: BTreeMap::new(), known };
+    let mut parsed = Parsed { path: path.clone(), args: Vec::new(), help: false, values: BTreeMap::new(), known };
     parsed.read(&rest).map_err(|text| (path, ParseError::Flag(text)))?;
     Ok(parsed)
 }
@@ -257,10 +256,7 @@ impl Parsed {
 
     /// A text flag, or its default.
     pub(crate) fn text(&self, long: &str) -> &str {
-        self.values
-            .get(long)
-            .and_then(|values| values.last())
-            .map_or_else(|| self.default_of(long), String::as_str)
+        self.values.get(long).and_then(|values| values.last()).map_or_else(|| self.default_of(long), String::as_str)
     }
 
     /// All values of a repeated flag; one empty text when it is absent (upstream's default).
@@ -304,8 +300,6 @@ fn check(flag: Flag, value: &str) -> Result<(), String> {
         Kind::Bool => syntax("ParseBool"),
         Kind::Int if parse_int(value).is_some() => Ok(()),
         Kind::Int => syntax("ParseInt"),
-        Kind::Duration => {
-            fabric_channel::config::parse_duration(value).map(|_| ()).map_err(|error| error.to_string())
-        }
+        Kind::Duration => fabric_channel::config::parse_duration(value).map(|_| ()).map_err(|error| error.to_string()),
     }
 }

@@ -16,7 +16,9 @@ fn refused(line: &str) -> String {
 fn flags_may_stand_anywhere_and_in_every_form() {
     let parsed = parse(
         tree(),
-        &words("chaincode --tls invoke -C ch --name=cc -c{} --waitForEvent --peerAddresses a --peerAddresses b -I rest"),
+        &words(
+            "chaincode --tls invoke -C ch --name=cc -c{} --waitForEvent --peerAddresses a --peerAddresses b -I rest",
+        ),
     )
     .unwrap();
     assert_eq!(parsed.names(), "peer chaincode invoke");
@@ -51,8 +53,5 @@ fn wrong_flags_are_named() {
 #[test]
 fn unknown_commands_get_suggestions() {
     assert_eq!(refused("nosuch"), "unknown command \"nosuch\" for \"peer\"");
-    assert_eq!(
-        refused("chanel list"),
-        "unknown command \"chanel\" for \"peer\"\n\nDid you mean this?\n\tchannel\n"
-    );
+    assert_eq!(refused("chanel list"), "unknown command \"chanel\" for \"peer\"\n\nDid you mean this?\n\tchannel\n");
 }

@@ -55,7 +55,8 @@ pub(crate) fn usage(path: &[&'static Command]) -> String {
 
 /// The long description and the usage.
 pub(crate) fn help(path: &[&'static Command]) -> String {
-    let description = path.last().map_or("", |command| if command.long.is_empty() { command.short } else { command.long });
+    let description =
+        path.last().map_or("", |command| if command.long.is_empty() { command.short } else { command.long });
     if description.is_empty() {
         return usage(path);
     }

@@ -111,9 +111,8 @@ impl Arguments {
                 return Ok(());
             }
             "collection" if self.command == "endorsers" => {
-                let (chaincode, list) = value
-                    .split_once([':', '='])
-                    .ok_or_else(|| format!("expected KEY=VALUE got '{value}'"))?;
+                let (chaincode, list) =
+                    value.split_once([':', '=']).ok_or_else(|| format!("expected KEY=VALUE got '{value}'"))?;
                 self.collections.push((chaincode.to_owned(), list.split(',').map(str::to_owned).collect()));
                 return Ok(());
             }

@@ -83,7 +83,8 @@ pub(super) fn endorsers(result: &ChaincodeQueryResult) -> Json {
             (group.clone(), list_or_null(peers.collect()))
         });
         let layouts = descriptor.layouts.iter().map(|layout| {
-            let quantities = layout.quantities_by_group.iter().map(|(group, count)| (group.clone(), Json::number(*count)));
+            let quantities =
+                layout.quantities_by_group.iter().map(|(group, count)| (group.clone(), Json::number(*count)));
             Json::object([("quantities_by_group", Json::object(quantities))])
         });
         Json::object([

@@ -103,7 +103,8 @@ impl Profile {
             .map_err(|error| format!("certificate {identitypath}: {error}"))?;
         let key = String::from_utf8(read(Path::new(keypath))?)
             .map_err(|_| format!("failed to decode PEM block from {keypath}"))?;
-        let key = PrivateKey::from_pem(&key).map_err(|error| format!("failed to parse private key {keypath}: {error}"))?;
+        let key =
+            PrivateKey::from_pem(&key).map_err(|error| format!("failed to parse private key {keypath}: {error}"))?;
         SigningIdentity::from_parts(mspid, certificate, key).map_err(|error| error.to_string())
     }
 

@@ -1,7 +1,5 @@
 use super::*;
-use fabric_proto::discovery::{
-    ChaincodeQueryResult, EndorsementDescriptor, Layout, Peer, PeerMembershipResult, Peers,
-};
+use fabric_proto::discovery::{ChaincodeQueryResult, EndorsementDescriptor, Layout, Peer, PeerMembershipResult, Peers};
 use fabric_proto::gossip::{AliveMessage, Envelope, GossipMessage, Member, Properties, StateInfo, gossip_message};
 use fabric_proto::msp::SerializedIdentity;
 use std::collections::BTreeMap;
@@ -59,9 +57,8 @@ fn arguments_are_checked_as_upstream_does() {
 
 #[test]
 fn peers_are_listed_in_upstreams_shape() {
-    let members = PeerMembershipResult {
-        peers_by_org: BTreeMap::from([("Org1MSP".to_owned(), Peers { peers: vec![peer()] })]),
-    };
+    let members =
+        PeerMembershipResult { peers_by_org: BTreeMap::from([("Org1MSP".to_owned(), Peers { peers: vec![peer()] })]) };
     assert_eq!(
         json::peers(&members, true).indented(),
         "[\n\t{\n\t\t\"MSPID\": \"Org1MSP\",\n\t\t\"LedgerHeight\": 7,\n\t\t\"Endpoint\": \"peer0:7051\",\n\t\t\"Identity\": \

@@ -34,7 +34,11 @@ impl Fields {
     }
 
     fn bytes(self, name: &str, value: &[u8]) -> Self {
-        if value.is_empty() { self } else { self.put(name, Json::text(base64::engine::general_purpose::STANDARD.encode(value))) }
+        if value.is_empty() {
+            self
+        } else {
+            self.put(name, Json::text(base64::engine::general_purpose::STANDARD.encode(value)))
+        }
     }
 
     fn switch(self, name: &str, value: bool) -> Self {
@@ -68,10 +72,9 @@ fn rule(rule: &SignaturePolicy) -> Json {
         "Type",
         rule.r#type.as_ref().map(|kind| match kind {
             signature_policy::Type::SignedBy(index) => ("SignedBy", Json::number(*index)),
-            signature_policy::Type::NOutOf(n_out_of) => (
-                "NOutOf",
-                Fields::default().number("n", n_out_of.n).list("rules", &n_out_of.rules, self::rule).done(),
-            ),
+            signature_policy::Type::NOutOf(n_out_of) => {
+                ("NOutOf", Fields::default().number("n", n_out_of.n).list("rules", &n_out_of.rules, self::rule).done())
+            }
         }),
     )
 }
@@ -152,8 +155,7 @@ fn source(source: &ChaincodeSource) -> Json {
 pub(crate) fn installed(result: &QueryInstalledChaincodesResult) -> Json {
     Fields::default()
         .list("installed_chaincodes", &result.installed_chaincodes, |package| {
-            let mut fields =
-                Fields::default().text("package_id", &package.package_id).text("label", &package.label);
+            let mut fields = Fields::default().text("package_id", &package.package_id).text("label", &package.label);
             if !package.references.is_empty() {
                 let references = package.references.iter().map(|(channel, used)| {
                     let chaincodes = Fields::default()
@@ -178,10 +180,9 @@ pub(crate) fn readiness(result: &CheckCommitReadinessResult) -> Json {
         fields = fields.put("approvals", Json::object(approvals));
     }
     if !result.mismatches.is_empty() {
-        let mismatches = result
-            .mismatches
-            .iter()
-            .map(|(org, found)| (org.clone(), Fields::default().list("items", &found.items, |item| Json::text(item)).done()));
+        let mismatches = result.mismatches.iter().map(|(org, found)| {
+            (org.clone(), Fields::default().list("items", &found.items, |item| Json::text(item)).done())
+        });
         fields = fields.put("mismatches", Json::object(mismatches));
     }
     fields.done()

@@ -50,18 +50,17 @@ pub(super) async fn invoke_or_query(session: &mut Session<'_, '_>, invoke: bool)
             Failure::plain(format!("could not assemble transaction: {error} - proposal response: {shown}"))
         })?;
         let wait = session.parsed.switch("waitForEvent");
-        order_and_wait(session, &peers, &orderer, &channel, transaction, &signed.transaction_id, wait)
-            .await
-            .map_err(|ended| match ended {
-                Ended::Sending(error) => {
-                    Failure::plain(format!("error sending transaction for {function}: {error} - proposal response: {shown}"))
-                }
+        order_and_wait(session, &peers, &orderer, &channel, transaction, &signed.transaction_id, wait).await.map_err(
+            |ended| match ended {
+                Ended::Sending(error) => Failure::plain(format!(
+                    "error sending transaction for {function}: {error} - proposal response: {shown}"
+                )),
                 Ended::Waiting(error) => Failure::plain(format!("{error} - proposal response: <nil>")),
-            })?;
+            },
+        )?;
     }
-    let unreadable = |what: &str, error: prost::DecodeError| {
-        Failure::plain(format!("error while unmarshalling {what}: {error}"))
-    };
+    let unreadable =
+        |what: &str, error: prost::DecodeError| Failure::plain(format!("error while unmarshalling {what}: {error}"));
     let payload = ProposalResponsePayload::decode(first.payload.clone())
         .map_err(|error| unreadable("proposal response payload", error))?;
     let action = ChaincodeAction::decode(payload.extension).map_err(|error| unreadable("chaincode action", error))?;
@@ -101,7 +100,9 @@ async fn peers(session: &mut Session<'_, '_>, function: &str) -> Result<Vec<Admi
     let mut roots = session.parsed.array("tlsRootCertFiles");
     let wrong = |text: String| Failure::plain(format!("error validating peer connection parameters: {text}"));
     if !session.parsed.text("connectionProfile").is_empty() {
-        return Err(wrong("connection profiles are not supported yet; use --peerAddresses and --tlsRootCertFiles".into()));
+        return Err(wrong(
+            "connection profiles are not supported yet; use --peerAddresses and --tlsRootCertFiles".into(),
+        ));
     }
     if function != "invoke" && addresses.len() > 1 {
         return Err(wrong(format!(
@@ -140,9 +141,10 @@ async fn peers(session: &mut Session<'_, '_>, function: &str) -> Result<Vec<Admi
 async fn orderer(session: &mut Session<'_, '_>, peer: &AdminClient, channel: &str) -> Result<OrdererClient, Failure> {
     let mut address = session.parsed.text("orderer").to_owned();
     if address.is_empty() {
-        let found = session.orderer_addresses(peer, channel).await.map_err(|error| {
-            Failure::plain(format!("error getting channel ({channel}) orderer endpoint: {error}"))
-        })?;
+        let found = session
+            .orderer_addresses(peer, channel)
+            .await
+            .map_err(|error| Failure::plain(format!("error getting channel ({channel}) orderer endpoint: {error}")))?;
         address = found.into_iter().next().ok_or_else(|| {
             Failure::plain(format!(
                 "no orderer endpoints retrieved for channel {channel}, pass orderer endpoint with -o flag instead"
@@ -150,10 +152,7 @@ async fn orderer(session: &mut Session<'_, '_>, peer: &AdminClient, channel: &st
         })?;
         session.info(LOGGER, "InitCmdFactory", &format!("Retrieved channel ({channel}) orderer endpoint: {address}"));
     }
-    session
-        .orderer(&address)
-        .await
-        .map_err(|error| Failure::plain(format!("error getting broadcast client: {error}")))
+    session.orderer(&address).await.map_err(|error| Failure::plain(format!("error getting broadcast client: {error}")))
 }
 
 /// `-c`: function and arguments as JSON.
@@ -216,9 +215,8 @@ fn transient(json: &str) -> Result<BTreeMap<String, Bytes>, Failure> {
     if json.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let wrong = |reason: String| {
-        Failure::plain(format!("error parsing transient string: {reason} - proposal response: <nil>"))
-    };
+    let wrong =
+        |reason: String| Failure::plain(format!("error parsing transient string: {reason} - proposal response: <nil>"));
     let values: BTreeMap<String, Option<String>> =
         serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
     values

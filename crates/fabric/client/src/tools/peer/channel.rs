@@ -36,7 +36,8 @@ pub(super) async fn join(session: &mut Session<'_, '_>) -> Result<(), Failure> {
         return Err(Failure::with_usage("Must supply genesis block path"));
     }
     let peer = peer(session).await?;
-    let block = read(Path::new(&path)).map_err(|error| Failure::plain(format!("genesis block file not found {error}")))?;
+    let block =
+        read(Path::new(&path)).map_err(|error| Failure::plain(format!("genesis block file not found {error}")))?;
     peer.join_channel(Bytes::from(block)).await.map_err(|error| {
         let reason = match error {
             ClientError::Endorsement { status, message } => format!("bad proposal response {status}: {message}"),
@@ -163,8 +164,7 @@ pub(super) async fn fetch(session: &mut Session<'_, '_>) -> Result<(), Failure> 
             source.block(session, &channel, Seek::Number(index)).await?
         }
         number => {
-            let number =
-                number.parse().map_err(|_| Failure::plain(format!("fetch target illegal: {number}")))?;
+            let number = number.parse().map_err(|_| Failure::plain(format!("fetch target illegal: {number}")))?;
             source.block(session, &channel, Seek::Number(number)).await?
         }
     };
@@ -220,7 +220,8 @@ fn signed_update(session: &Session<'_, '_>, file: &Path, channel: &str) -> Resul
         Failure::plain(format!("error unmarshalling Envelope: proto: cannot parse invalid wire-format data ({error})"))
     })?;
     let payload = Payload::decode(envelope.payload).map_err(|_| invalid("bad payload"))?;
-    let header = payload.header.filter(|header| !header.channel_header.is_empty()).ok_or_else(|| invalid("bad header"))?;
+    let header =
+        payload.header.filter(|header| !header.channel_header.is_empty()).ok_or_else(|| invalid("bad header"))?;
     let channel_header = fabric_proto::common::ChannelHeader::decode(header.channel_header)
         .map_err(|_| invalid("could not unmarshall channel header"))?;
     if channel_header.r#type != HeaderType::ConfigUpdate as i32 {

@@ -48,9 +48,9 @@ pub(super) fn application_policy(signature: &str, reference: &str) -> Result<Opt
         (false, false) => {
             return Err("cannot specify both \"--signature-policy\" and \"--channel-config-policy\"".into());
         }
-        (false, true) => Type::SignaturePolicy(
-            dsl::parse(signature).map_err(|_| format!("invalid signature policy: {signature}"))?,
-        ),
+        (false, true) => {
+            Type::SignaturePolicy(dsl::parse(signature).map_err(|_| format!("invalid signature policy: {signature}"))?)
+        }
         (true, false) => Type::ChannelConfigPolicyReference(reference.to_owned()),
     };
     Ok(Some(ApplicationPolicy { r#type: Some(kind) }))
@@ -79,17 +79,19 @@ pub(super) fn from_json(bytes: &[u8]) -> Result<CollectionConfigPackage, String>
 }
 
 fn convert(collection: Collection) -> Result<CollectionConfig, String> {
-    let members = dsl::parse(&collection.policy)
-        .map_err(|error| format!("invalid policy {}: {error}", collection.policy))?;
+    let members =
+        dsl::parse(&collection.policy).map_err(|error| format!("invalid policy {}: {error}", collection.policy))?;
     let endorsement_policy = match &collection.endorsement_policy {
         None => None,
-        Some(policy) => application_policy(&policy.signature_policy, &policy.channel_config_policy).map_err(|error| {
-            format!(
-                "invalid endorsement policy [&chaincode.endorsementPolicy{{ChannelConfigPolicy:{:?}, \
+        Some(policy) => {
+            application_policy(&policy.signature_policy, &policy.channel_config_policy).map_err(|error| {
+                format!(
+                    "invalid endorsement policy [&chaincode.endorsementPolicy{{ChannelConfigPolicy:{:?}, \
                  SignaturePolicy:{:?}}}]: {error}",
-                policy.channel_config_policy, policy.signature_policy
-            )
-        })?,
+                    policy.channel_config_policy, policy.signature_policy
+                )
+            })?
+        }
     };
     let payload = collection_policy_config::Payload::SignaturePolicy(members);
     let config = StaticCollectionConfig {

@@ -25,7 +25,9 @@ pub(super) async fn peers(session: &mut Session<'_, '_>) -> Result<Vec<AdminClie
     let mut roots = session.parsed.array("tlsRootCertFiles");
     let wrong = |text: String| Failure::with_usage(format!("failed to validate peer connection parameters: {text}"));
     if !session.parsed.text("connectionProfile").is_empty() {
-        return Err(wrong("connection profiles are not supported yet; use --peerAddresses and --tlsRootCertFiles".into()));
+        return Err(wrong(
+            "connection profiles are not supported yet; use --peerAddresses and --tlsRootCertFiles".into(),
+        ));
     }
     if !matches!(command, "approveformyorg" | "commit") && addresses.len() > 1 {
         return Err(wrong(format!("'{command}' command supports one peer. {} peers provided", addresses.len())));
@@ -81,8 +83,7 @@ pub(super) async fn ask(peer: &AdminClient, call: &Call, verb: &str) -> Result<R
         .propose(&call.sign(&**peer.signer()))
         .await
         .map_err(|error| Failure::plain(format!("failed to endorse proposal: {}", call_text(&error))))?;
-    let response =
-        answer.response.ok_or_else(|| Failure::plain("received proposal response with nil response"))?;
+    let response = answer.response.ok_or_else(|| Failure::plain("received proposal response with nil response"))?;
     if response.status != 200 {
         return Err(Failure::plain(format!("{verb} failed with status: {} - {}", response.status, response.message)));
     }
@@ -135,8 +136,7 @@ pub(super) async fn get_installed_package(session: &mut Session<'_, '_>) -> Resu
     }
     let args = GetInstalledChaincodePackageArgs { package_id: id.clone() };
     let response = ask(&peer, &lifecycle_call("", "GetInstalledChaincodePackage", &args), "proposal").await?;
-    let result =
-        GetInstalledChaincodePackageResult::decode(response.payload).map_err(|error| unreadable(&error))?;
+    let result = GetInstalledChaincodePackageResult::decode(response.payload).map_err(|error| unreadable(&error))?;
     let file = PathBuf::from(session.parsed.text("output-directory")).join(format!("{id}.tar.gz"));
     std::fs::write(&file, &result.chaincode_install_package).map_err(|error| {
         Failure::plain(format!(
@@ -225,10 +225,10 @@ async fn submit(
         .transaction(&*session.signer, &responses)
         .map_err(|error| Failure::plain(format!("failed to create signed transaction: {error}")))?;
     let wait = session.parsed.switch("waitForEvent");
-    order_and_wait(session, &peers, &orderer, &call.channel, transaction, &signed.transaction_id, wait)
-        .await
-        .map_err(|ended| match ended {
+    order_and_wait(session, &peers, &orderer, &call.channel, transaction, &signed.transaction_id, wait).await.map_err(
+        |ended| match ended {
             Ended::Sending(error) => Failure::plain(format!("failed to send transaction: {error}")),
             Ended::Waiting(error) => Failure::plain(error),
-        })
+        },
+    )
 }

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use fabric_proto::lifecycle::{
-    CheckCommitReadinessResult, QueryApprovedChaincodeDefinitionArgs, QueryApprovedChaincodeDefinitionResult,
-    QueryApprovedChaincodeDefinitionsArgs, QueryApprovedChaincodeDefinitionsResult, QueryChaincodeDefinitionArgs,
-    QueryChaincodeDefinitionResult, QueryChaincodeDefinitionsArgs, QueryChaincodeDefinitionsResult,
-    QueryInstalledChaincodesArgs, QueryInstalledChaincodesResult, ChaincodeSource, chaincode_source,
+    ChaincodeSource, CheckCommitReadinessResult, QueryApprovedChaincodeDefinitionArgs,
+    QueryApprovedChaincodeDefinitionResult, QueryApprovedChaincodeDefinitionsArgs,
+    QueryApprovedChaincodeDefinitionsResult, QueryChaincodeDefinitionArgs, QueryChaincodeDefinitionResult,
+    QueryChaincodeDefinitionsArgs, QueryChaincodeDefinitionsResult, QueryInstalledChaincodesArgs,
+    QueryInstalledChaincodesResult, chaincode_source,
 };
 use prost::Message;
 
@@ -186,8 +187,7 @@ pub(super) async fn committed(session: &mut Session<'_, '_>) -> Result<(), Failu
         }
         let mut text = format!("Committed chaincode definitions on channel '{channel}':\n");
         for found in &result.chaincode_definitions {
-            let described =
-                line(&found.version, found.sequence, &found.endorsement_plugin, &found.validation_plugin);
+            let described = line(&found.version, found.sequence, &found.endorsement_plugin, &found.validation_plugin);
             let _ = writeln!(text, "Name: {}, {described}", found.name);
         }
         session.console.out(&text);
@@ -201,8 +201,7 @@ pub(super) async fn committed(session: &mut Session<'_, '_>) -> Result<(), Failu
         return Ok(());
     }
     let described = line(&result.version, result.sequence, &result.endorsement_plugin, &result.validation_plugin);
-    let approvals: Vec<String> =
-        result.approvals.iter().map(|(org, approved)| format!("{org}: {approved}")).collect();
+    let approvals: Vec<String> = result.approvals.iter().map(|(org, approved)| format!("{org}: {approved}")).collect();
     session.console.out(&format!(
         "Committed chaincode definition for chaincode '{name}' on channel '{channel}':\n{described}, Approvals: [{}]\n",
         approvals.join(", ")

@@ -22,14 +22,15 @@ pub(super) fn package(parsed: &Parsed) -> Result<(), Failure> {
         }
     }
     packages::validate_label(parsed.text("label")).map_err(|error| Failure::plain(error.to_string()))?;
-    let bytes = packages::from_source(parsed.text("path"), parsed.text("lang"), parsed.text("label")).map_err(
-        |error| match error {
-            packages::PackageError::Language(_) => {
-                Failure::plain(format!("failed to normalize chaincode path: {error}"))
+    let bytes =
+        packages::from_source(parsed.text("path"), parsed.text("lang"), parsed.text("label")).map_err(|error| {
+            match error {
+                packages::PackageError::Language(_) => {
+                    Failure::plain(format!("failed to normalize chaincode path: {error}"))
+                }
+                other => Failure::plain(format!("error getting chaincode bytes: {other}")),
             }
-            other => Failure::plain(format!("error getting chaincode bytes: {other}")),
-        },
-    )?;
+        })?;
     std::fs::write(Path::new(output), bytes)
         .map_err(|error| Failure::plain(format!("error writing chaincode package to {output}: {error}")))
 }

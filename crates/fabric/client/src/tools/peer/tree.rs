@@ -7,11 +7,24 @@ const ORDERER_FLAGS: &[Flag] = &[
     Flag::switch("tls", "Use TLS when communicating with the orderer endpoint"),
     Flag::switch("clientauth", "Use mutual TLS when communicating with the orderer endpoint"),
     Flag::text("cafile", "Path to file containing PEM-encoded trusted certificate(s) for the ordering endpoint"),
-    Flag::text("keyfile", "Path to file containing PEM-encoded private key to use for mutual TLS communication with the orderer endpoint"),
-    Flag::text("certfile", "Path to file containing PEM-encoded X509 public key to use for mutual TLS communication with the orderer endpoint"),
-    Flag::text("ordererTLSHostnameOverride", "The hostname override to use when validating the TLS connection to the orderer"),
+    Flag::text(
+        "keyfile",
+        "Path to file containing PEM-encoded private key to use for mutual TLS communication with the orderer endpoint",
+    ),
+    Flag::text(
+        "certfile",
+        "Path to file containing PEM-encoded X509 public key to use for mutual TLS communication with the orderer endpoint",
+    ),
+    Flag::text(
+        "ordererTLSHostnameOverride",
+        "The hostname override to use when validating the TLS connection to the orderer",
+    ),
     Flag::duration("connTimeout", "3s", "Timeout for client to connect"),
-    Flag::duration("tlsHandshakeTimeShift", "", "The amount of time to shift backwards for certificate expiration checks during TLS handshakes with the orderer endpoint"),
+    Flag::duration(
+        "tlsHandshakeTimeShift",
+        "",
+        "The amount of time to shift backwards for certificate expiration checks during TLS handshakes with the orderer endpoint",
+    ),
 ];
 
 const CHAINCODE_PERSISTENT: &[Flag] = &[
@@ -36,8 +49,10 @@ const ENDORSEMENT_PLUGIN: Flag =
     Flag::text("endorsement-plugin", "The name of the endorsement plugin to be used for this chaincode").short('E');
 const VALIDATION_PLUGIN: Flag =
     Flag::text("validation-plugin", "The name of the validation plugin to be used for this chaincode").short('V');
-const SIGNATURE_POLICY: Flag =
-    Flag::text("signature-policy", "The endorsement policy associated to this chaincode specified as a signature policy");
+const SIGNATURE_POLICY: Flag = Flag::text(
+    "signature-policy",
+    "The endorsement policy associated to this chaincode specified as a signature policy",
+);
 const CHANNEL_CONFIG_POLICY: Flag = Flag::text(
     "channel-config-policy",
     "The endorsement policy associated to this chaincode specified as a channel config policy reference",
@@ -117,7 +132,10 @@ const CHANNEL: Command = Command {
             &[
                 CHANNEL_C,
                 FILE,
-                Flag::text("outputBlock", "The path to write the genesis block for the channel. (default ./<channelID>.block)"),
+                Flag::text(
+                    "outputBlock",
+                    "The path to write the genesis block for the channel. (default ./<channelID>.block)",
+                ),
                 Flag::duration("timeout", "10s", "Channel creation timeout").short('t'),
             ],
         ),
@@ -126,7 +144,10 @@ const CHANNEL: Command = Command {
             "Fetch a block",
             "Fetch a specified block, writing it to a file.",
             &[
-                Flag::switch("bestEffort", "Whether fetch requests should ignore errors and return blocks on a best effort basis"),
+                Flag::switch(
+                    "bestEffort",
+                    "Whether fetch requests should ignore errors and return blocks on a best effort basis",
+                ),
                 CHANNEL_C,
             ],
         ),
@@ -193,10 +214,18 @@ const CHAINCODE: Command = Command {
                 CHANNEL_ID,
                 CALL_CONNECTION_PROFILE,
                 CTOR,
-                Flag::switch("hex", "If true, output the query value byte array in hexadecimal. Incompatible with --raw").short('x'),
+                Flag::switch(
+                    "hex",
+                    "If true, output the query value byte array in hexadecimal. Incompatible with --raw",
+                )
+                .short('x'),
                 NAME,
                 PEER_ADDRESSES,
-                Flag::switch("raw", "If true, output the query value as raw bytes, otherwise format as a printable string").short('r'),
+                Flag::switch(
+                    "raw",
+                    "If true, output the query value as raw bytes, otherwise format as a printable string",
+                )
+                .short('r'),
                 TLS_ROOT_CERT_FILES,
             ],
         ),
@@ -217,9 +246,22 @@ const LIFECYCLE_CHAINCODE: Command = Command {
             "Approve the chaincode definition for my org.",
             "Approve the chaincode definition for my organization.",
             &[
-                CHANNEL_ID, NAME, VERSION, PACKAGE_ID, SEQUENCE, ENDORSEMENT_PLUGIN, VALIDATION_PLUGIN, SIGNATURE_POLICY,
-                CHANNEL_CONFIG_POLICY, INIT_REQUIRED, COLLECTIONS, PEER_ADDRESSES, TLS_ROOT_CERT_FILES,
-                CONNECTION_PROFILE, WAIT, WAIT_TIMEOUT,
+                CHANNEL_ID,
+                NAME,
+                VERSION,
+                PACKAGE_ID,
+                SEQUENCE,
+                ENDORSEMENT_PLUGIN,
+                VALIDATION_PLUGIN,
+                SIGNATURE_POLICY,
+                CHANNEL_CONFIG_POLICY,
+                INIT_REQUIRED,
+                COLLECTIONS,
+                PEER_ADDRESSES,
+                TLS_ROOT_CERT_FILES,
+                CONNECTION_PROFILE,
+                WAIT,
+                WAIT_TIMEOUT,
             ],
         ),
         leaf(
@@ -233,9 +275,21 @@ const LIFECYCLE_CHAINCODE: Command = Command {
             "Check whether a chaincode definition is ready to be committed on a channel.",
             "Check whether a chaincode definition is ready to be committed on a channel.",
             &[
-                CHANNEL_ID, NAME, VERSION, SEQUENCE, ENDORSEMENT_PLUGIN, VALIDATION_PLUGIN, SIGNATURE_POLICY,
-                CHANNEL_CONFIG_POLICY, INIT_REQUIRED, COLLECTIONS, PEER_ADDRESSES, TLS_ROOT_CERT_FILES,
-                CONNECTION_PROFILE, OUTPUT, INSPECT,
+                CHANNEL_ID,
+                NAME,
+                VERSION,
+                SEQUENCE,
+                ENDORSEMENT_PLUGIN,
+                VALIDATION_PLUGIN,
+                SIGNATURE_POLICY,
+                CHANNEL_CONFIG_POLICY,
+                INIT_REQUIRED,
+                COLLECTIONS,
+                PEER_ADDRESSES,
+                TLS_ROOT_CERT_FILES,
+                CONNECTION_PROFILE,
+                OUTPUT,
+                INSPECT,
             ],
         ),
         leaf(
@@ -243,9 +297,21 @@ const LIFECYCLE_CHAINCODE: Command = Command {
             "Commit the chaincode definition on the channel.",
             "Commit the chaincode definition on the channel.",
             &[
-                CHANNEL_ID, NAME, VERSION, SEQUENCE, ENDORSEMENT_PLUGIN, VALIDATION_PLUGIN, SIGNATURE_POLICY,
-                CHANNEL_CONFIG_POLICY, INIT_REQUIRED, COLLECTIONS, PEER_ADDRESSES, TLS_ROOT_CERT_FILES,
-                CONNECTION_PROFILE, WAIT, WAIT_TIMEOUT,
+                CHANNEL_ID,
+                NAME,
+                VERSION,
+                SEQUENCE,
+                ENDORSEMENT_PLUGIN,
+                VALIDATION_PLUGIN,
+                SIGNATURE_POLICY,
+                CHANNEL_CONFIG_POLICY,
+                INIT_REQUIRED,
+                COLLECTIONS,
+                PEER_ADDRESSES,
+                TLS_ROOT_CERT_FILES,
+                CONNECTION_PROFILE,
+                WAIT,
+                WAIT_TIMEOUT,
             ],
         ),
         leaf(
