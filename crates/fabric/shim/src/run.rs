@@ -70,7 +70,8 @@ pub async fn connect(contract: impl Contract, settings: &ClientSettings) -> Resu
         Err(unread) => unread,
         Ok(()) => match rest.recv().await {
             Some(left) => left,
-            None => return Ok(()),
+            // The connection was cut under the session: nobody said that this is the end.
+            None => return Err(failed(&Status::unavailable("the connection broke"))),
         },
     };
     // A peer that ends the stream with an error may cut our half before the error is read.

@@ -145,10 +145,14 @@ async fn chaincode_that_was_not_started_is_refused() {
     assert!(again.is_err(), "no certificate, no stream");
     drop(tasks);
 
-    // The certificate of one package does not open the stream of another.
+    // The certificate of one package does not open the stream of another. The reason may be lost with the connection, the refusal not.
     let (_peer, _id, given) = launching().await;
-    let error = fabric_shim::connect(AssetTransfer, &client_settings("other:1", &given)).await.unwrap_err();
-    assert!(error.to_string().contains("belongs to a different chaincode"), "{error}");
+    let mut reasons = Vec::new();
+    for _ in 0..10 {
+        let settings = client_settings("other:1", &given);
+        reasons.push(fabric_shim::connect(AssetTransfer, &settings).await.unwrap_err().to_string());
+    }
+    assert!(reasons.iter().any(|reason| reason.contains("belongs to a different chaincode")), "{reasons:?}");
 }
 
 async fn talk_without_certificate(address: &str) -> Result<(), String> {
