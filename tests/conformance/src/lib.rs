@@ -176,6 +176,23 @@ impl Network {
     }
 }
 
+/// Ends a process at once (SIGKILL) and waits until it is gone with all it held, its ports above all.
+pub fn kill(pid: &Value) -> anyhow::Result<()> {
+    let pid = pid.as_u64().context("the node has no process id")?;
+    run(Command::new("kill").args(["-KILL", &pid.to_string()]))?;
+    let gone = || {
+        // A process that nobody has waited for yet stays as a zombie, which holds nothing.
+        std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .map_or(true, |stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z")))
+    };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !gone() {
+        ensure!(std::time::Instant::now() < until, "process {pid} does not end");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    Ok(())
+}
+
 /// A process that ends with the test, however the test ends.
 #[derive(Debug)]
 pub struct Running(std::process::Child);

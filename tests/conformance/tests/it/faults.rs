@@ -38,13 +38,13 @@ async fn three_orderers_lose_one_then_the_leader_then_a_minority_is_cut_off() {
     let first_leader = leader(&network).expect("one orderer leads");
     let orderers = network.nodes("orderer");
     let follower = (first_leader + 1) % 3;
-    signal(&orderers[follower]["pid"], "KILL");
+    conformance::kill(&orderers[follower]["pid"]).unwrap();
     progress(&network, &client, ELECTION).await;
     let mut revived = network.start_node(orderers[follower]["name"].as_str().unwrap()).unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
 
     let started = Instant::now();
-    signal(&orderers[first_leader]["pid"], "KILL");
+    conformance::kill(&orderers[first_leader]["pid"]).unwrap();
     let took = progress(&network, &client, ELECTION).await;
     eprintln!("after the leader's end a transaction committed within {took:?}");
     let mut revived_leader = network.start_node(orderers[first_leader]["name"].as_str().unwrap()).unwrap();
@@ -88,7 +88,7 @@ async fn a_peer_killed_again_and_again_reopens_with_its_partners_commit_hash() {
     let name = victim["name"].as_str().unwrap();
     let client = gateway(&network, partner).await.unwrap();
     let load = Load::start(&network, &client, "kill", 4);
-    signal(&victim["pid"], "KILL");
+    conformance::kill(&victim["pid"]).unwrap();
     let mut grown = 0;
     let mut last_height = 0;
     for round in 0..rounds() {

@@ -95,8 +95,7 @@ async fn a_full_disk_halts_the_peer_by_name_and_loses_nothing() {
     commit("while-halted".into(), 100).await;
 
     disk.free();
-    let pid = victim["pid"].to_string();
-    assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    conformance::kill(&victim["pid"]).unwrap();
     let mut revived = network.start_node(victim["name"].as_str().unwrap()).unwrap();
     commit("after".into(), 100).await;
     let target = height(&network, partner, Duration::from_secs(5)).await;
