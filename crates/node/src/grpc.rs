@@ -19,6 +19,30 @@ use parking_lot::RwLock;
 use crate::Metrics;
 use crate::metrics::{Counter, CounterFamily, HistogramFamily};
 
+/// The name that texts of the protocol give a gRPC status code, as `FailedPrecondition`.
+pub fn code_name(code: tonic::Code) -> &'static str {
+    use tonic::Code;
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "Canceled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    }
+}
+
 /// Counts the requests of a listener's services (`grpc_server_unary_*` and `grpc_server_stream_*`). `streaming` names the methods
 /// that are streams, as `/package.Service/Method`.
 pub fn count_requests(router: Router, metrics: &Metrics, streaming: &[&str]) -> Router {

@@ -27,7 +27,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The node refused the call with a gRPC status.
-    #[error("{operation} refused: {} ({}){}", .status.message(), code_name(.status.code()), list(.details))]
+    #[error("{operation} refused: {} ({}){}", .status.message(), konsort_node::code_name(.status.code()), list(.details))]
     Refused {
         /// The remote procedure.
         operation: &'static str,
@@ -88,30 +88,6 @@ pub enum ClientError {
         /// How long.
         seconds: u64,
     },
-}
-
-/// The name grpc-go gives a status code in texts.
-pub(crate) fn code_name(code: tonic::Code) -> &'static str {
-    use tonic::Code;
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "Canceled",
-        Code::Unknown => "Unknown",
-        Code::InvalidArgument => "InvalidArgument",
-        Code::DeadlineExceeded => "DeadlineExceeded",
-        Code::NotFound => "NotFound",
-        Code::AlreadyExists => "AlreadyExists",
-        Code::PermissionDenied => "PermissionDenied",
-        Code::ResourceExhausted => "ResourceExhausted",
-        Code::FailedPrecondition => "FailedPrecondition",
-        Code::Aborted => "Aborted",
-        Code::OutOfRange => "OutOfRange",
-        Code::Unimplemented => "Unimplemented",
-        Code::Internal => "Internal",
-        Code::Unavailable => "Unavailable",
-        Code::DataLoss => "DataLoss",
-        Code::Unauthenticated => "Unauthenticated",
-    }
 }
 
 fn list(details: &[PeerDetail]) -> String {

@@ -14,6 +14,8 @@ use prost::Message as _;
 
 /// Most combinations that are looked at per policy, as upstream.
 const MAX_COMBINATIONS: usize = 10_000;
+/// Most branches of one rule that a plan can have to satisfy; no client waits for more endorsements than this.
+const MAX_ENDORSERS: usize = 256;
 
 /// Principals that together satisfy a policy, with how often each is needed.
 pub type PrincipalSet = BTreeMap<Principal, u32>;
@@ -115,33 +117,35 @@ fn sets_of_rule(rule: &SignaturePolicy, principals: &[MspPrincipal]) -> Vec<Prin
     }
 }
 
-/// All ways to satisfy `threshold` of the children.
+/// All ways to satisfy `threshold` of the children, at most [`MAX_COMBINATIONS`].
 fn choose(threshold: usize, children: &[Vec<PrincipalSet>]) -> Vec<PrincipalSet> {
+    let children: Vec<&[PrincipalSet]> = children.iter().map(Vec::as_slice).filter(|ways| !ways.is_empty()).collect();
     // The number comes from outside and must not size anything before it is known to be sensible.
-    if threshold > children.len() {
+    if threshold > children.len().min(MAX_ENDORSERS) {
         return Vec::new();
     }
-    // Partial results by how many children they satisfy; a child may be left out or satisfied in any of its ways.
-    let mut partial: Vec<Vec<PrincipalSet>> = vec![Vec::new(); threshold + 1];
-    partial[0].push(PrincipalSet::new());
-    for child in children {
-        for satisfied in (0..threshold).rev() {
-            let mut grown = Vec::new();
-            for so_far in &partial[satisfied] {
-                for way in child {
-                    if grown.len() + partial[satisfied + 1].len() >= MAX_COMBINATIONS {
-                        break;
-                    }
-                    grown.push(sum(so_far, way));
-                }
-            }
-            partial[satisfied + 1].extend(grown);
-        }
-    }
-    let mut result = partial.pop().unwrap_or_default();
+    let mut result = Vec::new();
+    extend(threshold, &children, &PrincipalSet::new(), &mut result);
     result.sort();
     result.dedup();
     result
+}
+
+/// Every way to satisfy `missing` more of the children, added to what is satisfied so far. Each child has a way and enough children are
+/// left at every step, so no path ends without a result and the work is bounded by the number of results.
+fn extend(missing: usize, children: &[&[PrincipalSet]], so_far: &PrincipalSet, result: &mut Vec<PrincipalSet>) {
+    if missing == 0 {
+        result.push(so_far.clone());
+        return;
+    }
+    for index in 0..=children.len() - missing {
+        for way in children[index] {
+            if result.len() >= MAX_COMBINATIONS {
+                return;
+            }
+            extend(missing - 1, &children[index + 1..], &sum(so_far, way), result);
+        }
+    }
 }
 
 fn sum(left: &PrincipalSet, right: &PrincipalSet) -> PrincipalSet {
@@ -346,6 +350,14 @@ mod tests {
     #[test]
     fn a_policy_with_many_combinations_is_bounded() {
         let many: Vec<String> = (0..30).map(|index| format!("'M{index}.member'")).collect();
-        assert!(sets(&format!("OutOf(15,{})", many.join(","))).len() <= MAX_COMBINATIONS);
+        assert_eq!(sets(&format!("OutOf(15,{})", many.join(","))).len(), MAX_COMBINATIONS);
+    }
+
+    #[test]
+    fn half_of_a_hundred_organisations_is_planned_without_trying_everything() {
+        let many: Vec<String> = (0..100).map(|index| format!("'M{index}.member'")).collect();
+        let all = sets(&format!("OutOf(50,{})", many.join(",")));
+        assert_eq!(all.len(), MAX_COMBINATIONS);
+        assert!(all.iter().all(|set| set.len() == 50));
     }
 }

@@ -333,7 +333,7 @@ async fn once_led<T>(
 
 /// Whether the gateway found no peers for the endorsement policy.
 fn not_yet(error: &fabric_client::ClientError) -> bool {
-    error.code().is_some_and(|code| format!("{code:?}") == "FailedPrecondition" || format!("{code:?}") == "Unavailable")
+    error.code().is_some_and(|code| matches!(konsort_node::code_name(code), "FailedPrecondition" | "Unavailable"))
 }
 
 /// The package of the sample contract that is part of this program, and its id.

@@ -318,7 +318,7 @@ impl Watch {
                 ClientError::Input(format!(
                     "error receiving from deliver filtered at {}: rpc error: code = {} desc = {}",
                     self.address,
-                    crate::error::code_name(status.code()),
+                    konsort_node::code_name(status.code()),
                     status.message()
                 ))
             })?;

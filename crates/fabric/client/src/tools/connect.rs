@@ -11,8 +11,8 @@ use super::Console;
 use super::command::Parsed;
 use super::log::Log;
 use super::settings::Settings;
-use crate::error::code_name;
 use crate::{AdminClient, ClientError, Endpoint, OrdererClient, Signer};
+use konsort_node::code_name;
 
 /// Why a command failed, and whether its usage belongs to the explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,35 +3,33 @@
 //! Everything that waits is taken in before the log is flushed once, so the number of syncs falls as the load grows.
 //! Signatures are checked before messages come here.
 
+mod committed;
+mod proposing;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fabric_channel::config::Bundle;
 use fabric_channel::protoutil;
 use fabric_proto::common::{Block, Envelope};
 use fabric_proto::etcdraft::{ClusterMetadata, ConfigMetadata};
 use fabric_proto::orderer::ConsensusRequest;
 use konsort_crypto::hash::sha256;
-use konsort_raft::{
-    ConfChange, ConfChangeType, Config, Entry, FolderDisk, Input, Message, MessageType, Refusal, Replica, Role,
-    Transport,
-};
+use konsort_raft::{ConfChange, Config, FolderDisk, Input, Message, MessageType, Refusal, Replica, Role, Transport};
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, sleep_until};
 
 use super::membership::outstanding;
 use super::settings::Timing;
-use super::{Change, Command, Declined, Evicted, Members, Pending, RaftNode, Shared};
-use crate::channel::{Channel, decode_block};
+use super::{Command, Evicted, Pending, RaftNode, Shared};
+use crate::channel::Channel;
 use crate::cluster::Cluster;
 use crate::consenter::Activity;
 use crate::cutter::{Cutter, Item};
 use crate::error::ChannelError;
-use crate::writer;
 
 /// Entries kept behind a snapshot for consenters that lag only a little; upstream's number.
 const KEPT_ENTRIES: u64 = 4;
@@ -358,98 +356,6 @@ impl Worker {
         }
     }
 
-    fn take(&mut self, submission: super::Submission) -> Result<(), Declined> {
-        let node = self.replica.node();
-        if node.role() != Role::Leader {
-            let leader = if node.role() == Role::Follower { node.leader_id().unwrap_or(0) } else { 0 };
-            return Err(Declined::Leader(leader));
-        }
-        let sequence = self.channel.bundle().sequence();
-        let stale = submission.config_sequence < sequence;
-        if submission.is_config {
-            let check = |now: &Bundle, next: &Bundle| {
-                let members = self.shared.members.lock().clone();
-                let active = self.shared.active.lock().clone();
-                super::settings::check_update(now, next, &members, &active)
-            };
-            let envelope = if stale {
-                let again = self.channel.process_config(&submission.envelope, &check);
-                again.map_err(|e| Declined::Invalid(format!("bad config message: {e}")))?.0
-            } else {
-                submission.envelope
-            };
-            if self.concerns_this_node(&envelope)
-                && let Some(successor) = self.replica.node().best_successor()
-            {
-                tracing::info!(
-                    channel = self.channel.id(),
-                    "a configuration update replaces this leader, handing over to node {successor}"
-                );
-                self.step(Input::TransferLeader(successor));
-                return Err(Declined::HandOver);
-            }
-            self.cut_batch();
-            self.propose(vec![envelope]);
-            self.config_in_flight = true;
-            return Ok(());
-        }
-        if stale {
-            self.channel
-                .process_normal(&submission.envelope)
-                .map_err(|e| Declined::Invalid(format!("bad normal message: {e}")))?;
-        }
-        let bundle = self.channel.bundle();
-        let Some(orderer) = bundle.orderer() else {
-            return Err(Declined::Invalid("the channel has no orderer configuration".to_owned()));
-        };
-        let began = *self.batch_began.get_or_insert_with(Instant::now);
-        let cut = self.cutter.ordered(submission.envelope, &orderer.batch_size);
-        for batch in cut.batches {
-            self.node.metrics.block_fill_duration.with(&[self.channel.id()]).observe_since(began);
-            self.batch_began = cut.pending.then(Instant::now);
-            self.propose(batch);
-        }
-        if !cut.pending {
-            self.batch_began = None;
-        }
-        Ok(())
-    }
-
-    /// Whether a configuration transaction removes this node or replaces its certificates.
-    fn concerns_this_node(&self, transaction: &Envelope) -> bool {
-        let members = self.shared.members.lock().clone();
-        let next = Bundle::from_envelope(transaction).ok().and_then(|b| super::metadata_of(&b).ok());
-        let change = next.and_then(|settings| Change::between(&members, &settings.consenters).ok());
-        change.is_some_and(|c| c.rotated == Some(self.id) || !c.next.consenters.contains_key(&self.id))
-    }
-
-    fn cut_batch(&mut self) {
-        let batch = self.cutter.cut();
-        if let Some(began) = self.batch_began.take() {
-            self.node.metrics.block_fill_duration.with(&[self.channel.id()]).observe_since(began);
-        }
-        if !batch.is_empty() {
-            self.propose(batch);
-        }
-    }
-
-    fn propose(&mut self, batch: Vec<Envelope>) {
-        let Some((number, hash)) = self.made.clone() else { return };
-        let data = batch.into_iter().map(|envelope| envelope.encode_to_vec().into()).collect();
-        let block = writer::next_block(number + 1, hash, data);
-        let header = block.header.clone().unwrap_or_default();
-        self.made = Some((number + 1, Bytes::copy_from_slice(&protoutil::header_hash(&header))));
-        self.in_flight += 1;
-        tracing::info!(
-            channel = self.channel.id(),
-            node = self.id,
-            "Created block [{}], there are {} blocks in flight",
-            number + 1,
-            self.in_flight - 1
-        );
-        self.step(Input::Propose(vec![block.encode_to_vec().into()]));
-    }
-
     /// Carries out everything that is pending.
     async fn flush(&mut self) -> Result<(), ChannelError> {
         while self.replica.has_pending() {
@@ -550,196 +456,6 @@ impl Worker {
             self.outbox.metadata = ClusterMetadata { active_nodes: active.clone() }.encode_to_vec().into();
             *shared = active;
         }
-    }
-
-    fn apply(&mut self, entry: &Entry) -> Result<(), ChannelError> {
-        if let Some(change) = entry.conf_change() {
-            self.applied_change(&change);
-            return Ok(());
-        }
-        if entry.data.is_empty() {
-            return Ok(());
-        }
-        self.bytes_since_snapshot += entry.data.len() as u64;
-        let block = decode_block(entry.data.clone())?;
-        let number = block.header.as_ref().map_or(0, |h| h.number);
-        if number > self.tip.0 + 1 {
-            return Err(ChannelError::unusable(format!("got block [{number}], expect block [{}]", self.tip.0 + 1)));
-        }
-        if number == self.tip.0 + 1 {
-            self.in_flight = self.in_flight.saturating_sub(1);
-            self.write(block, entry.index)?;
-        }
-        if self.bytes_since_snapshot >= self.timing.snapshot_interval {
-            self.snapshot(entry, number)?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, mut block: Block, index: u64) -> Result<(), ChannelError> {
-        let header = block.header.clone().unwrap_or_default();
-        let number = header.number;
-        let mut metadata = self.shared.members.lock().metadata.clone();
-        let mut change = None;
-        let mut bundle = None;
-        if protoutil::is_config_block(&block) {
-            let next = Bundle::from_config_block(&block)?;
-            let settings = super::metadata_of(&next)?;
-            let members = self.shared.members.lock().clone();
-            let found = Change::between(&members, &settings.consenters).map_err(ChannelError::Unusable)?;
-            metadata = found.next.metadata.clone();
-            self.timing.snapshot_interval = Timing::new(&settings)?.snapshot_interval;
-            self.last_config = number;
-            self.config_in_flight = false;
-            change = Some(found);
-            bundle = Some(next);
-        }
-        metadata.raft_index = index;
-        if let Some(bundle) = bundle {
-            crate::channel::check_bundle(&bundle)?;
-            self.node.cluster.trust(&bundle);
-            self.channel.set_bundle(bundle);
-        }
-        writer::complete(&mut block, self.last_config, metadata.encode_to_vec().into(), self.channel.signer());
-        tracing::info!(
-            channel = self.channel.id(),
-            node = self.id,
-            "Writing block [{number}] (Raft index: {index}) to ledger"
-        );
-        self.store(&block)?;
-        self.tip = (number, Bytes::copy_from_slice(&protoutil::header_hash(&header)));
-        match change {
-            None => self.shared.members.lock().metadata = metadata,
-            Some(change) => {
-                let changed = change.changed();
-                let conf_change = change.raft;
-                *self.shared.members.lock() = Members { metadata, consenters: change.next.consenters };
-                if let Some(conf_change) = conf_change {
-                    // Nobody else proposes it: followers' proposals are refused by the node itself.
-                    self.config_in_flight = true;
-                    self.conf_change = Some(conf_change.clone());
-                    if conf_change.change_type == ConfChangeType::AddNode as i32 {
-                        self.connect();
-                    }
-                    self.step(Input::ProposeConfChange(conf_change));
-                } else if changed {
-                    self.connect();
-                }
-                // A configuration block is rare and decides who may sync whom: it is made durable at once.
-                self.channel.blocks().sync()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn connect(&self) {
-        let members = self.shared.members.lock().clone();
-        self.node.cluster.configure(self.channel.id(), self.id, &members.consenters);
-        self.node.metrics.cluster_size.with(&[self.channel.id()]).set(members.consenters.len() as f64);
-    }
-
-    fn applied_change(&mut self, change: &ConfChange) {
-        let ours = self
-            .conf_change
-            .as_ref()
-            .is_some_and(|c| c.node_id == change.node_id && c.change_type == change.change_type);
-        if ours {
-            self.conf_change = None;
-            self.config_in_flight = false;
-            self.connect();
-        }
-        let removal = change.change_type == ConfChangeType::RemoveNode as i32;
-        if removal && change.node_id == self.id && !self.shared.members.lock().consenters.contains_key(&self.id) {
-            tracing::info!(channel = self.channel.id(), "This node is being removed from replica set");
-            self.evicted = true;
-        }
-    }
-
-    fn snapshot(&mut self, entry: &Entry, number: u64) -> Result<(), ChannelError> {
-        tracing::info!(
-            channel = self.channel.id(),
-            "Accumulated {} bytes since last snapshot, taking snapshot at block [{number}] (index: {})",
-            self.bytes_since_snapshot,
-            entry.index
-        );
-        // The log is what makes blocks durable; it may forget them only when the ledger has them for good.
-        self.channel.blocks().sync()?;
-        self.bytes_since_snapshot = 0;
-        match self.replica.compact(entry.index, entry.data.clone(), KEPT_ENTRIES) {
-            Ok(()) => {}
-            Err(konsort_raft::ReplicaError::Wal(error)) => return Err(error.into()),
-            Err(konsort_raft::ReplicaError::Refused(refusal)) => {
-                tracing::warn!(channel = self.channel.id(), "{refusal}");
-            }
-        }
-        self.node.metrics.snapshot_block_number.with(&[self.channel.id()]).set(number as f64);
-        Ok(())
-    }
-
-    /// Fetches what a snapshot found in the log covers and the ledger lacks.
-    async fn catch_up_with_log(&mut self) -> Result<(), ChannelError> {
-        let snapshot = self.replica.node().snapshot().clone();
-        if snapshot.index() > 0 { self.install(&snapshot).await } else { Ok(()) }
-    }
-
-    async fn install(&mut self, snapshot: &konsort_raft::Snapshot) -> Result<(), ChannelError> {
-        let target = decode_block(snapshot.data.clone())?;
-        let number = target.header.as_ref().map_or(0, |h| h.number);
-        if self.tip.0 >= number {
-            return Ok(());
-        }
-        tracing::info!(
-            channel = self.channel.id(),
-            "Catching up with snapshot taken at block [{number}], starting from block [{}]",
-            self.tip.0 + 1
-        );
-        self.shared.state.lock().1 = Activity::Onboarding;
-        let mut puller = crate::pull::Puller::new(self.channel.clone(), self.node.clone());
-        while self.tip.0 < number {
-            let block = puller.next(self.tip.0 + 1).await;
-            self.adopt(&block)?;
-        }
-        self.channel.blocks().sync()?;
-        self.shared.state.lock().1 = Activity::Active;
-        tracing::info!(
-            channel = self.channel.id(),
-            "Finished syncing with cluster up to and including block [{number}]"
-        );
-        Ok(())
-    }
-
-    /// Writes a block that another orderer completed.
-    fn adopt(&mut self, block: &Block) -> Result<(), ChannelError> {
-        let header = block.header.clone().unwrap_or_default();
-        let metadata = protoutil::decode("etcdraft.BlockMetadata", &protoutil::consenter_metadata(block)?.value)?;
-        if protoutil::is_config_block(block) {
-            let bundle = Bundle::from_config_block(block)?;
-            crate::channel::check_bundle(&bundle)?;
-            let settings = super::metadata_of(&bundle)?;
-            let consenters = super::consenters_of(&metadata, &settings)?;
-            self.node.cluster.trust(&bundle);
-            self.channel.set_bundle(bundle);
-            self.last_config = header.number;
-            *self.shared.members.lock() = Members { metadata, consenters };
-            self.connect();
-        } else {
-            self.shared.members.lock().metadata = metadata;
-        }
-        self.store(block)?;
-        self.tip = (header.number, Bytes::copy_from_slice(&protoutil::header_hash(&header)));
-        Ok(())
-    }
-
-    /// Writes a complete block and shows it in the figures.
-    fn store(&self, block: &Block) -> Result<(), ChannelError> {
-        let (channel, metrics) = (self.channel.id(), &self.node.metrics);
-        let started = std::time::Instant::now();
-        self.channel.append(block)?;
-        metrics.block_commit_time.with(&[channel]).observe_since(started);
-        let height = self.channel.blocks().height();
-        metrics.height.with(&[channel]).set(height as f64);
-        metrics.committed_block_number.with(&[channel]).set(height.saturating_sub(1) as f64);
-        Ok(())
     }
 
     fn show(&self) {

@@ -213,6 +213,8 @@ pub struct Membership {
     /// Endpoints being dialled, or not to be dialled again before the given time.
     dialling: BTreeMap<String, Duration>,
     next_alive: Duration,
+    /// The own statement as it was last sent; asking who this peer is does not sign a new one.
+    last_alive: Option<Envelope>,
     next_pull: Duration,
 }
 
@@ -236,6 +238,7 @@ impl Membership {
             channels: BTreeMap::new(),
             dialling: BTreeMap::new(),
             next_alive: Duration::ZERO,
+            last_alive: None,
             next_pull: Duration::ZERO,
         })
     }
@@ -245,16 +248,21 @@ impl Membership {
         &self.pki_id
     }
 
+    /// The own statement as others have it.
+    fn known_alive(&mut self) -> Envelope {
+        match &self.last_alive {
+            Some(alive) => alive.clone(),
+            None => self.own_alive(),
+        }
+    }
+
     /// This peer's own signed alive statement, as it would be sent now.
     fn own_alive(&mut self) -> Envelope {
         let timestamp = self.timestamp();
-        message::alive(
-            self.pki_id.clone(),
-            &self.myself.endpoint,
-            &self.myself.internal_endpoint,
-            timestamp,
-            &*self.notary,
-        )
+        let (endpoint, internal) = (&self.myself.endpoint, &self.myself.internal_endpoint);
+        let alive = message::alive(self.pki_id.clone(), endpoint, internal, timestamp, &*self.notary);
+        self.last_alive = Some(alive.clone());
+        alive
     }
 
     /// This peer's own signed statement about a channel, the last one that was made.
@@ -300,7 +308,7 @@ impl Membership {
 
     /// This peer as others see it in a channel; `None` before the channel is joined.
     pub fn own_channel_peer(&mut self, channel: &str) -> Option<ChannelPeer> {
-        let alive = self.own_alive();
+        let alive = self.known_alive();
         let state_info = self.own_state_info(channel)?;
         let view = self.channels.get(channel)?;
         Some(ChannelPeer {
@@ -326,7 +334,7 @@ impl Membership {
             endpoint: self.myself.endpoint.clone(),
             internal_endpoint: Some(self.myself.internal_endpoint.clone()),
             identity: self.notary.identity(),
-            alive: self.own_alive(),
+            alive: self.known_alive(),
         }
     }
 
