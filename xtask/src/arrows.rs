@@ -51,11 +51,35 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("fabric-client", &["konsort-crypto", "konsort-pki", "konsort-node", "fabric-proto", "fabric-channel"]),
     ("fabric-shim", &["konsort-node", "konsort-pki", "fabric-proto"]),
+    ("bcos-types", &["konsort-crypto", "konsort-pki"]),
+    ("bcos-chain", &["konsort-crypto", "konsort-store", "bcos-types"]),
+    ("bcos-consensus", &["konsort-crypto", "konsort-raft", "bcos-types"]),
+    (
+        "bcos-node",
+        &[
+            "konsort-crypto",
+            "konsort-pki",
+            "konsort-store",
+            "konsort-node",
+            "konsort-raft",
+            "bcos-types",
+            "bcos-chain",
+            "bcos-consensus",
+        ],
+    ),
     ("konsort-platform", &["konsort-node", "konsort-pki", "fabric-proto", "fabric-channel", "fabric-client"]),
 ];
 
 /// Crates whose logic is pure: no runtime, no sockets, no clock.
-const PURE: &[&str] = &["konsort-crypto", "konsort-pki", "fabric-proto", "fabric-channel", "fabric-validation"];
+const PURE: &[&str] = &[
+    "konsort-crypto",
+    "konsort-pki",
+    "fabric-proto",
+    "fabric-channel",
+    "fabric-validation",
+    "bcos-types",
+    "bcos-consensus",
+];
 
 /// Dependencies that nothing may bring in, with the reason.
 const BANNED: &[(&str, &str)] = &[

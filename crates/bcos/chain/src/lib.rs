@@ -1,0 +1,1 @@
+//! Execution and ledger of one group.

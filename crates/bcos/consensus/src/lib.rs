@@ -1,0 +1,1 @@
+//! Agreement on the order of blocks as a state machine without clock, network or disk.

@@ -1,0 +1,1 @@
+//! A node: transaction pool, sealing, network and services for clients.
