@@ -36,6 +36,7 @@ mod server;
 mod tasks;
 mod text;
 mod tls;
+mod unread;
 
 pub use clock::{Clock, ManualClock, OsRandom, Random, SeededRandom, SystemClock};
 pub use config::{Config, ConfigError, Environment, parse_duration, parse_size};

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,7 +15,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
 use crate::connection::SharedTls;
 use crate::metrics::Counter;
@@ -253,10 +251,9 @@ impl Shared {
     async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, info: ConnectionInfo) {
         let router = self.router.clone();
         let remote = info.remote_addr();
-        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(info.clone());
-            router.clone().oneshot(request)
+            crate::unread::answer(router.clone(), request)
         });
         let connection = self.http.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);

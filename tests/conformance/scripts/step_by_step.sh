@@ -195,7 +195,7 @@ step osnadmin
 ADMIN=(-o "127.0.0.1:$ORDERER_ADMIN" --ca-file "$TLS/ca.crt" --client-cert "$TLS/server.crt" --client-key "$TLS/server.key")
 osnadmin channel join --channelID $CHANNEL --config-block genesis.block "${ADMIN[@]}" | tee join.out
 grep -q 'Status: 201' join.out
-osnadmin channel list "${ADMIN[@]}" | grep -q "\"name\": \"$CHANNEL\""
+osnadmin channel list "${ADMIN[@]}" | grep "\"name\": \"$CHANNEL\""
 
 step "peers join"
 for n in 1 2; do

@@ -193,6 +193,23 @@ pub fn kill(pid: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether network namespaces can be made; installs the tool for it where that is possible and needed.
+pub fn network_namespaces() -> bool {
+    let works = || {
+        let name = format!("try{}", std::process::id());
+        let ip = |action: &str| {
+            Command::new("ip").args(["netns", action, &name]).output().is_ok_and(|out| out.status.success())
+        };
+        ip("add") && ip("del")
+    };
+    if works() {
+        return true;
+    }
+    let apt =
+        |arguments: &[&str]| Command::new("apt-get").args(arguments).output().is_ok_and(|out| out.status.success());
+    apt(&["update"]) && apt(&["install", "-y", "--no-install-recommends", "iproute2"]) && works()
+}
+
 /// A process that ends with the test, however the test ends.
 #[derive(Debug)]
 pub struct Running(std::process::Child);

@@ -3,3 +3,4 @@
 
 mod operations;
 mod tls;
+mod unread;

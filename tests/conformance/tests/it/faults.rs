@@ -1,5 +1,6 @@
 //! Processes that are killed or stopped under load: nothing that was reported as committed is lost or doubled.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,59 @@ async fn three_orderers_lose_one_then_the_leader_then_a_minority_is_cut_off() {
     assert_no_doubles(&network, peers[1]).await;
     revived.kill().unwrap();
     revived_leader.kill().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_orderers_lose_the_leader_and_another_at_once() {
+    let network = Network::up(&["--orderers", "5"]).unwrap();
+    let peers = network.nodes("peer");
+    let client = gateway(&network, peers[0]).await.unwrap();
+    let load = Load::start(&network, &client, "five", 4);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let orderers = network.nodes("orderer");
+    let first = leader(&network).expect("one orderer leads");
+    let lost = [orderers[first], orderers[(first + 2) % 5]];
+    for orderer in lost {
+        conformance::kill(&orderer["pid"]).unwrap();
+    }
+    progress(&network, &client, ELECTION).await;
+    let mut revived: Vec<_> =
+        lost.iter().map(|orderer| network.start_node(orderer["name"].as_str().unwrap()).unwrap()).collect();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // The two that were lost count again: without two of the others there is still a majority.
+    let second = leader(&network).expect("one orderer leads");
+    let other = (0..5).find(|index| *index != second && !lost.contains(&orderers[*index])).unwrap();
+    for index in [second, other] {
+        if !lost.contains(&orderers[index]) {
+            conformance::kill(&orderers[index]["pid"]).unwrap();
+        }
+    }
+    progress(&network, &client, ELECTION).await;
+    let committed = load.stop().await;
+    assert!(committed.len() > 20, "only {} transactions were committed under load", committed.len());
+    assert_kept(&network, peers[0], &committed).await;
+    assert_no_doubles(&network, peers[0]).await;
+    for node in &mut revived {
+        node.kill().unwrap();
+    }
+}
+
+/// Three orderers on hosts of their own; the leader's link is cut and healed under load.
+#[test]
+fn a_leader_cut_off_from_its_cluster_neither_loses_nor_doubles() {
+    if !conformance::network_namespaces() {
+        println!("SKIPPED: network namespaces cannot be made here (they need root)");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/partition.sh");
+    let output = conformance::run(
+        Command::new("bash").arg(script).env("KONSORT", conformance::konsort().unwrap()).env("WORK", folder.path()),
+    )
+    .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    eprintln!("{said}");
+    assert!(said.ends_with("PARTITION SURVIVED\n"));
 }
 
 /// Rounds of the loop; `KONSORT_KILL_ROUNDS` changes it for longer runs.
