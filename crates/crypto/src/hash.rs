@@ -1,6 +1,7 @@
-//! SHA-2 and SHA-3.
+//! SHA-2, SHA-3, Keccak and SM3.
 
 use aws_lc_rs::digest;
+use keccak_asm::Digest as _;
 
 /// A hash function a key or certificate can be used with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,6 +83,35 @@ pub fn sha3_384(data: &[u8]) -> [u8; 48] {
     fixed(&digest::digest(&digest::SHA3_384, data))
 }
 
+/// Keccak-256 of `data`, with the padding Ethereum uses (not SHA3-256).
+pub fn keccak256(data: &[u8]) -> [u8; 32] {
+    keccak_asm::Keccak256::digest(data).into()
+}
+
+/// Keccak-256 of the parts joined, without joining them.
+pub fn keccak256_parts(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = keccak_asm::Keccak256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+/// SM3 (GB/T 32905) of `data`.
+pub fn sm3(data: &[u8]) -> [u8; 32] {
+    sm3_parts(&[data])
+}
+
+/// SM3 of the parts joined, without joining them.
+pub fn sm3_parts(parts: &[&[u8]]) -> [u8; 32] {
+    use sm3::Digest as _;
+    let mut hasher = sm3::Sm3::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
 /// SHA-256 fed piece by piece.
 #[derive(Clone)]
 pub struct Sha256(digest::Context);
@@ -131,6 +161,17 @@ mod tests {
             hex::encode(sha3_384(b"abc")),
             "ec01498288516fc926459f58e2c6ad8df9b473cb0fc08c2596da7cf0e49be4b298d88cea927ac7f539f1edf228376d25"
         );
+    }
+
+    #[test]
+    fn published_vectors_of_keccak_and_sm3() {
+        assert_eq!(
+            hex::encode(keccak256(b"")),
+            "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
+        );
+        assert_eq!(hex::encode(sm3(b"abc")), "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0");
+        assert_eq!(keccak256_parts(&[b"a", b"", b"bc"]), keccak256(b"abc"));
+        assert_eq!(sm3_parts(&[b"a", b"", b"bc"]), sm3(b"abc"));
     }
 
     #[test]

@@ -11,9 +11,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! * [`hash`]: SHA-2 and SHA-3, one-shot, over parts, and streaming.
+//! * [`hash`]: SHA-2, SHA-3, Keccak and SM3, one-shot, over parts, and streaming.
 //! * [`PublicKey`]: parsed once, verified often; ECDSA is checked as Fabric's Go code does (low S only).
 //! * [`PrivateKey`]: generation, PEM (PKCS#8 and SEC 1), low-S signing. Never printed.
+//! * [`CryptoSuite`], [`SuiteKey`]: what a chain of the second engine hashes and signs with, secp256k1 with Keccak or
+//!   SM2 with SM3; signers are recovered from their signatures.
 //! * [`der`], [`pem`]: the small encodings that keys and certificates share, with Go's strictness.
 //!
 //! What this crate does not do: certificates (see `konsort-pki`), TLS, symmetric encryption, key storage.
@@ -25,11 +27,13 @@ pub mod pem;
 mod private_key;
 mod public_key;
 mod signature;
+mod suite;
 
 pub use hash::HashAlgorithm;
 pub use private_key::{KeyError, PrivateKey};
 pub use public_key::{KeyKind, PublicKey, PublicKeyError, SignatureScheme};
 pub use signature::{EcdsaSignature, SignatureError};
+pub use suite::{CryptoSuite, SignerOf, SuiteKey, SuiteKeyError, SuiteKind, suite};
 
 /// Fills an array from the operating system's seeded generator.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
