@@ -1,0 +1,394 @@
+//! The transaction pool: what waits to be sealed, in what order, and who waits for it.
+//!
+//! A transaction is verified once, at this door, and answered once: committed, or refused with upstream's code.
+
+mod refusal;
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256};
+use bcos_types::{Receipt, Transaction, TxKind, VerifiedTx};
+use konsort_crypto::CryptoSuite;
+use parking_lot::Mutex;
+use rayon::prelude::*;
+use tokio::sync::{Notify, broadcast, oneshot};
+
+pub use refusal::SubmitError;
+pub(crate) use waiting::Claim;
+use waiting::{Seal, Waiting};
+
+use crate::Committed;
+
+/// A transaction's value may be this many characters long (upstream's bound).
+const MAX_VALUE: usize = 514;
+/// EIP-3860, checked by upstream for Ethereum transactions only.
+const MAX_INIT_CODE: usize = 2 * 0x6000;
+/// An Ethereum nonce may be this far ahead of the account (upstream's bound).
+const MAX_NONCE_GAP: u64 = 1_000_000;
+/// Announcements kept for slow readers.
+const ANNOUNCED: usize = 4096;
+
+/// What the pool must know of the ledger.
+pub(crate) trait LedgerView: Send + Sync + std::fmt::Debug {
+    /// The committed height.
+    fn height(&self) -> u64;
+    /// Whether a transaction of the last blocks used this nonce.
+    fn has_nonce(&self, nonce: &str) -> bool;
+    /// The next nonce of an Ethereum account.
+    fn account_nonce(&self, account: &Address) -> u64;
+    /// The chain id Ethereum transactions must carry.
+    fn web3_chain_id(&self) -> u64;
+    /// Whether this very transaction is committed.
+    fn is_committed(&self, hash: &B256) -> bool;
+}
+
+/// The rules of one group's pool.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolRules {
+    pub chain_id: String,
+    pub group_id: String,
+    pub limit: usize,
+    pub expiry: Duration,
+    pub block_limit: u64,
+    pub check_block_limit: bool,
+    pub suite: &'static dyn CryptoSuite,
+}
+
+/// What came of a list of transactions from another node.
+#[derive(Debug, Default)]
+pub(crate) struct Admitted {
+    /// Accepted and new.
+    pub fresh: Vec<VerifiedTx>,
+    /// How many carried no valid signature or belong elsewhere: the sender should have known.
+    pub invalid: usize,
+}
+
+/// The pool of one group. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    rules: PoolRules,
+    ledger: Box<dyn LedgerView>,
+    waiting: Mutex<Waiting>,
+    arrivals: Notify,
+    announced: broadcast::Sender<B256>,
+    local: broadcast::Sender<VerifiedTx>,
+}
+
+/// The promise of an answer.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    hash: B256,
+    answer: oneshot::Receiver<Result<Committed, SubmitError>>,
+}
+
+impl Ticket {
+    pub(crate) fn hash(&self) -> B256 {
+        self.hash
+    }
+
+    /// Waits for the answer.
+    pub(crate) async fn committed(self) -> Result<Committed, SubmitError> {
+        // The sender is only dropped without an answer when the whole pool goes.
+        self.answer.await.unwrap_or(Err(SubmitError::NodeStopping))
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(rules: PoolRules, ledger: Box<dyn LedgerView>) -> Self {
+        let waiting = Mutex::new(Waiting::new(rules.limit));
+        Self(Arc::new(Inner {
+            rules,
+            ledger,
+            waiting,
+            arrivals: Notify::new(),
+            announced: broadcast::channel(ANNOUNCED).0,
+            local: broadcast::channel(16_384).0,
+        }))
+    }
+
+    /// Takes a client's transaction.
+    ///
+    /// Recovering the signer takes some 40 µs, less than handing it to another thread and back, so it happens right here;
+    /// the connections of many clients spread it over all cores.
+    pub(crate) async fn submit(&self, transaction: Transaction) -> Result<Ticket, SubmitError> {
+        let inner = &*self.0;
+        if let Err(refusal) = self.precheck(&transaction) {
+            // The same transaction again is another refusal, or another waiter, than a used nonce.
+            if refusal != SubmitError::NonceCheckFail {
+                return Err(refusal);
+            }
+            let hash = transaction.hash(inner.rules.suite);
+            return self.attach(hash).unwrap_or(Err(refusal));
+        }
+        let verified = VerifiedTx::verify(transaction, inner.rules.suite).map_err(|_| SubmitError::InvalidSignature)?;
+        let (waiter, answer) = oneshot::channel();
+        let hash = verified.hash;
+        self.check_account(&verified)?;
+        inner.waiting.lock().insert(verified.clone(), Some(waiter), self.base_nonce(&verified), false)?;
+        // Without receivers there is nothing to tell.
+        let _nobody = inner.announced.send(hash);
+        let _alone = inner.local.send(verified);
+        inner.arrivals.notify_one();
+        Ok(Ticket { hash, answer })
+    }
+
+    /// Waits for a transaction that came from another node before its client's own submission arrived here.
+    fn attach(&self, hash: B256) -> Option<Result<Ticket, SubmitError>> {
+        let (waiter, answer) = oneshot::channel();
+        match self.0.waiting.lock().attach(&hash, waiter) {
+            Some(true) => Some(Ok(Ticket { hash, answer })),
+            Some(false) => Some(Err(SubmitError::AlreadyInTxPool)),
+            None if self.0.ledger.is_committed(&hash) => Some(Err(SubmitError::TxAlreadyInChain)),
+            None => None,
+        }
+    }
+
+    /// Everything that can be said without the signature, cheapest first.
+    fn precheck(&self, transaction: &Transaction) -> Result<(), SubmitError> {
+        let inner = &*self.0;
+        let data = &transaction.data;
+        self.static_check(transaction)?;
+        if transaction.kind == TxKind::Web3 {
+            return if inner.waiting.lock().is_full() { Err(SubmitError::TxPoolIsFull) } else { Ok(()) };
+        }
+        {
+            let waiting = inner.waiting.lock();
+            if waiting.has_nonce(&data.nonce) {
+                return Err(SubmitError::NonceCheckFail);
+            }
+            if waiting.is_full() {
+                return Err(SubmitError::TxPoolIsFull);
+            }
+        }
+        self.ledger_check(transaction)
+    }
+
+    fn static_check(&self, transaction: &Transaction) -> Result<(), SubmitError> {
+        let rules = &self.0.rules;
+        let data = &transaction.data;
+        match transaction.kind {
+            TxKind::Bcos => {
+                if data.group_id != rules.group_id {
+                    return Err(SubmitError::InvalidGroupId);
+                }
+                if data.chain_id != rules.chain_id {
+                    return Err(SubmitError::InvalidChainId);
+                }
+            }
+            TxKind::Web3 => {
+                if data.input.len() > MAX_INIT_CODE {
+                    return Err(SubmitError::MaxInitCodeSizeExceeded);
+                }
+                // Transactions from before EIP-155 name no chain.
+                let named = data.chain_id.as_str();
+                if !named.is_empty() && named != "0" && named.parse() != Ok(self.0.ledger.web3_chain_id()) {
+                    return Err(SubmitError::InvalidChainId);
+                }
+            }
+        }
+        if data.value.len() > MAX_VALUE { Err(SubmitError::OverFlowValue) } else { Ok(()) }
+    }
+
+    fn ledger_check(&self, transaction: &Transaction) -> Result<(), SubmitError> {
+        let inner = &*self.0;
+        if transaction.kind == TxKind::Web3 {
+            return Ok(());
+        }
+        let data = &transaction.data;
+        if inner.ledger.has_nonce(&data.nonce) {
+            return Err(SubmitError::NonceCheckFail);
+        }
+        let head = inner.ledger.height();
+        let limit = u64::try_from(data.block_limit).unwrap_or(0);
+        if inner.rules.check_block_limit && (limit <= head || limit > head + inner.rules.block_limit) {
+            return Err(SubmitError::BlockLimitCheckFail);
+        }
+        Ok(())
+    }
+
+    fn base_nonce(&self, transaction: &VerifiedTx) -> u64 {
+        match transaction.tx.kind {
+            TxKind::Web3 => self.0.ledger.account_nonce(&transaction.sender),
+            TxKind::Bcos => 0,
+        }
+    }
+
+    fn check_account(&self, transaction: &VerifiedTx) -> Result<(), SubmitError> {
+        if transaction.tx.kind != TxKind::Web3 {
+            return Ok(());
+        }
+        let base = self.base_nonce(transaction);
+        match web3_nonce(transaction) {
+            Some(nonce) if nonce >= base && nonce - base <= MAX_NONCE_GAP => Ok(()),
+            Some(nonce) if nonce < base && self.0.ledger.is_committed(&transaction.hash) => Err(SubmitError::TxAlreadyInChain),
+            Some(_) => Err(SubmitError::NonceCheckFail),
+            None => Err(SubmitError::Malformed),
+        }
+    }
+
+    /// Takes transactions another node pushed. Signatures are checked on all cores, away from the network's threads.
+    pub(crate) async fn admit(&self, transactions: Vec<Transaction>) -> Admitted {
+        let pool = self.clone();
+        let work = move || {
+            let checked: Vec<Option<Result<VerifiedTx, ()>>> = transactions
+                .into_par_iter()
+                .map(|transaction| match pool.precheck(&transaction) {
+                    Ok(()) => Some(VerifiedTx::verify(transaction, pool.0.rules.suite).map_err(|_| ())),
+                    Err(SubmitError::InvalidChainId | SubmitError::InvalidGroupId) => Some(Err(())),
+                    Err(_) => None,
+                })
+                .collect();
+            let mut admitted = Admitted::default();
+            for outcome in checked.into_iter().flatten() {
+                let Ok(verified) = outcome else {
+                    admitted.invalid += 1;
+                    continue;
+                };
+                if pool.check_account(&verified).is_ok()
+                    && pool.0.waiting.lock().insert(verified.clone(), None, pool.base_nonce(&verified), false).is_ok()
+                {
+                    let _nobody = pool.0.announced.send(verified.hash);
+                    admitted.fresh.push(verified);
+                }
+            }
+            admitted
+        };
+        let admitted = tokio::task::spawn_blocking(work).await.unwrap_or_default();
+        if !admitted.fresh.is_empty() {
+            self.0.arrivals.notify_one();
+        }
+        admitted
+    }
+
+    /// Takes the transactions of somebody's proposal: neither the limit nor the pool's own nonces may stand in the way of a
+    /// block. Those with a bad signature, for another chain or already used are left out.
+    pub(crate) async fn admit_proposed(&self, transactions: Vec<Transaction>) -> Vec<VerifiedTx> {
+        let pool = self.clone();
+        let work = move || {
+            let verified: Vec<VerifiedTx> = transactions
+                .into_par_iter()
+                .filter(|transaction| pool.static_check(transaction).is_ok() && pool.ledger_check(transaction).is_ok())
+                .filter_map(|transaction| VerifiedTx::verify(transaction, pool.0.rules.suite).ok())
+                .collect();
+            let mut waiting = pool.0.waiting.lock();
+            for transaction in &verified {
+                // Known already is as good as new.
+                let _known = waiting.insert(transaction.clone(), None, pool.base_nonce(transaction), true);
+            }
+            verified
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_default()
+    }
+
+    /// Takes transactions for block `number`, oldest first; they stay in the pool until they are committed.
+    pub(crate) fn seal(&self, number: u64, limit: usize) -> Seal {
+        self.0.waiting.lock().seal(number, limit)
+    }
+
+    /// Reserves the transactions of somebody's proposal for block `number`.
+    pub(crate) fn claim(&self, number: u64, hashes: &[B256]) -> Claim {
+        let claim = self.0.waiting.lock().claim(number, hashes);
+        match claim {
+            // What is not in the pool may be committed: then the proposal is wrong, and asking for it helps nobody.
+            Claim::Missing(missing) if missing.iter().any(|hash| self.0.ledger.is_committed(hash)) => Claim::Conflict,
+            Claim::Found(found) if found.iter().any(|tx| self.ledger_check(&tx.tx).is_err()) => Claim::Conflict,
+            other => other,
+        }
+    }
+
+    /// Gives back what was reserved for blocks from `number` on: their proposals were given up.
+    pub(crate) fn release_from(&self, number: u64) {
+        self.0.waiting.lock().release_from(number);
+        self.0.arrivals.notify_one();
+    }
+
+    /// Whether anything can be sealed at this moment.
+    pub(crate) fn ready(&self) -> usize {
+        self.0.waiting.lock().ready()
+    }
+
+    /// Resolves when something arrived since the last call.
+    pub(crate) async fn arrived(&self) {
+        self.0.arrivals.notified().await;
+    }
+
+    /// Answers everybody whose transaction is in a block that is now durable, and drops what the block made impossible.
+    pub(crate) fn committed(&self, number: u64, block: impl IntoIterator<Item = (VerifiedTx, Arc<Receipt>)>) {
+        let ledger = &self.0.ledger;
+        let answers = {
+            let mut waiting = self.0.waiting.lock();
+            waiting.committed(number, block, |account| ledger.account_nonce(account))
+        };
+        for (waiter, answer) in answers {
+            // Whoever asked may have gone.
+            let _gone = waiter.send(answer);
+        }
+    }
+
+    /// Drops what waited too long, lets nonces with gaps go, and answers their waiters. To be called every second or so.
+    pub(crate) fn maintain(&self) -> usize {
+        let head = self.0.ledger.height();
+        let check = self.0.rules.check_block_limit;
+        let (answers, released) = self.0.waiting.lock().expire(self.0.rules.expiry, head, check);
+        if released {
+            self.0.arrivals.notify_one();
+        }
+        let count = answers.len();
+        for (waiter, answer) in answers {
+            if let Some(waiter) = waiter {
+                let _gone = waiter.send(answer);
+            }
+        }
+        count
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.waiting.lock().len()
+    }
+
+    pub(crate) fn get(&self, hash: &B256) -> Option<VerifiedTx> {
+        self.0.waiting.lock().get(hash)
+    }
+
+    /// Those of the list that are here, and those that are not.
+    pub(crate) fn get_many(&self, hashes: &[B256]) -> Vec<VerifiedTx> {
+        let waiting = self.0.waiting.lock();
+        hashes.iter().filter_map(|hash| waiting.get(hash)).collect()
+    }
+
+    pub(crate) fn missing(&self, hashes: &[B256]) -> Vec<B256> {
+        let waiting = self.0.waiting.lock();
+        hashes.iter().filter(|hash| !waiting.contains(hash)).copied().collect()
+    }
+
+    pub(crate) fn snapshot(&self, limit: usize) -> Vec<VerifiedTx> {
+        self.0.waiting.lock().oldest(limit)
+    }
+
+    pub(crate) fn next_nonce(&self, account: &Address) -> Option<u64> {
+        self.0.waiting.lock().next_nonce(account)
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<B256> {
+        self.0.announced.subscribe()
+    }
+
+    /// Transactions of this node's own clients, to be told to the other nodes.
+    pub(crate) fn subscribe_local(&self) -> broadcast::Receiver<VerifiedTx> {
+        self.0.local.subscribe()
+    }
+}
+
+/// The nonce of an Ethereum transaction, which travels as decimal text (or hex with 0x).
+pub(crate) fn web3_nonce(transaction: &VerifiedTx) -> Option<u64> {
+    let text = transaction.tx.data.nonce.as_str();
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
