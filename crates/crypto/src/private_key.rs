@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::encoding::{AsBigEndian, EcPrivateKeyBin};
-use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::encoding::{AsBigEndian, AsDer, EcPrivateKeyBin, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaKeyPair,
+};
 use zeroize::Zeroizing;
 
 use crate::hash::HashAlgorithm;
@@ -20,7 +24,7 @@ pub enum KeyError {
     #[error("the private key is encrypted; store it as an unencrypted PKCS#8 file with mode 0600")]
     Encrypted,
     /// No supported key in the block.
-    #[error("the block {0:?} holds no usable P-256, P-384, P-521 or Ed25519 key")]
+    #[error("the block {0:?} holds no usable P-256, P-384, P-521, Ed25519 or RSA key")]
     Unsupported(String),
     /// This kind of key cannot be generated here.
     #[error("cannot generate keys of kind {0:?}")]
@@ -30,6 +34,7 @@ pub enum KeyError {
 enum Material {
     Ecdsa { curve: &'static Curve, pair: EcdsaKeyPair },
     Ed25519(Ed25519KeyPair),
+    Rsa(RsaKeyPair),
 }
 
 struct Inner {
@@ -52,6 +57,11 @@ impl PrivateKey {
             None if kind == KeyKind::Ed25519 => {
                 let pair = Ed25519KeyPair::generate().map_err(|_| KeyError::CannotGenerate(kind))?;
                 Self::from_ed25519(pair).ok_or(KeyError::CannotGenerate(kind))
+            }
+            // 2048 bits: what the networks that ask for RSA issue for TLS.
+            None if kind == KeyKind::Rsa => {
+                let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::CannotGenerate(kind))?;
+                Self::from_rsa(pair).ok_or(KeyError::CannotGenerate(kind))
             }
             None => Err(KeyError::CannotGenerate(kind)),
         }
@@ -78,7 +88,10 @@ impl PrivateKey {
                 return Self::from_ecdsa(curve, pair);
             }
         }
-        Self::from_ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).ok()?)
+        if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
+            return Self::from_ed25519(pair);
+        }
+        Self::from_rsa(RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der)).ok()?)
     }
 
     fn from_ecdsa(curve: &'static Curve, pair: EcdsaKeyPair) -> Option<Self> {
@@ -89,6 +102,11 @@ impl PrivateKey {
     fn from_ed25519(pair: Ed25519KeyPair) -> Option<Self> {
         let public = PublicKey::from_ed25519(pair.public_key().as_ref()).ok()?;
         Some(Self(Arc::new(Inner { material: Material::Ed25519(pair), public })))
+    }
+
+    fn from_rsa(pair: RsaKeyPair) -> Option<Self> {
+        let public = PublicKey::from_rsa(pair.public_key().as_ref()).ok()?;
+        Some(Self(Arc::new(Inner { material: Material::Rsa(pair), public })))
     }
 
     /// The kind of key.
@@ -111,19 +129,24 @@ impl PrivateKey {
         let document = match &self.0.material {
             Material::Ecdsa { pair, .. } => pair.to_pkcs8v1(),
             Material::Ed25519(pair) => pair.to_pkcs8v1(),
+            Material::Rsa(pair) => {
+                let document: Pkcs8V1Der<'_> = library(pair.as_der());
+                return Zeroizing::new(document.as_ref().to_vec());
+            }
         };
         Zeroizing::new(library(document).as_ref().to_vec())
     }
 
     /// The private scalar of an ECDSA key, big-endian and of the curve's width, wiped when dropped; `None` for
-    /// Ed25519. Meant for formats that carry the bare number.
+    /// other kinds. Meant for formats that carry the bare number.
     pub fn scalar(&self) -> Option<Zeroizing<Vec<u8>>> {
         let Material::Ecdsa { pair, .. } = &self.0.material else { return None };
         let scalar: EcPrivateKeyBin<'_> = pair.private_key().as_be_bytes().ok()?;
         Some(Zeroizing::new(scalar.as_ref().to_vec()))
     }
 
-    /// Signs as a member of a network: ECDSA over SHA-256 with low S in DER, or Ed25519 over the message.
+    /// Signs as a member of a network: ECDSA over SHA-256 with low S in DER, Ed25519 over the message, or
+    /// RSASSA-PKCS1-v1_5.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.sign_hashed(HashAlgorithm::Sha256, message)
     }
@@ -136,6 +159,17 @@ impl PrivateKey {
                 library(curve.low_s(library(pair.sign_digest(&digest)).as_ref()))
             }
             Material::Ed25519(pair) => library(pair.try_sign(message)).as_ref().to_vec(),
+            Material::Rsa(pair) => {
+                let padding = match hash {
+                    HashAlgorithm::Sha384 => &RSA_PKCS1_SHA384,
+                    HashAlgorithm::Sha512 => &RSA_PKCS1_SHA512,
+                    // The SHA-3 hashes have no scheme with RSA here; no caller asks for one.
+                    _ => &RSA_PKCS1_SHA256,
+                };
+                let mut signature = vec![0; pair.public_modulus_len()];
+                library(pair.sign(padding, &SystemRandom::new(), message, &mut signature));
+                signature
+            }
         }
     }
 }

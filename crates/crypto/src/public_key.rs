@@ -20,7 +20,7 @@ pub enum KeyKind {
     EcdsaP521,
     /// Ed25519.
     Ed25519,
-    /// RSA; only to check certificates.
+    /// RSA; for TLS certificates.
     Rsa,
 }
 
@@ -250,6 +250,18 @@ impl PublicKey {
                 algorithm.oid("1.3.101.112");
             });
             info.bit_string(octets);
+        });
+        Self::from_spki_der(&writer.into_bytes())
+    }
+
+    /// An RSA key from its PKCS#1 form (RFC 8017 `RSAPublicKey`).
+    pub(crate) fn from_rsa(pkcs1: &[u8]) -> Result<Self, PublicKeyError> {
+        let mut writer = der::Writer::new();
+        writer.sequence(|info| {
+            info.sequence(|algorithm| {
+                algorithm.oid("1.2.840.113549.1.1.1").element(der::tag::NULL, &[]);
+            });
+            info.bit_string(pkcs1);
         });
         Self::from_spki_der(&writer.into_bytes())
     }

@@ -69,17 +69,21 @@ fn read_pss(reader: &mut Reader<'_>) -> Result<Option<HashAlgorithm>, DerError> 
 }
 
 /// The identifier with which a key of this kind signs certificates, and the hash it uses.
-pub(crate) fn for_signer(kind: KeyKind) -> Option<(Vec<u8>, HashAlgorithm)> {
+pub(crate) fn for_signer(kind: KeyKind) -> (Vec<u8>, HashAlgorithm) {
     let (oid, hash) = match kind {
         KeyKind::EcdsaP256 => ECDSA[0],
         KeyKind::EcdsaP384 => ECDSA[1],
         KeyKind::EcdsaP521 => ECDSA[2],
         KeyKind::Ed25519 => (ED25519, HashAlgorithm::Sha512),
-        KeyKind::Rsa => return None,
+        KeyKind::Rsa => RSA[0],
     };
     let mut writer = Writer::new();
     writer.sequence(|sequence| {
         sequence.oid(oid);
+        if kind == KeyKind::Rsa {
+            // RFC 4055: parameters are present and empty.
+            sequence.element(tag::NULL, &[]);
+        }
     });
-    Some((writer.into_bytes(), hash))
+    (writer.into_bytes(), hash)
 }

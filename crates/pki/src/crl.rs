@@ -199,7 +199,7 @@ pub struct CrlTemplate {
 impl CrlTemplate {
     /// Signs the list as `authority`.
     pub fn issue(&self, authority: &Certificate, key: &PrivateKey) -> Result<Crl, PkiError> {
-        let (algorithm, hash) = algorithm::for_signer(key.kind()).ok_or(PkiError::Sign("RSA keys do not sign here"))?;
+        let (algorithm, hash) = algorithm::for_signer(key.kind());
         let mut tbs = Writer::new();
         tbs.sequence(|tbs| {
             tbs.unsigned(&[1]).raw(&algorithm).raw(authority.raw_subject());

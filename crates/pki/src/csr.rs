@@ -85,7 +85,7 @@ impl CertificateRequest {
 
     /// Makes a request signed by the key it is for.
     pub fn create(subject: &Name, alt_names: &SubjectAltNames, key: &PrivateKey) -> Result<Self, PkiError> {
-        let (algorithm, hash) = algorithm::for_signer(key.kind()).ok_or(PkiError::Sign("RSA keys do not sign here"))?;
+        let (algorithm, hash) = algorithm::for_signer(key.kind());
         let mut info = Writer::new();
         info.sequence(|info| {
             info.unsigned(&[]).raw(&subject.to_der()).raw(key.public_key().spki_der());

@@ -114,7 +114,7 @@ impl CertificateTemplate {
         authority_id: Option<&[u8]>,
         key: &PrivateKey,
     ) -> Result<Certificate, PkiError> {
-        let (algorithm, hash) = algorithm::for_signer(key.kind()).ok_or(PkiError::Sign("RSA keys do not sign here"))?;
+        let (algorithm, hash) = algorithm::for_signer(key.kind());
         let mut tbs = Writer::new();
         tbs.sequence(|tbs| {
             tbs.nested(tag::constructed(0), |version| {

@@ -29,7 +29,7 @@ fn judge(
 
 #[test]
 fn every_kind_of_key_issues_and_is_certified() {
-    for kind in [KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::EcdsaP521, KeyKind::Ed25519] {
+    for kind in [KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::EcdsaP521, KeyKind::Ed25519, KeyKind::Rsa] {
         let ca_key = PrivateKey::generate(kind).unwrap();
         let ca = ca_template("ca").self_sign(&ca_key).unwrap();
         let key = PrivateKey::generate(kind).unwrap();

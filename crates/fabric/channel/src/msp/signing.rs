@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use fabric_proto::msp::SerializedIdentity;
-use konsort_crypto::{PrivateKey, PublicKey};
+use konsort_crypto::{KeyKind, PrivateKey, PublicKey};
 use konsort_pki::{Certificate, key_file};
 use prost::Message;
 
@@ -71,6 +71,12 @@ impl SigningIdentity {
         if certificate.public_key() != key.public_key() {
             return Err(MspError::Folder(format!(
                 "the private key does not belong to the certificate of {}",
+                certificate.subject()
+            )));
+        }
+        if key.kind() == KeyKind::Rsa {
+            return Err(MspError::Folder(format!(
+                "the certificate of {} has an RSA key, with which members do not sign; issue one with an ECDSA key",
                 certificate.subject()
             )));
         }
