@@ -1,1 +1,19 @@
 //! Agreement on the order of blocks as a state machine without clock, network or disk.
+//!
+//! A [`Consensus`] takes an [`Input`] and adds [`Effect`]s to a list; whoever owns it carries them out in order.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod api;
+mod keys;
+mod pbft;
+mod proposal;
+mod record;
+pub mod rotation;
+mod settings;
+
+pub use api::{Consensus, Effect, HeaderSignature, Input, Sealed, Status, Tip, Verdict};
+pub use keys::{Keys, NodeKeys};
+pub use pbft::{Pbft, PbftConfig};
+pub use proposal::{Head, Proposal, content_hash};
+pub use record::RecordKey;
+pub use settings::{Member, NodeId, Settings};
