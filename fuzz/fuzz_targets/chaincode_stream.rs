@@ -106,7 +106,7 @@ async fn round(data: &[u8]) {
                     break;
                 }
                 let message = ChaincodeMessage::decode(&received.split_to(length)[5..]).unwrap();
-                if message.r#type() == Type::Transaction {
+                if matches!(message.r#type(), Type::Transaction | Type::Init) {
                     working.take().map(|working| working.send(()));
                 }
             }
