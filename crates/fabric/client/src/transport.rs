@@ -3,13 +3,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use konsort_node::{ClientTls, DialError, DialOptions, Roots, TlsIdentity, dial_checked};
+use konsort_node::{ClientTls, DialError, DialOptions, Roots, TlsIdentity, dial_checked, dial_stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::transport::Channel;
 
 use crate::ClientError;
 
 /// Largest message either way, as upstream's nodes have it.
 pub const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
+
+/// What an HTTP/2 client says first: the magic text and an empty settings frame.
+const CLIENT_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The type of the frame that a server must answer with (RFC 9113, 6.5).
+const SETTINGS_FRAME: u8 = 4;
 
 /// A node's address and how to trust it.
 #[derive(Debug, Clone)]
@@ -121,6 +127,31 @@ impl Endpoint {
             Ok(dialed) => Ok(dialed.channel),
             Err(error) => Err(self.failed(&error)),
         }
+    }
+
+    /// Fails when nothing at a plain endpoint speaks HTTP/2: a node that wants TLS takes the connection and hangs up, which would
+    /// otherwise show only in the first call.
+    pub(crate) async fn check_plain(&self) -> Result<(), ClientError> {
+        if self.tls.is_some() {
+            return Ok(());
+        }
+        let options = self.options()?;
+        let mut stream = dial_stream(&self.address, &options).await.map_err(|error| self.failed(&error))?;
+        let greeting = async {
+            stream.write_all(CLIENT_PREFACE).await?;
+            let mut frame = [0; 9];
+            stream.read_exact(&mut frame).await.map(|_| frame[3])
+        };
+        let reason = match tokio::time::timeout(self.connect_timeout, greeting).await {
+            Ok(Ok(SETTINGS_FRAME)) => return Ok(()),
+            Ok(Ok(_)) => "error reading server preface: not HTTP/2".to_owned(),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                "error reading server preface: EOF (the node may want TLS)".to_owned()
+            }
+            Ok(Err(error)) => format!("error reading server preface: {error}"),
+            Err(_) => format!("error reading server preface: no answer within {} s", self.connect_timeout.as_secs()),
+        };
+        Err(ClientError::Connect { address: self.address.clone(), reason })
     }
 
     pub(crate) fn failed(&self, error: &DialError) -> ClientError {

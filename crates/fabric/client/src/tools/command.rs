@@ -14,6 +14,8 @@ pub(crate) enum Kind {
     TextArray,
     Bool,
     Int,
+    /// Not negative.
+    Uint,
     Duration,
 }
 
@@ -54,6 +56,10 @@ impl Flag {
 
     pub(crate) const fn int(long: &'static str, usage: &'static str) -> Self {
         Self::of(Kind::Int, long, None, "", usage)
+    }
+
+    pub(crate) const fn uint(long: &'static str, usage: &'static str) -> Self {
+        Self::of(Kind::Uint, long, None, "", usage)
     }
 
     pub(crate) const fn duration(long: &'static str, default: &'static str, usage: &'static str) -> Self {

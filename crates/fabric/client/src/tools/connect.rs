@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fabric_channel::msp::SigningIdentity;
-use fabric_proto::common::{Config, OrdererAddresses};
+use fabric_proto::common::{Config, Envelope, OrdererAddresses};
+use futures::future::join_all;
 use prost::Message;
+use tonic::transport::Channel;
 
 use super::Console;
 use super::command::Parsed;
@@ -53,12 +55,15 @@ pub(crate) fn rpc_text(status: &tonic::Status) -> String {
     format!("rpc error: code = {} desc = {}", code_name(status.code()), status.message())
 }
 
+/// All that upstream's last line ever says about a connection that could not be made.
+const NOT_CONNECTED: &str = "failed to create new connection: context deadline exceeded";
+
 fn connect_text(reason: &str) -> String {
     if reason.contains("context deadline exceeded") {
         return format!("failed to create new connection: {reason}");
     }
     // Scripts grep for upstream's words; the cause tells people what to do.
-    format!("failed to create new connection: context deadline exceeded ({reason})")
+    format!("{NOT_CONNECTED} ({reason})")
 }
 
 /// A file error in the words of the Go library.
@@ -160,15 +165,43 @@ impl<'a, 'c> Session<'a, 'c> {
     }
 
     /// Connects to a peer.
-    pub(crate) async fn peer(&self, address: &str, root: &str) -> Result<AdminClient, String> {
+    pub(crate) async fn peer(&mut self, address: &str, root: &str) -> Result<AdminClient, String> {
         let endpoint = self.peer_endpoint(address, root)?;
-        AdminClient::connect(&endpoint, Arc::clone(&self.signer)).await.map_err(|error| {
-            format!("endorser client failed to connect to {}: {}", endpoint.address(), call_text(&error))
+        let channel = self.dial("endorser", &endpoint).await?;
+        Ok(AdminClient::new(channel, &endpoint, Arc::clone(&self.signer)))
+    }
+
+    /// Opens a connection. Why it failed is a line of the connection library's log with upstream, so it is one here.
+    async fn dial(&mut self, kind: &str, endpoint: &Endpoint) -> Result<Channel, String> {
+        let opened = match endpoint.check_plain().await {
+            Ok(()) => endpoint.connect().await,
+            Err(error) => Err(error),
+        };
+        let address = endpoint.address();
+        opened.map_err(|error| {
+            let ClientError::Connect { reason, .. } = &error else {
+                return format!("{kind} client failed to connect to {address}: {}", call_text(&error));
+            };
+            let text = format!(
+                "[core] grpc: addrConn.createTransport failed to connect to {{Addr: {address:?}, ServerName: {address:?}, }}. \
+                 Err: connection error: desc = {reason:?}"
+            );
+            self.warn("grpc", "AddTraceEvent", &text);
+            format!("{kind} client failed to connect to {address}: {NOT_CONNECTED}")
         })
     }
 
-    /// Connects to the orderer of `-o`.
-    pub(crate) async fn orderer(&self, address: &str) -> Result<OrdererClient, String> {
+    /// Connects to every orderer of `-o`, which may name several between commas.
+    pub(crate) async fn orderers(&mut self, addresses: &str) -> Result<Orderers, String> {
+        let mut orderers = Vec::new();
+        for address in addresses.split(',') {
+            orderers.push(self.orderer(address).await?);
+        }
+        Ok(Orderers(orderers))
+    }
+
+    /// Connects to one orderer.
+    pub(crate) async fn orderer(&mut self, address: &str) -> Result<OrdererClient, String> {
         let context = |text: String| format!("failed to load config for OrdererClient: {text}");
         let load = |flag: &str, key: &str| {
             let given = self.parsed.text(flag);
@@ -185,9 +218,8 @@ impl<'a, 'c> Session<'a, 'c> {
             endpoint = endpoint.client_certificate(load("certfile", "clientCert")?, key);
         }
         let endpoint = endpoint.connect_timeout(self.parsed.duration("connTimeout"));
-        OrdererClient::connect(&endpoint, Arc::clone(&self.signer))
-            .await
-            .map_err(|error| format!("orderer client failed to connect to {address}: {}", call_text(&error)))
+        let channel = self.dial("orderer", &endpoint).await?;
+        Ok(OrdererClient::new(channel, &endpoint, Arc::clone(&self.signer)))
     }
 
     /// Where the channel's configuration says its orderers are.
@@ -197,6 +229,23 @@ impl<'a, 'c> Session<'a, 'c> {
             other => format!("error endorsing GetChannelConfig: {}", call_text(&other)),
         })?;
         Ok(addresses_of(&config))
+    }
+}
+
+/// The orderers that a transaction goes to.
+pub(crate) struct Orderers(Vec<OrdererClient>);
+
+impl Orderers {
+    /// Sends to all of them. None may fail to answer; of the answers the last one counts, as upstream has it.
+    pub(crate) async fn broadcast(&self, envelope: &Envelope) -> Result<(), ClientError> {
+        let mut last = Ok(());
+        for answer in join_all(self.0.iter().map(|orderer| orderer.broadcast(envelope.clone()))).await {
+            match answer {
+                Ok(()) | Err(ClientError::Broadcast { .. }) => last = answer,
+                Err(error) => return Err(error),
+            }
+        }
+        last
     }
 }
 

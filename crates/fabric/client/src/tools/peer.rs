@@ -5,7 +5,9 @@ mod channel;
 mod collections;
 mod lifecycle;
 mod lifecycle_query;
+mod maintenance;
 mod package;
+mod profile;
 mod tree;
 
 use super::command::{self, Parsed};
@@ -40,6 +42,9 @@ pub(super) fn run(args: &[String], console: &mut Console<'_>) -> Outcome {
 
 fn execute(parsed: &Parsed, console: &mut Console<'_>) -> Result<(), Failure> {
     let names = parsed.names();
+    if names.starts_with("peer node ") {
+        return Err(maintenance::refuse(parsed));
+    }
     match names.as_str() {
         "peer version" => return version(parsed, console),
         "peer lifecycle chaincode package" => return package::package(parsed),

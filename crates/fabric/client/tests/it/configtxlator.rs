@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use prost::Message;
 use tower::ServiceExt as _;
 
-use crate::support::{Answer, bytes, golden, recorded, run, text};
+use crate::support::{Answer, bytes, golden, recorded, run, text, versionless};
 
 fn tool(args: &[&str], input: &[u8]) -> Answer {
     run(configtxlator::run, args, &[], input)
@@ -98,6 +98,46 @@ fn a_block_with_transactions_is_shown_as_upstream_shows_it() {
     let answer = tool(&["proto_decode", "--type", "common.Block", "--input", block.to_str().unwrap()], b"");
     assert_eq!((answer.code, answer.stderr.as_str()), (0, ""));
     assert!(answer.text() == recorded("125_configtxlator_proto_decode_tx_block")["stdout"].as_str().unwrap());
+}
+
+/// A recorded command with its files in `folder`.
+fn replay(name: &str, folder: &std::path::Path) -> Answer {
+    let case = recorded(name);
+    let argv = case["argv"].as_array().unwrap().iter().skip(1).map(|argument| {
+        let argument = argument.as_str().unwrap();
+        let is_file = [".pb", ".json", ".block"].iter().any(|end| argument.ends_with(end));
+        if is_file { folder.join(argument).display().to_string() } else { argument.to_owned() }
+    });
+    let argv: Vec<String> = argv.collect();
+    let answer = tool(&argv.iter().map(String::as_str).collect::<Vec<_>>(), b"");
+    assert_eq!(i64::from(answer.code), case["exit_code"], "{name}");
+    assert_eq!(versionless(answer.text()), versionless(case["stdout"].as_str().unwrap()), "{name}");
+    assert_eq!(answer.stderr, case["stderr"].as_str().unwrap(), "{name}");
+    answer
+}
+
+#[test]
+fn recorded_commands_do_the_same_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    replay("015_configtxlator_version", folder);
+    let put = |name: &str, from: &str| std::fs::write(folder.join(name), bytes(from)).unwrap();
+    let made = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let json = |name: &str| String::from_utf8(made(name)).unwrap();
+    put("genesis.block", "genesis.block");
+    replay("016_configtxlator_proto_decode_block", folder);
+    assert!(same_json(&json("genesis.json"), &text("genesis.json")));
+    let update = |file: &str| format!("updates/01_anchor_peer_org1/{file}");
+    put("after.json", &update("after.json"));
+    replay("047_configtxlator_proto_encode_config", folder);
+    let config = |bytes: Vec<u8>| Config::decode(bytes.as_slice()).unwrap();
+    assert!(config(made("after.pb")) == config(bytes(&update("after.pb"))));
+    put("before.pb", &update("before.pb"));
+    replay("049_configtxlator_compute_update", folder);
+    let difference = |bytes: Vec<u8>| ConfigUpdate::decode(bytes.as_slice()).unwrap();
+    assert_eq!(difference(made("update.pb")), difference(bytes(&update("update.pb"))));
+    replay("050_configtxlator_proto_decode_update", folder);
+    assert!(same_json(&json("update.json"), &text(&update("update.json"))));
 }
 
 #[test]

@@ -4,5 +4,9 @@
 mod configtxgen;
 mod configtxlator;
 mod mock;
+mod peer_chaincode;
 mod peer_cli;
+mod peer_lifecycle;
+mod place;
+mod records;
 mod support;

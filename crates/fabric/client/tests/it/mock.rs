@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -40,6 +41,7 @@ pub(crate) struct Script {
 pub(crate) struct Node {
     script: Arc<Mutex<Script>>,
     committed: Arc<watch::Sender<String>>,
+    broadcasts: Arc<AtomicUsize>,
     pub(crate) address: SocketAddr,
 }
 
@@ -62,7 +64,8 @@ impl Node {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let node = Self { script, committed, address: listener.local_addr().unwrap() };
+                let address = listener.local_addr().unwrap();
+                let node = Self { script, committed, broadcasts: Arc::default(), address };
                 sender.send(node.clone()).unwrap();
                 let routes = tonic::service::Routes::new(EndorserServer::new(node.clone()))
                     .add_service(DeliverServer::new(node.clone()))
@@ -75,6 +78,11 @@ impl Node {
 
     pub(crate) fn play(&self, script: Script) {
         *self.script.lock().unwrap() = script;
+    }
+
+    /// How many envelopes came in for ordering.
+    pub(crate) fn broadcasts(&self) -> usize {
+        self.broadcasts.load(Ordering::Relaxed)
     }
 
     fn block(&self, request: &Envelope) -> Option<Block> {
@@ -143,6 +151,7 @@ impl AtomicBroadcast for Node {
             let header: common::ChannelHeader = decoded(payload.header.unwrap().channel_header);
             let (status, info) =
                 node.script.lock().unwrap().broadcast.clone().unwrap_or((common::Status::Success, String::new()));
+            node.broadcasts.fetch_add(1, Ordering::Relaxed);
             if status == common::Status::Success {
                 node.committed.send_replace(header.tx_id);
             }
@@ -220,6 +229,19 @@ pub(crate) fn ok(payload: impl Into<Bytes>) -> Response {
 
 pub(crate) fn failed(status: i32, message: &str) -> Response {
     Response { status, message: message.into(), payload: Bytes::new() }
+}
+
+/// A channel configuration that knows one orderer.
+pub(crate) fn orderer_at(address: SocketAddr) -> common::Config {
+    let endpoints = common::OrdererAddresses { addresses: vec![address.to_string()] };
+    let value = common::ConfigValue { value: endpoints.encode_to_vec().into(), ..common::ConfigValue::default() };
+    let mut organization = common::ConfigGroup::default();
+    organization.values.insert("Endpoints".into(), value);
+    let mut orderer = common::ConfigGroup::default();
+    orderer.groups.insert("OrdererOrg".into(), organization);
+    let mut channel = common::ConfigGroup::default();
+    channel.groups.insert("Orderer".into(), orderer);
+    common::Config { channel_group: Some(channel), ..common::Config::default() }
 }
 
 pub(crate) fn block(number: u64, metadata: Vec<Bytes>) -> Block {

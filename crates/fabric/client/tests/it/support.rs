@@ -46,6 +46,12 @@ pub(crate) fn log(stderr: &str) -> Vec<String> {
     stderr.lines().map(|line| time.replace(line, "TIME").into_owned()).collect()
 }
 
+/// A version text without what names the build.
+pub(crate) fn versionless(text: &str) -> String {
+    let built = regex::Regex::new("(?m)^ (Commit SHA|Go version|OS/Arch): .+$").unwrap();
+    built.replace_all(text, " $1: OURS").into_owned()
+}
+
 pub(crate) type Tool = fn(&[String], &mut Console<'_>) -> i32;
 
 pub(crate) fn run(tool: Tool, args: &[&str], env: &[(&str, &str)], input: &[u8]) -> Answer {

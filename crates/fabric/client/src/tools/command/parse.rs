@@ -300,6 +300,8 @@ fn check(flag: Flag, value: &str) -> Result<(), String> {
         Kind::Bool => syntax("ParseBool"),
         Kind::Int if parse_int(value).is_some() => Ok(()),
         Kind::Int => syntax("ParseInt"),
+        Kind::Uint if value.parse::<u64>().is_ok() => Ok(()),
+        Kind::Uint => syntax("ParseUint"),
         Kind::Duration => fabric_channel::config::parse_duration(value).map(|_| ()).map_err(|error| error.to_string()),
     }
 }

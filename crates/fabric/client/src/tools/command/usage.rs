@@ -85,6 +85,7 @@ fn row(flag: &Flag, usage: &str) -> (String, String) {
         Kind::TextArray => " stringArray",
         Kind::Bool => "",
         Kind::Int => " int",
+        Kind::Uint => " uint",
         Kind::Duration => " duration",
     };
     left.push_str(kind);

@@ -11,9 +11,10 @@ use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use prost::Message;
 
-use super::super::connect::{Failure, Session, call_text};
+use super::super::connect::{Failure, Orderers, Session, call_text};
 use super::super::gotext;
-use crate::{AdminClient, Call, OrdererClient};
+use super::profile::Network;
+use crate::{AdminClient, Call};
 
 const LOGGER: &str = "chaincodeCmd";
 
@@ -96,13 +97,15 @@ fn print_query(session: &mut Session<'_, '_>, answer: &ProposalResponse) -> Resu
 }
 
 async fn peers(session: &mut Session<'_, '_>, function: &str) -> Result<Vec<AdminClient>, Failure> {
-    let addresses = session.parsed.array("peerAddresses");
+    let mut addresses = session.parsed.array("peerAddresses");
     let mut roots = session.parsed.array("tlsRootCertFiles");
     let wrong = |text: String| Failure::plain(format!("error validating peer connection parameters: {text}"));
-    if !session.parsed.text("connectionProfile").is_empty() {
-        return Err(wrong(
-            "connection profiles are not supported yet; use --peerAddresses and --tlsRootCertFiles".into(),
-        ));
+    let profile = session.parsed.text("connectionProfile");
+    if !profile.is_empty() {
+        let network = Network::read(profile).map_err(wrong)?;
+        if let Some(targets) = network.endorsers(session.parsed.text("channelID")).map_err(wrong)? {
+            (addresses, roots) = targets.into_iter().unzip();
+        }
     }
     if function != "invoke" && addresses.len() > 1 {
         return Err(wrong(format!(
@@ -135,10 +138,13 @@ async fn peers(session: &mut Session<'_, '_>, function: &str) -> Result<Vec<Admi
                 .map_err(|error| Failure::plain(format!("error getting endorser client for {function}: {error}")))?,
         );
     }
+    if peers.is_empty() {
+        return Err(Failure::plain("no endorser clients retrieved - this might indicate a bug"));
+    }
     Ok(peers)
 }
 
-async fn orderer(session: &mut Session<'_, '_>, peer: &AdminClient, channel: &str) -> Result<OrdererClient, Failure> {
+async fn orderer(session: &mut Session<'_, '_>, peer: &AdminClient, channel: &str) -> Result<Orderers, Failure> {
     let mut address = session.parsed.text("orderer").to_owned();
     if address.is_empty() {
         let found = session
@@ -152,7 +158,7 @@ async fn orderer(session: &mut Session<'_, '_>, peer: &AdminClient, channel: &st
         })?;
         session.info(LOGGER, "InitCmdFactory", &format!("Retrieved channel ({channel}) orderer endpoint: {address}"));
     }
-    session.orderer(&address).await.map_err(|error| Failure::plain(format!("error getting broadcast client: {error}")))
+    session.orderers(&address).await.map_err(|error| Failure::plain(format!("error getting broadcast client: {error}")))
 }
 
 /// `-c`: function and arguments as JSON.
@@ -240,14 +246,14 @@ pub(super) enum Ended {
 pub(super) async fn order_and_wait(
     session: &mut Session<'_, '_>,
     peers: &[AdminClient],
-    orderer: &OrdererClient,
+    orderer: &Orderers,
     channel: &str,
     transaction: Envelope,
     transaction_id: &str,
     wait: bool,
 ) -> Result<(), Ended> {
     if !wait {
-        return orderer.broadcast(transaction).await.map_err(|error| Ended::Sending(call_text(&error)));
+        return orderer.broadcast(&transaction).await.map_err(|error| Ended::Sending(call_text(&error)));
     }
     let timeout = session.parsed.duration("waitForEventTimeout");
     let deadline = tokio::time::Instant::now() + timeout;
@@ -265,7 +271,7 @@ pub(super) async fn order_and_wait(
             ))
         })?);
     }
-    orderer.broadcast(transaction).await.map_err(|error| Ended::Sending(call_text(&error)))?;
+    orderer.broadcast(&transaction).await.map_err(|error| Ended::Sending(call_text(&error)))?;
     let mut waiting: FuturesUnordered<_> = watches
         .iter_mut()
         .map(|watch| async move {

@@ -194,11 +194,11 @@ pub(super) async fn update(session: &mut Session<'_, '_>) -> Result<(), Failure>
     initialized(session);
     let envelope = signed_update(session, &file, &channel)?;
     let address = session.parsed.text("orderer").to_owned();
-    let orderer = session
-        .orderer(&address)
+    let orderers = session
+        .orderers(&address)
         .await
         .map_err(|error| Failure::plain(format!("Error getting broadcast client: {error}")))?;
-    orderer.broadcast(envelope).await.map_err(|error| Failure::plain(call_text(&error)))?;
+    orderers.broadcast(&envelope).await.map_err(|error| Failure::plain(call_text(&error)))?;
     session.info(LOGGER, "update", "Successfully submitted channel update");
     Ok(())
 }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use futures::future::join_all;
 use prost::Message;
 
-use super::super::connect::{Failure, Session, call_text, file_text, read};
+use super::super::connect::{Failure, Orderers, Session, call_text, file_text, read};
 use super::super::gotext;
 use super::chaincode::{Ended, order_and_wait};
 use super::collections;
+use super::profile::Network;
 use crate::admin::{ChaincodeDefinition, lifecycle_call};
-use crate::{AdminClient, Call, OrdererClient};
+use crate::{AdminClient, Call};
 use fabric_proto::lifecycle::{
     GetInstalledChaincodePackageArgs, GetInstalledChaincodePackageResult, InstallChaincodeArgs, InstallChaincodeResult,
 };
@@ -21,13 +22,14 @@ const LOGGER: &str = "cli.lifecycle.chaincode";
 /// The peers that the flags name.
 pub(super) async fn peers(session: &mut Session<'_, '_>) -> Result<Vec<AdminClient>, Failure> {
     let command = session.parsed.command().name();
-    let addresses = session.parsed.array("peerAddresses");
+    let mut addresses = session.parsed.array("peerAddresses");
     let mut roots = session.parsed.array("tlsRootCertFiles");
     let wrong = |text: String| Failure::with_usage(format!("failed to validate peer connection parameters: {text}"));
-    if !session.parsed.text("connectionProfile").is_empty() {
-        return Err(wrong(
-            "connection profiles are not supported yet; use --peerAddresses and --tlsRootCertFiles".into(),
-        ));
+    let profile = session.parsed.text("connectionProfile");
+    if !profile.is_empty() {
+        let (channel, target) = (session.parsed.text("channelID"), session.parsed.text("targetPeer"));
+        let targets = Network::read(profile).and_then(|network| network.targets(channel, target)).map_err(wrong)?;
+        (addresses, roots) = targets.into_iter().unzip();
     }
     if !matches!(command, "approveformyorg" | "commit") && addresses.len() > 1 {
         return Err(wrong(format!("'{command}' command supports one peer. {} peers provided", addresses.len())));
@@ -48,18 +50,17 @@ pub(super) async fn peers(session: &mut Session<'_, '_>) -> Result<Vec<AdminClie
             Failure::with_usage(format!("failed to retrieve endorser client for {command}: {error}"))
         })?);
     }
+    if peers.is_empty() {
+        return Err(Failure::with_usage("no endorser clients retrieved"));
+    }
     Ok(peers)
 }
 
 pub(super) async fn one_peer(session: &mut Session<'_, '_>) -> Result<AdminClient, Failure> {
-    let mut peers = peers(session).await?;
-    if peers.is_empty() {
-        return Err(Failure::with_usage("no endorser clients retrieved"));
-    }
-    Ok(peers.swap_remove(0))
+    Ok(peers(session).await?.swap_remove(0))
 }
 
-async fn orderer(session: &mut Session<'_, '_>, peer: &AdminClient) -> Result<OrdererClient, Failure> {
+async fn orderer(session: &mut Session<'_, '_>, peer: &AdminClient) -> Result<Orderers, Failure> {
     let mut address = session.parsed.text("orderer").to_owned();
     if address.is_empty() {
         let channel = session.parsed.text("channelID").to_owned();
@@ -73,7 +74,7 @@ async fn orderer(session: &mut Session<'_, '_>, peer: &AdminClient) -> Result<Or
         })?;
         session.info(LOGGER, "setOrdererClient", &format!("Retrieved channel ({channel}) orderer endpoint: {address}"));
     }
-    let connected = session.orderer(&address).await;
+    let connected = session.orderers(&address).await;
     connected.map_err(|error| Failure::with_usage(format!("failed to retrieve broadcast client: {error}")))
 }
 
@@ -204,10 +205,7 @@ async fn submit(
     call: impl FnOnce(&ChaincodeDefinition) -> Call,
 ) -> Result<(), Failure> {
     let peers = peers(session).await?;
-    let Some(first_peer) = peers.first() else {
-        return Err(Failure::with_usage("no endorser clients retrieved"));
-    };
-    let orderer = orderer(session, first_peer).await?;
+    let orderer = orderer(session, &peers[0]).await?;
     check(session, definition)?;
     let call = call(definition);
     let signed = call.sign(&*session.signer);

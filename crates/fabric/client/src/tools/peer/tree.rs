@@ -370,6 +370,73 @@ const LIFECYCLE_CHAINCODE: Command = Command {
     ],
 };
 
+const NODE_TEXT: &str = "Operate a peer node: start|reset|rollback|pause|resume|rebuild-dbs|unjoin|upgrade-dbs.";
+
+const fn channel(usage: &'static str) -> Flag {
+    Flag::text("channelID", usage).short('c')
+}
+
+const NODE: Command = Command {
+    usage: "node",
+    short: NODE_TEXT,
+    long: NODE_TEXT,
+    flags: &[],
+    persistent: &[],
+    children: &[
+        leaf(
+            "start",
+            "Starts the node.",
+            "Starts a node that interacts with the network.",
+            &[Flag::switch("peer-chaincodedev", "start peer in chaincode development mode")],
+        ),
+        leaf(
+            "reset",
+            "Resets the node.",
+            "Resets all channels to the genesis block. When the command is executed, the peer must be offline. When the peer starts after the reset, it will receive blocks starting with block number one from an orderer or another peer to rebuild the block store and state database. The command is not supported if the peer contains any channel that was bootstrapped from a snapshot.",
+            &[],
+        ),
+        leaf(
+            "rollback",
+            "Rolls back a channel.",
+            "Rolls back a channel to a specified block number. When the command is executed, the peer must be offline. When the peer starts after the rollback, it will receive blocks, which got removed during the rollback, from an orderer or another peer to rebuild the block store and state database. The command is not supported if the peer contains any channel that was bootstrapped from a snapshot.",
+            &[
+                channel("Channel to rollback."),
+                Flag::uint("blockNumber", "Block number to which the channel needs to be rolled back to.").short('b'),
+            ],
+        ),
+        leaf(
+            "pause",
+            "Pauses a channel on the peer.",
+            "Pauses a channel on the peer. When the command is executed, the peer must be offline. When the peer starts after pause, it will not receive blocks for the paused channel.",
+            &[channel("Channel to pause.")],
+        ),
+        leaf(
+            "resume",
+            "Resumes a channel on the peer.",
+            "Resumes a channel on the peer. When the command is executed, the peer must be offline. When the peer starts after resume, it will receive blocks for the resumed channel.",
+            &[channel("Channel to resume.")],
+        ),
+        leaf(
+            "rebuild-dbs",
+            "Rebuilds databases.",
+            "Drops the databases for all the channels and rebuilds them upon peer restart. When the command is executed, the peer must be offline. The command is not supported if the peer contains any channel that was bootstrapped from a snapshot.",
+            &[],
+        ),
+        leaf(
+            "unjoin",
+            "Unjoin the peer from a channel.",
+            "Unjoin the peer from a channel.  When the command is executed, the peer must be offline.",
+            &[channel("Channel to unjoin.")],
+        ),
+        leaf(
+            "upgrade-dbs",
+            "Upgrades databases.",
+            "Upgrades databases by directly updating the database format or dropping the databases. Dropped databases will be rebuilt with new format upon peer restart. When the command is executed, the peer must be offline.",
+            &[],
+        ),
+    ],
+};
+
 /// `peer`.
 pub(super) static PEER: Command = Command {
     usage: "peer",
@@ -388,19 +455,7 @@ pub(super) static PEER: Command = Command {
             persistent: &[],
             children: &[LIFECYCLE_CHAINCODE],
         },
-        Command {
-            usage: "node",
-            short: "Operate a peer node: start|reset|rollback|pause|resume|rebuild-dbs|unjoin|upgrade-dbs.",
-            long: "Operate a peer node: start|reset|rollback|pause|resume|rebuild-dbs|unjoin|upgrade-dbs.",
-            flags: &[],
-            persistent: &[],
-            children: &[leaf(
-                "start",
-                "Starts the node.",
-                "Starts a node that interacts with the network.",
-                &[Flag::switch("peer-chaincodedev", "start peer in chaincode development mode")],
-            )],
-        },
+        NODE,
         leaf("version", "Print fabric peer version.", "Print current version of the fabric peer server.", &[]),
     ],
 };
