@@ -27,7 +27,7 @@ pub(super) fn refuse(parsed: &Parsed) -> Failure {
              derived from the blocks again"
         ),
         "unjoin" => format!("stop the peer and delete {channel} in {FOLDER}"),
-        "upgrade-dbs" => "there is one database format so far, and nothing to upgrade".to_owned(),
+        "upgrade-dbs" => "there has been one database format so far, so there is nothing to upgrade".to_owned(),
         _ => "a peer fetches the blocks of all its channels as long as it runs; stop it to fetch none".to_owned(),
     };
     Failure::plain(format!("peer node {command} is not available in this build; {instead}"))
