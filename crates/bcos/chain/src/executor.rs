@@ -2,8 +2,11 @@
 
 pub mod call;
 mod outcome;
+#[cfg(test)]
+mod tests;
 
 use alloy_primitives::{Address, Bytes, U256};
+use bcos_types::{TransactionError, TxKind, VerifiedTx};
 use konsort_crypto::{CryptoSuite, SuiteKind, suite};
 use revm::context::CfgEnv;
 use revm::inspector::{Inspector, NoOpInspector};
@@ -39,8 +42,30 @@ pub struct TxInput {
     pub nonce: u64,
     /// ABI text that a deployment stores beside the code.
     pub abi: String,
-    /// Version of the transaction; receipts from version 1 on carry a gas price.
-    pub version: u32,
+}
+
+impl TxInput {
+    /// What a verified transaction asks for; fails when its address, value or nonce cannot be read.
+    pub fn of(tx: &VerifiedTx) -> Result<Self, TransactionError> {
+        let data = &tx.tx.data;
+        let web3 = tx.tx.kind == TxKind::Web3;
+        let nonce = if web3 {
+            let digits = data.nonce.strip_prefix("0x").unwrap_or(&data.nonce);
+            u64::from_str_radix(digits, 16)
+                .map_err(|_| TransactionError::Field { field: "nonce", text: data.nonce.chars().take(80).collect() })?
+        } else {
+            0
+        };
+        Ok(Self {
+            web3,
+            sender: tx.sender,
+            to: data.to_address()?,
+            input: data.input.clone(),
+            value: data.value()?,
+            nonce,
+            abi: data.abi.clone(),
+        })
+    }
 }
 
 /// Executes transactions of one chain. Cheap to clone; clones share the cache of analysed code.
@@ -65,6 +90,20 @@ impl Executor {
     /// The chain's hash and signatures.
     pub fn suite(&self) -> &'static dyn CryptoSuite {
         self.suite
+    }
+
+    /// Executes a verified transaction; one whose fields cannot be read fails with the pool's code and changes nothing.
+    pub fn execute_verified(
+        &self,
+        state: &dyn StateAccess,
+        env: &BlockEnv,
+        tx: &VerifiedTx,
+        index: u32,
+    ) -> Result<TxOutcome, AccessError> {
+        match TxInput::of(tx) {
+            Ok(input) => self.execute_transaction(state, env, &input, index),
+            Err(error) => Ok(TxOutcome { status: error.status(), ..TxOutcome::default() }),
+        }
     }
 
     /// Executes transaction `index` of the block on the state as it is before it.

@@ -9,8 +9,9 @@ use std::sync::{Arc, OnceLock};
 
 use alloy_primitives::{Address, Bytes};
 use alloy_sol_types::SolType;
+use bcos_types::status;
 use konsort_crypto::{CryptoSuite, SuiteKind};
-use revm::context::{ContextTr, JournalTr};
+use revm::context::JournalTr;
 use revm::handler::{EthPrecompiles, PrecompileProvider};
 use revm::interpreter::{CallInputs, CallScheme, Gas, InstructionResult, InterpreterResult};
 use revm::primitives::hardfork::SpecId;
@@ -23,10 +24,6 @@ use registry::{Method, Registry};
 
 /// First bytes of the code of a contract that stands for a table: then address of the implementation and table name.
 pub(crate) const TABLE_CODE_PREFIX: &str = "[precompiled]";
-
-/// Transaction status of a refusal by a precompiled contract.
-const STATUS_PRECOMPILED_ERROR: i32 = 15;
-const STATUS_REVERT: i32 = 16;
 
 /// Number of a low address, `None` when the address is not below 2^32.
 pub(crate) fn low_number(address: &Address) -> Option<u32> {
@@ -219,7 +216,7 @@ impl Precompiles {
                 Ok(InterpreterResult::new(InstructionResult::PrecompileOOG, Bytes::new(), gas))
             }
             Err(Failure::Refused(text)) => {
-                ctx.chain.failure = Some(STATUS_PRECOMPILED_ERROR);
+                ctx.chain.failure = Some(status::PRECOMPILED_ERROR);
                 Ok(InterpreterResult::new(InstructionResult::Revert, error_output(suite, &text), gas))
             }
             Err(Failure::Access(error)) => {
@@ -265,7 +262,7 @@ impl<'a> PrecompileProvider<Ctx<'a>> for Precompiles {
             if inputs.input.is_empty() || inputs.is_static || delegated {
                 return Ok(None);
             }
-            ctx.chain.failure = Some(STATUS_REVERT);
+            ctx.chain.failure = Some(status::REVERT_INSTRUCTION);
             let output = error_output(ctx.chain.suite, "Call address error.");
             let result = InterpreterResult::new(InstructionResult::Revert, output, Gas::new(inputs.gas_limit));
             return Ok(Some(result));

@@ -49,7 +49,6 @@ impl CallRequest {
             value: self.value,
             nonce: 0,
             abi: String::new(),
-            version: 0,
         }
     }
 }

@@ -7,24 +7,12 @@ use revm::context_interface::journaled_state::account::JournaledAccountTr;
 use revm::interpreter::InstructionResult;
 use revm::primitives::KECCAK_EMPTY;
 
+use bcos_types::status;
+
 use super::TxInput;
 use crate::access::{AccessError, AccountRecord, BlockEnv, Log, StateKey, StateRead, TxOutcome};
 use crate::evm::{Finished, Runner};
 use crate::precompiled::error_output;
-
-/// Transaction status by name, as upstream numbers them.
-mod status {
-    pub(super) const NONE: i32 = 0;
-    pub(super) const UNKNOWN: i32 = 1;
-    pub(super) const NOT_ENOUGH_CASH: i32 = 7;
-    pub(super) const BAD_INSTRUCTION: i32 = 10;
-    pub(super) const BAD_JUMP_DESTINATION: i32 = 11;
-    pub(super) const OUT_OF_GAS: i32 = 12;
-    pub(super) const OUT_OF_STACK: i32 = 13;
-    pub(super) const STACK_UNDERFLOW: i32 = 14;
-    pub(super) const REVERT_INSTRUCTION: i32 = 16;
-    pub(super) const CONTRACT_ADDRESS_ALREADY_USED: i32 = 17;
-}
 
 /// Where the row log and the journal stood before the first frame.
 #[derive(Debug)]
@@ -118,7 +106,6 @@ pub(super) fn settle(
 /// Reads and writes of the transaction.
 pub(super) fn collect(runner: &mut Runner<'_>, tx: &TxInput, settled: Settled, web3_nonce: Option<u64>) -> TxOutcome {
     let ctx = &mut runner.machine.ctx;
-    let suite = ctx.chain.suite;
     let mut writes: Vec<(StateKey, Option<Bytes>)> = Vec::new();
     let journal = &mut ctx.journaled_state;
     for (address, account) in &journal.inner.state {
@@ -180,7 +167,6 @@ pub(super) fn collect(runner: &mut Runner<'_>, tx: &TxInput, settled: Settled, w
         reads.sort_unstable();
         reads.dedup();
     }
-    let _ = suite;
     TxOutcome {
         status: settled.status,
         gas_used: settled.gas_used,
