@@ -165,10 +165,7 @@ mod tests {
 
     #[test]
     fn published_vectors_of_keccak_and_sm3() {
-        assert_eq!(
-            hex::encode(keccak256(b"")),
-            "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
-        );
+        assert_eq!(hex::encode(keccak256(b"")), "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470");
         assert_eq!(hex::encode(sm3(b"abc")), "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0");
         assert_eq!(keccak256_parts(&[b"a", b"", b"bc"]), keccak256(b"abc"));
         assert_eq!(sm3_parts(&[b"a", b"", b"bc"]), sm3(b"abc"));

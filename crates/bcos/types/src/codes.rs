@@ -136,7 +136,7 @@ pub mod limit {
     /// Bytes of a row's key.
     pub const KEY: usize = 255;
     /// Bytes of a value.
-    pub const VALUE: usize = 16777215;
+    pub const VALUE: usize = 16_777_215;
     /// Bytes of a field's name.
     pub const FIELD_NAME: usize = 64;
     /// Bytes of a table's name.

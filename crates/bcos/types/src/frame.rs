@@ -90,6 +90,7 @@ impl Frame {
     }
 
     /// The answer to this JSON-RPC request: type 0, with its version, seq and ext.
+    #[must_use]
     pub fn reply(&self, payload: impl Into<Bytes>) -> Self {
         Self {
             version: self.version,

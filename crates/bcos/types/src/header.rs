@@ -143,9 +143,7 @@ impl BlockHeader {
             .optional_bytes(2, if self.hash.is_zero() { &[] } else { self.hash.as_slice() })
             .optional_list(3, &self.signatures, |list, entry| {
                 list.structure(0, |signature| {
-                    signature
-                        .optional_int(1, entry.sealer_index as i64)
-                        .optional_bytes(2, &entry.signature);
+                    signature.optional_int(1, entry.sealer_index as i64).optional_bytes(2, &entry.signature);
                 });
             });
     }

@@ -52,8 +52,10 @@ pub fn proof(suite: &dyn CryptoSuite, leaves: &[B256], index: usize) -> Option<V
 
 /// Whether `proof` leads from `leaf` to `root`.
 pub fn verify(suite: &dyn CryptoSuite, leaf: &B256, root: &B256, proof: &[B256]) -> bool {
-    if let [only] = proof {
-        return only == leaf && only == root;
+    match proof {
+        [] => return false,
+        [only] => return only == leaf && only == root,
+        _ => {}
     }
     let mut running = *leaf;
     let mut rest = proof;

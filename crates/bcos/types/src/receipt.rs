@@ -114,7 +114,10 @@ impl Receipt {
         let data = reader
             .structure(1, "data", |data| {
                 Ok(Self {
-                    version: data.required_int(1, "version")?.try_into().map_err(|_| TarsError::Range { field: "version" })?,
+                    version: data
+                        .required_int(1, "version")?
+                        .try_into()
+                        .map_err(|_| TarsError::Range { field: "version" })?,
                     gas_used: data.decimal(2, "gasUsed")?,
                     contract_address: match data.text(3, "contractAddress")? {
                         "" => None,
@@ -143,7 +146,8 @@ impl Receipt {
     /// The Tars form.
     pub fn encode(&self) -> Vec<u8> {
         let logs: usize = self.logs.iter().map(|log| 64 + log.topics.len() * 36 + log.data.len()).sum();
-        let mut writer = Writer::with_capacity(192 + self.output.len() + logs + self.message.len() + self.logs_bloom.len());
+        let mut writer =
+            Writer::with_capacity(192 + self.output.len() + logs + self.message.len() + self.logs_bloom.len());
         self.write(&mut writer);
         writer.into_bytes()
     }

@@ -1,7 +1,7 @@
 //! Transactions: fields, Tars form, hash, signer.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use konsort_crypto::{CryptoSuite, SignatureError, SignerOf, SuiteKey, SuiteKind, suite};
+use konsort_crypto::{CryptoSuite, SignatureError, SuiteKey, SuiteKind, suite};
 
 use crate::tars::{Reader, TarsError, Writer};
 use crate::web3::Web3Error;
@@ -298,14 +298,12 @@ impl Transaction {
     pub fn recover(&self, suite: &dyn CryptoSuite) -> Result<Address, SignatureError> {
         let signer = match self.kind {
             TxKind::Bcos => suite.sender(&self.data.hash(suite).0, &self.signature),
-            TxKind::Web3 => self.web3_signer(),
+            TxKind::Web3 => {
+                let ethereum = konsort_crypto::suite(SuiteKind::International);
+                ethereum.sender(&ethereum.hash(&self.extra_bytes), &self.signature)
+            }
         }?;
         Ok(signer.address.into())
-    }
-
-    pub(crate) fn web3_signer(&self) -> Result<SignerOf, SignatureError> {
-        let ethereum = suite(SuiteKind::International);
-        ethereum.sender(&ethereum.hash(&self.extra_bytes), &self.signature)
     }
 }
 

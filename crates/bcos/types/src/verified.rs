@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes};
-use konsort_crypto::CryptoSuite;
+use konsort_crypto::{CryptoSuite, SuiteKind};
 use rayon::prelude::*;
 
 use crate::tars::TarsError;
@@ -76,10 +76,12 @@ impl VerifiedTx {
         Self::of_web3(tx)
     }
 
-    /// Seals a transaction that [`web3::from_raw`] has made.
+    /// Seals a transaction that [`web3::from_raw`] has made, so its hashes are right and are not made again.
     fn of_web3(tx: Transaction) -> Result<Self, TransactionError> {
-        let signer = tx.web3_signer()?;
-        let hash = B256::try_from(&tx.extra_hash[..]).map_err(|_| TransactionError::Mismatch("extraTransactionHash"))?;
+        let fixed = |bytes: &[u8], field| B256::try_from(bytes).map_err(|_| TransactionError::Mismatch(field));
+        let signed = fixed(&tx.data_hash, "dataHash")?;
+        let hash = fixed(&tx.extra_hash, "extraTransactionHash")?;
+        let signer = konsort_crypto::suite(SuiteKind::International).sender(&signed.0, &tx.signature)?;
         Ok(Self::seal(tx, hash, signer.address.into()))
     }
 

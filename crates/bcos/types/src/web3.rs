@@ -13,7 +13,8 @@ use konsort_crypto::hash::keccak256;
 use crate::transaction::{Transaction, TransactionData, TxKind};
 
 /// Half of the order of secp256k1; s above it is refused (EIP-2), since a second hash would name the same transaction.
-const HALF_ORDER: U256 = U256::from_limbs([0xdfe9_2f46_681b_20a0, 0x5d57_6e73_57a4_501d, u64::MAX, 0x7fff_ffff_ffff_ffff]);
+const HALF_ORDER: U256 =
+    U256::from_limbs([0xdfe9_2f46_681b_20a0, 0x5d57_6e73_57a4_501d, u64::MAX, 0x7fff_ffff_ffff_ffff]);
 
 /// Why bytes are not an Ethereum transaction this chain takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -358,7 +359,12 @@ fn split_signature(signature: &[u8], fields: &Web3Fields) -> Result<Web3Signatur
         (Web3Type::Legacy, Some(chain_id)) => 35 + 2 * u128::from(chain_id) + u128::from(y_parity),
         _ => u128::from(y_parity),
     };
-    Ok(Web3Signature { y_parity, v, r: U256::from_be_slice(&signature[..32]), s: U256::from_be_slice(&signature[32..64]) })
+    Ok(Web3Signature {
+        y_parity,
+        v,
+        r: U256::from_be_slice(&signature[..32]),
+        s: U256::from_be_slice(&signature[32..64]),
+    })
 }
 
 /// The signed Ethereum transaction inside a wrapped one, byte for byte as its client sent it.

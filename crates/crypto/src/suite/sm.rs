@@ -35,8 +35,8 @@ impl CryptoSuite for Sm {
         let mut sec1 = [4; 65];
         sec1[1..].copy_from_slice(x_y);
         let key = VerifyingKey::from_sec1_bytes(USER_ID, &sec1).map_err(|_| SignatureError::WrongKey)?;
-        let signature =
-            Signature::from_slice(rs).map_err(|_| SignatureError::Malformed("r or s is zero or exceeds the group order"))?;
+        let signature = Signature::from_slice(rs)
+            .map_err(|_| SignatureError::Malformed("r or s is zero or exceeds the group order"))?;
         key.verify(hash, &signature).map_err(|_| SignatureError::Mismatch)
     }
 }

@@ -292,8 +292,6 @@ impl<'a> Reader<'a> {
         field: &'static str,
         mut read: impl FnMut(&mut Self) -> Result<T, TarsError>,
     ) -> Result<Vec<T>, TarsError> {
-        self.list(tag, field, |reader| {
-            reader.structure(0, field, &mut read)?.ok_or(TarsError::Missing { field })
-        })
+        self.list(tag, field, |reader| reader.structure(0, field, &mut read)?.ok_or(TarsError::Missing { field }))
     }
 }
