@@ -1,15 +1,26 @@
 //! [`Store`] on the embedded log-structured engine fjall.
+//!
+//! All spaces share one tree of the engine (a key begins with the number of its space): one table is written out at a time, so the
+//! engine's journal behind it can go, and a batch is whole or absent on disk whatever spaces it touches. Every batch is numbered in the
+//! journal, which tells a journal with a hole from a whole one.
+
+mod close;
+mod health;
+mod journal;
 
 use std::{
     ops::Bound,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
+use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
+use parking_lot::Mutex;
 
-use crate::{Batch, Entries, Operation, Snapshot, Space, Store, StoreError};
+use crate::{Batch, Entries, Operation, Snapshot, Space, Store, StoreError, segment::FolderLock};
+use health::Health;
 
 /// A store in one folder; clones share it.
 #[derive(Clone)]
@@ -17,111 +28,274 @@ pub struct FjallStore {
     shared: Arc<Shared>,
 }
 
+/// The fields go in this order: the engine closes before its journals are cut, the lock comes last.
 struct Shared {
-    path: PathBuf,
+    tree: Keyspace,
     database: Database,
-    spaces: Vec<Keyspace>,
+    /// Cuts the journals when the engine is closed, if nothing in them is needed.
+    close: close::CutJournals,
+    health: Health,
+    spaces: usize,
+    /// Number of the last batch; held while a batch is written, so that their order in the journal is that of their numbers.
+    last_batch: Mutex<u64>,
+    _lock: FolderLock,
 }
 
 /// Enough for the hot part of a channel's state; shared by all spaces of a store.
 const CACHE_BYTES: u64 = 32 << 20;
-/// What a space holds in memory before it is written out: also what every opening sorts again, at about 1 µs a row.
-const MEMTABLE_BYTES: u64 = 8 << 20;
+/// What is held in memory before it is written out: also what an opening after a kill sorts again, at about 1 µs a row.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+/// The engine's name for the one tree.
+const TREE: &str = "rows";
+/// First byte of the store's own keys; spaces count from 0.
+const OWN: u8 = u8::MAX;
+/// Under it: the number of the last batch.
+const LAST_BATCH: &[u8] = &[OWN, 0];
+/// Under it: the names of the spaces, in order.
+const NAMES: &[u8] = &[OWN, 1];
 
 impl FjallStore {
-    /// Opens or creates the store in `path` with the given spaces; [`Space`] counts them from 0.
+    /// Opens or creates the store in `path` with the given spaces; [`Space`] counts them from 0. Later openings may add names at the end.
+    ///
+    /// [`StoreError::Engine`] means that the store is damaged.
     pub fn open(path: impl AsRef<Path>, spaces: &[&str]) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_path_buf();
-        std::fs::create_dir_all(&path).map_err(|source| StoreError::io("create", &path, source))?;
-        let database = Database::builder(&path)
-            .cache_size(CACHE_BYTES)
-            .worker_threads(1)
-            // Who uses this store replays its own log after a power cut, so a batch is only handed to the system (see `write`).
-            .manual_journal_persist(true)
-            .open()
-            .map_err(|error| match error {
-                fjall::Error::Locked => StoreError::InUse { path: path.clone() },
-                other => engine(&path, other),
-            })?;
-        let spaces = spaces
-            .iter()
-            .map(|name| {
-                database
-                    .keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
-                    .map_err(|error| engine(&path, error))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { shared: Arc::new(Shared { path, database, spaces }) })
+        Self::open_as(path.as_ref(), spaces, false)
+    }
+
+    /// [`FjallStore::open`] for rows that can be derived again from elsewhere: batches behind a bad place of the engine's journal are
+    /// dropped, persisted or not, and what is left is the state after some batch. Damage that leaves no such state is the error
+    /// [`StoreError::Engine`]: then the folder has to go.
+    pub fn open_derived(path: impl AsRef<Path>, spaces: &[&str]) -> Result<Self, StoreError> {
+        Self::open_as(path.as_ref(), spaces, true)
+    }
+
+    fn open_as(path: &Path, spaces: &[&str], derived: bool) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(path).map_err(|source| StoreError::io("create", path, source))?;
+        let lock = FolderLock::take(path, "owner")?;
+        let health = Health::of(path);
+        let opening = health.begin_opening()?;
+        let found = if health::holds_a_database(path)? {
+            health::check_manifests(path)?;
+            journal::check(path, derived)?
+        } else {
+            journal::Found::default()
+        };
+        let (database, tree) = unpanicked(path, || open_engine(path))?;
+        let shared = Shared {
+            tree,
+            database,
+            close: close::CutJournals::new(path),
+            health,
+            spaces: spaces.len(),
+            last_batch: Mutex::default(),
+            _lock: lock,
+        };
+        *shared.last_batch.lock() = unpanicked(path, || shared.check_batches(&found))?;
+        shared.check_names(spaces)?;
+        if shared.health.is_suspect() {
+            unpanicked(path, || shared.read_everything())?;
+            shared.health.is_fine_after_all();
+        }
+        drop(opening);
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The folder of the store.
     pub fn path(&self) -> &Path {
-        &self.shared.path
+        self.shared.health.path()
     }
+}
+
+fn open_engine(path: &Path) -> Result<(Database, Keyspace), StoreError> {
+    let failed = |error| health::translate(path, error);
+    let database = Database::builder(path)
+        .cache_size(CACHE_BYTES)
+        .worker_threads(1)
+        // Who uses this store replays its own log after a power cut, so a batch is only handed to the system (see `write`).
+        .manual_journal_persist(true)
+        .open()
+        .map_err(failed)?;
+    let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+    let tree = database.keyspace(TREE, options).map_err(failed)?;
+    Ok((database, tree))
+}
+
+/// The engine asserts some of what it reads; damage must stay an error.
+fn unpanicked<T>(path: &Path, run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(engine(path, "it stopped on what it read from its files")))
+}
+
+fn engine(path: &Path, what: impl Into<String>) -> StoreError {
+    StoreError::Engine { path: path.to_path_buf(), what: what.into() }
+}
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
 }
 
 impl Shared {
-    fn space(&self, space: Space) -> Result<&Keyspace, StoreError> {
-        self.spaces.get(usize::from(space.0)).ok_or_else(|| StoreError::Engine {
-            path: self.path.clone(),
-            what: format!("space {} was not opened", space.0),
-        })
+    fn path(&self) -> &Path {
+        self.health.path()
     }
-}
 
-fn engine(path: &Path, error: impl std::fmt::Display) -> StoreError {
-    StoreError::Engine { path: path.to_path_buf(), what: error.to_string() }
+    /// Translates an error of the engine; one that may mean damage makes the next opening look at everything.
+    fn failed(&self, error: fjall::Error) -> StoreError {
+        let error = health::translate(self.path(), error);
+        if matches!(error, StoreError::Engine { .. }) {
+            self.health.suspect();
+        }
+        error
+    }
+
+    fn check_space(&self, space: Space) -> Result<u8, StoreError> {
+        if usize::from(space.0) < self.spaces {
+            return Ok(space.0);
+        }
+        Err(engine(self.path(), format!("space {} was not opened", space.0)))
+    }
+
+    /// Number of the last batch. The journals must continue what the tables hold.
+    fn check_batches(&self, found: &journal::Found) -> Result<u64, StoreError> {
+        let bad = || engine(self.path(), "the number of its last batch is damaged");
+        let read = |bytes: &[u8]| number(bytes).ok_or_else(bad);
+        if let Some(first) = found.first_batch {
+            let in_tables = match self.tree.tree.get_highest_persisted_seqno() {
+                Some(newest) => self.tree.tree.get(LAST_BATCH, newest + 1).map_err(|error| self.failed(error.into()))?,
+                None => None,
+            };
+            let in_tables = in_tables.map_or(Ok(0), |bytes| read(&bytes))?;
+            if first > in_tables + 1 {
+                let what = format!("its tables end with batch {in_tables} but its journal begins with batch {first}");
+                return Err(engine(self.path(), what));
+            }
+        }
+        let last = self.tree.get(LAST_BATCH).map_err(|error| self.failed(error))?;
+        last.map_or(Ok(0), |bytes| read(&bytes))
+    }
+
+    fn check_names(&self, spaces: &[&str]) -> Result<(), StoreError> {
+        if spaces.len() >= usize::from(OWN) {
+            return Err(engine(self.path(), format!("{} spaces are too many", spaces.len())));
+        }
+        let wanted = spaces.join("\n");
+        let found = self.tree.get(NAMES).map_err(|error| self.failed(error))?;
+        let kept = found.map(|names| String::from_utf8_lossy(&names).into_owned()).unwrap_or_default();
+        if kept == wanted {
+            return Ok(());
+        }
+        if !kept.is_empty() && !wanted.starts_with(&format!("{kept}\n")) {
+            let what = format!("it was made with the spaces {kept:?}, not with {wanted:?}");
+            return Err(engine(self.path(), what));
+        }
+        let mut batch = self.begin(1);
+        batch.insert(&self.tree, NAMES, wanted.as_bytes());
+        self.commit(batch)
+    }
+
+    fn begin(&self, rows: usize) -> fjall::OwnedWriteBatch {
+        // With the system a batch outlives a killed process, which then has nothing to replay.
+        fjall::OwnedWriteBatch::with_capacity(self.database.clone(), rows + 1).durability(Some(PersistMode::Buffer))
+    }
+
+    /// Numbers the batch and writes it.
+    fn commit(&self, mut batch: fjall::OwnedWriteBatch) -> Result<(), StoreError> {
+        let mut last_batch = self.last_batch.lock();
+        let this = *last_batch + 1;
+        batch.insert(&self.tree, LAST_BATCH, this.to_be_bytes());
+        batch.commit().map_err(|error| self.failed(error))?;
+        *last_batch = this;
+        Ok(())
+    }
+
+    /// Reads every row: the first one that cannot be read is the error.
+    fn read_everything(&self) -> Result<(), StoreError> {
+        for row in self.database.snapshot().iter(&self.tree) {
+            row.into_inner().map_err(|error| self.failed(error))?;
+        }
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for FjallStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FjallStore").field("path", &self.shared.path).finish_non_exhaustive()
+        f.debug_struct("FjallStore").field("path", &self.path()).finish_non_exhaustive()
     }
+}
+
+/// The engine's key of a row.
+fn row_key(scratch: &mut Vec<u8>, space: u8, key: &[u8]) -> fjall::UserKey {
+    scratch.clear();
+    scratch.push(space);
+    scratch.extend_from_slice(key);
+    fjall::UserKey::from(scratch.as_slice())
 }
 
 impl Store for FjallStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let found = self.shared.space(space)?.get(key).map_err(|error| engine(&self.shared.path, error))?;
+        let shared = &self.shared;
+        let key = row_key(&mut Vec::with_capacity(key.len() + 1), shared.check_space(space)?, key);
+        let found = shared.tree.get(key).map_err(|error| shared.failed(error))?;
         Ok(found.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn snapshot(&self) -> Arc<dyn Snapshot> {
-        Arc::new(FjallSnapshot { shared: Arc::clone(&self.shared), snapshot: self.shared.database.snapshot() })
+        Arc::new(FjallSnapshot { snapshot: self.shared.database.snapshot(), shared: Arc::clone(&self.shared) })
     }
 
     fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let shared = &self.shared;
-        // With the system a batch outlives a killed process, which then has nothing to replay.
-        let mut write = fjall::OwnedWriteBatch::with_capacity(shared.database.clone(), batch.operations.len())
-            .durability(Some(PersistMode::Buffer));
+        let mut rows = shared.begin(batch.len());
+        let mut scratch = Vec::new();
         for operation in batch.operations {
             match operation {
-                Operation::Put(space, key, value) => write.insert(shared.space(space)?, key, value),
-                Operation::Delete(space, key) => write.remove(shared.space(space)?, key),
+                Operation::Put(space, key, value) => {
+                    rows.insert(&shared.tree, row_key(&mut scratch, shared.check_space(space)?, &key), value);
+                }
+                Operation::Delete(space, key) => {
+                    rows.remove(&shared.tree, row_key(&mut scratch, shared.check_space(space)?, &key));
+                }
             }
         }
-        write.commit().map_err(|error| engine(&shared.path, error))
+        shared.commit(rows)
     }
 
     fn persist(&self) -> Result<(), StoreError> {
-        self.shared.database.persist(PersistMode::SyncData).map_err(|error| engine(&self.shared.path, error))
+        self.shared.database.persist(PersistMode::SyncData).map_err(|error| self.shared.failed(error))
     }
 
     fn clear(&self, space: Space) -> Result<(), StoreError> {
-        self.shared.space(space)?.clear().map_err(|error| engine(&self.shared.path, error))
+        // In steps, so that a large space does not become one large batch.
+        const STEP: usize = 10_000;
+        let snapshot = self.snapshot();
+        let mut entries = snapshot.range(space, &[], None);
+        loop {
+            let mut batch = Batch::default();
+            for entry in entries.by_ref().take(STEP) {
+                batch.delete(space, entry?.0);
+            }
+            if batch.is_empty() {
+                return self.persist();
+            }
+            self.write(batch)?;
+        }
     }
 }
 
 struct FjallSnapshot {
-    shared: Arc<Shared>,
     snapshot: fjall::Snapshot,
+    shared: Arc<Shared>,
 }
 
 impl FjallSnapshot {
     fn iterate(&self, space: Space, start: &[u8], end: Option<&[u8]>) -> Result<fjall::Iter, StoreError> {
-        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
-        let space = self.shared.space(space)?;
-        Ok(self.snapshot.range::<&[u8], _>(space, (Bound::Included(start), end)))
+        let space = self.shared.check_space(space)?;
+        let mut scratch = Vec::new();
+        let start = row_key(&mut scratch, space, start);
+        let end = end.map_or_else(|| vec![space + 1].into(), |end| row_key(&mut scratch, space, end));
+        Ok(self.snapshot.range(&self.shared.tree, (Bound::Included(start), Bound::Excluded(end))))
     }
 
     /// The engine panics on a range that ends before it starts.
@@ -132,16 +306,16 @@ impl FjallSnapshot {
     fn entry(&self) -> impl Fn(fjall::Guard) -> Result<(Bytes, Bytes), StoreError> + Send + use<> {
         let shared = Arc::clone(&self.shared);
         move |guard| {
-            let (key, value) = guard.into_inner().map_err(|error| engine(&shared.path, error))?;
-            Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
+            let (key, value) = guard.into_inner().map_err(|error| shared.failed(error))?;
+            Ok((Bytes::copy_from_slice(key.get(1..).unwrap_or_default()), Bytes::copy_from_slice(&value)))
         }
     }
 }
 
 impl Snapshot for FjallSnapshot {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let space = self.shared.space(space)?;
-        let found = self.snapshot.get(space, key).map_err(|error| engine(&self.shared.path, error))?;
+        let key = row_key(&mut Vec::with_capacity(key.len() + 1), self.shared.check_space(space)?, key);
+        let found = self.snapshot.get(&self.shared.tree, key).map_err(|error| self.shared.failed(error))?;
         Ok(found.map(|value| Bytes::copy_from_slice(&value)))
     }
 
@@ -167,78 +341,4 @@ impl Snapshot for FjallSnapshot {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::faults::MemoryStore;
-
-    const A: Space = Space(0);
-    const B: Space = Space(1);
-
-    fn keys(entries: Entries<'_>) -> Vec<String> {
-        entries.map(|entry| String::from_utf8(entry.unwrap().0.to_vec()).unwrap()).collect()
-    }
-
-    /// What every store must do; the double is held to it as well.
-    fn behaves(store: &dyn Store) {
-        let mut batch = Batch::with_capacity(4);
-        for key in ["a", "ab", "b", "c"] {
-            batch.put(A, key, key);
-        }
-        batch.put(B, "a", "other space");
-        assert_eq!((batch.len(), batch.is_empty()), (5, false));
-        store.write(batch).unwrap();
-        let before = store.snapshot();
-        let mut batch = Batch::default();
-        batch.delete(A, "ab");
-        batch.delete(A, "never there");
-        batch.put(A, "d", "new");
-        store.write(batch).unwrap();
-
-        assert_eq!(keys(before.range(A, b"a", Some(b"c"))), ["a", "ab", "b"]);
-        assert_eq!(keys(before.range_reverse(A, b"a", Some(b"c"))), ["b", "ab", "a"]);
-        assert_eq!(keys(before.prefix(A, b"a")), ["a", "ab"]);
-        let after = store.snapshot();
-        assert_eq!(keys(after.range(A, b"", None)), ["a", "b", "c", "d"]);
-        assert_eq!(keys(after.range_reverse(A, b"b", None)), ["d", "c", "b"]);
-        for empty in [after.range(A, b"c", Some(b"a")), after.range_reverse(A, b"c", Some(b"c"))] {
-            assert!(keys(empty).is_empty());
-        }
-        assert_eq!(before.get(A, b"ab").unwrap().as_deref(), Some(&b"ab"[..]));
-        assert_eq!((after.get(A, b"ab").unwrap(), store.get(A, b"ab").unwrap()), (None, None));
-        assert_eq!(store.get(B, b"a").unwrap().as_deref(), Some(&b"other space"[..]));
-        store.persist().unwrap();
-        store.clear(A).unwrap();
-        assert!(keys(store.snapshot().range(A, b"", None)).is_empty());
-        assert_eq!(store.get(B, b"a").unwrap().as_deref(), Some(&b"other space"[..]));
-    }
-
-    #[test]
-    fn both_stores_behave() {
-        behaves(&MemoryStore::default());
-        let folder = tempfile::tempdir().unwrap();
-        let store = FjallStore::open(folder.path(), &["a", "b"]).unwrap();
-        behaves(&store);
-        assert!(store.get(Space(9), b"a").is_err());
-    }
-
-    #[test]
-    fn what_was_persisted_is_there_again_and_the_folder_is_locked_meanwhile() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = FjallStore::open(folder.path(), &["a"]).unwrap();
-        let mut batch = Batch::default();
-        batch.put(A, "key", "value");
-        store.write(batch).unwrap();
-        store.persist().unwrap();
-        assert!(matches!(FjallStore::open(folder.path(), &["a"]), Err(StoreError::InUse { .. })));
-        drop(store);
-        let store = FjallStore::open(folder.path(), &["a"]).unwrap();
-        assert_eq!(store.get(A, b"key").unwrap().as_deref(), Some(&b"value"[..]));
-    }
-
-    #[test]
-    fn the_end_of_a_prefix() {
-        assert_eq!(crate::prefix_end(b"a"), Some(b"b".to_vec()));
-        assert_eq!(crate::prefix_end(&[1, 255]), Some(vec![2]));
-        assert_eq!(crate::prefix_end(&[255, 255]), None);
-    }
-}
+mod tests;

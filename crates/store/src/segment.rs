@@ -1,9 +1,10 @@
 //! Append-only log of numbered records in rolling files.
 //!
-//! A file is named after its first record. Each record is framed with its length, its number, a checksum, and the offset up to which
-//! the file was known to be durable when the frame was written. That last field, and a mark beside the files for what stands behind the
-//! last sync's frames, tell a torn tail from damage: whatever a crash left half-written can be cut off, unless the mark or a later
-//! intact frame says that the bad place had been synced before.
+//! A file is named after its first record and begins with a random salt. Each record is framed with its length, its number, a salted
+//! checksum, and the offset up to which the file was known to be durable when the frame was written. That last field, and a mark beside
+//! the files for what stands behind the last sync's frames, tell a torn tail from damage: whatever a crash left half-written can be cut
+//! off, unless the mark or a later intact frame says that the bad place had been synced before. Records may hold bytes that others
+//! chose: without the salt none of them looks like a frame.
 
 mod files;
 mod frame;
@@ -19,8 +20,9 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::StoreError;
+pub(crate) use files::FolderLock;
 pub use files::{FolderFiles, LogFile, LogFiles};
-use frame::{HEADER_BYTES, Header};
+use frame::{FILE_HEADER_BYTES, HEADER_BYTES, Header, Salt};
 use mark::Mark;
 use recover::Segment;
 
@@ -103,6 +105,15 @@ impl SegmentLog {
         Ok(Self { shared: Arc::new(log) })
     }
 
+    /// True when the log in `folder` has room taken by records, whole or not: it was not only begun.
+    pub fn holds_records(folder: impl AsRef<Path>) -> bool {
+        let Ok(files) = std::fs::read_dir(folder) else { return false };
+        files.flatten().any(|file| {
+            recover::is_segment(&file.file_name())
+                && file.metadata().is_ok_and(|found| found.len() > FILE_HEADER_BYTES as u64)
+        })
+    }
+
     /// The folder of the log.
     pub fn path(&self) -> PathBuf {
         self.shared.files.path("")
@@ -142,9 +153,9 @@ impl SegmentLog {
 
     fn append_locked(&self, writer: &mut Writer, parts: &[&[u8]], length: u32) -> Result<u64, StoreError> {
         let shared = &*self.shared;
-        let file = self.current_file(writer)?;
+        let (file, salt) = self.current_file(writer)?;
         let header = Header { length, number: writer.next, durable: writer.durable };
-        let head = header.encode(parts);
+        let head = header.encode(&salt, parts);
         let mut pieces = Vec::with_capacity(parts.len() + 1);
         pieces.push(&head[..]);
         pieces.extend_from_slice(parts);
@@ -165,13 +176,13 @@ impl SegmentLog {
     }
 
     /// The file to append to; begins a new one when the last is full.
-    fn current_file(&self, writer: &mut Writer) -> Result<Arc<dyn LogFile>, StoreError> {
+    fn current_file(&self, writer: &mut Writer) -> Result<(Arc<dyn LogFile>, Salt), StoreError> {
         let shared = &*self.shared;
         let full = {
             let index = shared.index.read();
             match index.last() {
                 Some(last) if last.end < shared.options.segment_bytes || last.offsets.is_empty() => {
-                    return Ok(Arc::clone(&last.file));
+                    return Ok((Arc::clone(&last.file), last.salt.clone()));
                 }
                 Some(last) => Some(last.clone()),
                 None => None,
@@ -188,15 +199,19 @@ impl SegmentLog {
         let name = recover::segment_name(writer.next);
         let refused = |source| StoreError::io("create", shared.files.path(&name), source);
         let file = shared.files.open(&name).map_err(refused)?;
-        if let Err(source) = shared.files.sync_folder() {
+        // The salt is durable before the first record: without it nothing in the file could be judged.
+        let salt = Salt::random();
+        file.write_at(0, &[&salt.file_header()]).map_err(refused)?;
+        if let Err(source) = file.sync().and_then(|()| shared.files.sync_folder()) {
             writer.poisoned = true;
             return Err(refused(source));
         }
-        let segment = Segment { first: writer.next, name, file: Arc::clone(&file), offsets: Vec::new(), end: 0 };
-        shared.index.write().push(segment);
-        writer.end = 0;
-        writer.durable = 0;
-        Ok(file)
+        let end = FILE_HEADER_BYTES as u64;
+        let (offsets, opened) = (Vec::new(), (Arc::clone(&file), salt.clone()));
+        shared.index.write().push(Segment { first: writer.next, name, file, salt, offsets, end });
+        writer.end = end;
+        writer.durable = end;
+        Ok(opened)
     }
 
     /// Makes every record appended before this call durable. Appending may go on meanwhile.
@@ -236,20 +251,20 @@ impl SegmentLog {
 
     /// The record with this number, checked; `None` outside the log.
     pub fn get(&self, number: u64) -> Result<Option<Bytes>, StoreError> {
-        let (file, name, start, end) = {
+        let (file, salt, name, start, end) = {
             let index = self.shared.index.read();
             let after = index.partition_point(|segment| segment.first <= number);
             let Some(segment) = after.checked_sub(1).and_then(|at| index.get(at)) else { return Ok(None) };
             let at = (number - segment.first) as usize;
             let Some(&start) = segment.offsets.get(at) else { return Ok(None) };
             let end = segment.offsets.get(at + 1).copied().unwrap_or(segment.end);
-            (Arc::clone(&segment.file), segment.name.clone(), start, end)
+            (Arc::clone(&segment.file), segment.salt.clone(), segment.name.clone(), start, end)
         };
         let path = || self.shared.files.path(&name);
         let mut buffer = vec![0; (end - start) as usize];
         file.read_at(start, &mut buffer).map_err(|source| StoreError::io("read", path(), source))?;
         let damaged = |what: &str| StoreError::Damaged { path: path(), offset: start, what: what.into() };
-        let (header, payload) = frame::parse(&buffer).ok_or_else(|| damaged("a record fails its checksum"))?;
+        let (header, payload) = frame::parse(&salt, &buffer).ok_or_else(|| damaged("a record fails its checksum"))?;
         if header.number != number || HEADER_BYTES + payload.len() != buffer.len() {
             return Err(damaged("a record has another number or length than its place"));
         }

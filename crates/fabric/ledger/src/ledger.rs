@@ -1,5 +1,6 @@
 //! One channel's ledger: the block files are the truth, everything else follows from them.
 
+mod derived;
 mod expiry;
 mod history;
 mod recovery;
@@ -12,7 +13,7 @@ use fabric_proto::{
     common::{Block, BlockMetadataIndex, Metadata},
     protos::TxValidationCode,
 };
-use konsort_store::{FjallStore, LogOptions, SegmentLog, Store};
+use konsort_store::{LogOptions, SegmentLog, Store};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::watch;
@@ -148,8 +149,6 @@ impl Drop for Shared {
 
 /// Folder of the block files inside a ledger's folder.
 const BLOCKS: &str = "blocks";
-/// Folder of state, history and indexes; may be deleted while the ledger is closed.
-const DERIVED: &str = "derived";
 
 impl Ledger {
     /// Creates the ledger of a channel in the empty or absent `folder` from its genesis block and opens it. A creation that was
@@ -166,7 +165,7 @@ impl Ledger {
             let text = format!("ledger [{channel}] already exists in {}", folder.display());
             return Err(LedgerError::Folder(text));
         }
-        Self::create_over(log, &Self::derived(folder)?, channel, genesis, options)
+        Self::create_over(log, &derived::store(folder)?, channel, genesis, options)
     }
 
     /// [`Ledger::create`] over any empty log and store.
@@ -191,13 +190,13 @@ impl Ledger {
 
     /// True when `folder` holds a ledger with at least its genesis block (which may still be refused by [`Ledger::open`]).
     pub fn exists(folder: impl AsRef<Path>) -> bool {
-        let files = std::fs::read_dir(folder.as_ref().join(BLOCKS));
-        files.is_ok_and(|mut files| {
-            files.any(|file| file.is_ok_and(|file| file.metadata().is_ok_and(|metadata| metadata.len() > 0)))
-        })
+        SegmentLog::holds_records(folder.as_ref().join(BLOCKS))
     }
 
     /// Opens an existing ledger: cuts a torn tail, then brings state, history and indexes up to the last stored block.
+    ///
+    /// When these are damaged they are moved to the folder `derived.damaged` and derived again from the blocks. Damaged blocks are
+    /// refused: nothing could replace them.
     pub fn open(folder: impl AsRef<Path>, channel: &str, options: Options) -> Result<Self, LedgerError> {
         let folder = folder.as_ref();
         let log = SegmentLog::open(folder.join(BLOCKS), LogOptions::default())?;
@@ -208,7 +207,7 @@ impl Ledger {
             );
             return Err(LedgerError::Folder(text));
         }
-        Self::open_over(log, Self::derived(folder)?, channel, options)
+        derived::open(folder, log, channel, options)
     }
 
     /// Drops state, history and indexes of a closed ledger and derives them from the blocks again.
@@ -216,17 +215,8 @@ impl Ledger {
         let folder = folder.as_ref();
         // The lock on the block files keeps a running node's databases safe.
         let log = SegmentLog::open(folder.join(BLOCKS), LogOptions::default())?;
-        let derived = folder.join(DERIVED);
-        if derived.exists() {
-            std::fs::remove_dir_all(&derived).map_err(|error| {
-                LedgerError::Folder(format!("cannot remove {} to rebuild it: {error}", derived.display()))
-            })?;
-        }
-        Self::open_over(log, Self::derived(folder)?, channel, options)
-    }
-
-    fn derived(folder: &Path) -> Result<Arc<dyn Store>, LedgerError> {
-        Ok(Arc::new(FjallStore::open(folder.join(DERIVED), &keys::SPACES)?))
+        derived::remove(&folder.join(derived::FOLDER))?;
+        Self::open_over(log, derived::store(folder)?, channel, options)
     }
 
     /// [`Ledger::open`] over any log and store (with at least three spaces).

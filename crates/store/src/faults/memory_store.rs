@@ -24,6 +24,21 @@ struct Inner {
     persisted: Arc<Rows>,
     /// Batches since the last persist.
     pending: Vec<Batch>,
+    /// Writes and persists that still succeed; `None`: all of them.
+    budget: Option<u32>,
+}
+
+impl Inner {
+    fn spend(&mut self) -> Result<(), StoreError> {
+        match &mut self.budget {
+            None => Ok(()),
+            Some(0) => Err(StoreError::io("use", "memory", std::io::ErrorKind::StorageFull.into())),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
 }
 
 fn apply(rows: &mut Rows, batch: &Batch, wanted: impl Fn(Space) -> bool) {
@@ -41,6 +56,16 @@ fn apply(rows: &mut Rows, batch: &Batch, wanted: impl Fn(Space) -> bool) {
 }
 
 impl MemoryStore {
+    /// From now on `operations` more writes and persists succeed, then the disk is full: a refused batch leaves nothing behind.
+    pub fn fail_after(&self, operations: u32) {
+        self.inner.lock().budget = Some(operations);
+    }
+
+    /// There is space on the disk again.
+    pub fn free_space(&self) {
+        self.inner.lock().budget = None;
+    }
+
     /// Batches that a crash may lose.
     pub fn unpersisted(&self) -> usize {
         self.inner.lock().pending.len()
@@ -56,7 +81,7 @@ impl MemoryStore {
             apply(&mut rows, batch, |space| at < keep(space));
         }
         let rows = Arc::new(rows);
-        let inner = Inner { now: Arc::clone(&rows), persisted: rows, pending: Vec::new() };
+        let inner = Inner { now: Arc::clone(&rows), persisted: rows, ..Inner::default() };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -87,6 +112,7 @@ impl Store for MemoryStore {
             }
         }
         let mut inner = self.inner.lock();
+        inner.spend()?;
         apply(Arc::make_mut(&mut inner.now), &batch, |_| true);
         inner.pending.push(batch);
         Ok(())
@@ -94,6 +120,7 @@ impl Store for MemoryStore {
 
     fn persist(&self) -> Result<(), StoreError> {
         let mut inner = self.inner.lock();
+        inner.spend()?;
         inner.persisted = Arc::clone(&inner.now);
         inner.pending.clear();
         Ok(())

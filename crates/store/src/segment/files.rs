@@ -43,18 +43,14 @@ pub trait LogFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// Files in a folder of the file system, locked against a second opener.
+/// A folder that one owner has open; others are refused until it is dropped (or its process ends).
 #[derive(Debug)]
-pub struct FolderFiles {
-    folder: PathBuf,
-    _lock: File,
-}
+pub(crate) struct FolderLock(#[expect(dead_code, reason = "held, not used")] File);
 
-impl FolderFiles {
-    /// Opens the folder, creating it when absent.
-    pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(folder).map_err(|source| StoreError::io("create", folder, source))?;
-        let path = folder.join("lock");
+impl FolderLock {
+    /// Locks the file `name` in `folder`.
+    pub(crate) fn take(folder: &Path, name: &str) -> Result<Self, StoreError> {
+        let path = folder.join(name);
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -62,10 +58,25 @@ impl FolderFiles {
             .open(&path)
             .map_err(|source| StoreError::io("open", &path, source))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { folder: folder.to_path_buf(), _lock: lock }),
+            Ok(()) => Ok(Self(lock)),
             Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse { path: folder.to_path_buf() }),
             Err(std::fs::TryLockError::Error(source)) => Err(StoreError::io("lock", &path, source)),
         }
+    }
+}
+
+/// Files in a folder of the file system, locked against a second opener.
+#[derive(Debug)]
+pub struct FolderFiles {
+    folder: PathBuf,
+    _lock: FolderLock,
+}
+
+impl FolderFiles {
+    /// Opens the folder, creating it when absent.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(folder).map_err(|source| StoreError::io("create", folder, source))?;
+        Ok(Self { folder: folder.to_path_buf(), _lock: FolderLock::take(folder, "lock")? })
     }
 }
 

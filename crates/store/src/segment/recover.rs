@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     LogFile, LogFiles, LogOptions, TornTail,
-    frame::{self, HEADER_BYTES, MAGIC},
+    frame::{self, FILE_HEADER_BYTES, HEADER_BYTES, NoHeader, Salt},
     mark::Mark,
 };
 use crate::StoreError;
@@ -16,6 +16,8 @@ pub(super) struct Segment {
     pub(super) first: u64,
     pub(super) name: String,
     pub(super) file: Arc<dyn LogFile>,
+    /// What its frames begin with.
+    pub(super) salt: Salt,
     /// Offset of each record.
     pub(super) offsets: Vec<u64>,
     /// End of the last record.
@@ -36,6 +38,11 @@ pub(super) fn segment_name(first: u64) -> String {
     format!("{first:020}{SUFFIX}")
 }
 
+/// True for the name of a file with records.
+pub(super) fn is_segment(name: &std::ffi::OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.ends_with(SUFFIX))
+}
+
 fn index_name(segment: &str) -> String {
     segment.replace(SUFFIX, ".idx")
 }
@@ -53,25 +60,31 @@ pub(super) fn segments(
     let mut segments: Vec<Segment> = Vec::with_capacity(firsts.len());
     let mut torn = None;
     for (at, &first) in firsts.iter().enumerate() {
-        if let Some(due) = segments.last().map(Segment::next) {
-            if due < first {
-                return Err(StoreError::Missing { path: files.path(&segment_name(due)) });
-            }
-            if due > first {
-                let what = format!("it begins with record {first} but the file before it ends with {}", due - 1);
-                return Err(StoreError::Damaged { path: files.path(&segment_name(first)), offset: 0, what });
-            }
-        }
         let name = segment_name(first);
         let file = files.open(&name).map_err(|source| StoreError::io("open", files.path(&name), source))?;
         let is_last = at + 1 == firsts.len();
+        let due = segments.last().map(Segment::next);
+        let durable = known.filter(|mark| mark.first == first).map(|mark| mark.durable);
+        let salt = salt(files, &name, file.as_ref(), durable)?;
+        if salt.is_none() && (is_last || due.is_some_and(|due| due > first)) {
+            // Begun by a power cut's victim that had not written a record yet; the append that needs it begins it again.
+            continue;
+        }
+        if let Some(due) = due.filter(|due| *due < first) {
+            return Err(StoreError::Missing { path: files.path(&segment_name(due)) });
+        }
+        let Some(salt) = salt else { return Err(StoreError::Missing { path: files.path(&name) }) };
+        if let Some(due) = due.filter(|due| *due > first) {
+            let what = format!("it begins with record {first} but the file before it ends with {}", due - 1);
+            return Err(StoreError::Damaged { path: files.path(&name), offset: 0, what });
+        }
         let indexed = if is_last { None } else { read_index(files, &name, file.as_ref()) };
+        let segment = Segment { first, name, file, salt, offsets: Vec::new(), end: 0 };
         let segment = if let Some((offsets, end)) = indexed {
-            Segment { first, name, file, offsets, end }
+            Segment { offsets, end, ..segment }
         } else {
-            let durable = known.filter(|mark| mark.first == first).map(|mark| mark.durable);
             let tail = if is_last { Tail::MayBeTorn(durable) } else { Tail::Closed };
-            let (segment, cut) = scan(files, options, first, name, file, tail)?;
+            let (segment, cut) = scan(files, options, segment, tail)?;
             torn = cut;
             if !is_last {
                 write_index(files, &segment);
@@ -81,6 +94,27 @@ pub(super) fn segments(
         segments.push(segment);
     }
     Ok((segments, torn))
+}
+
+/// The salt in a file's header; `None` for a file whose creation was interrupted before it held anything.
+fn salt(
+    files: &dyn LogFiles,
+    name: &str,
+    file: &dyn LogFile,
+    durable: Option<u64>,
+) -> Result<Option<Salt>, StoreError> {
+    let io = |source| StoreError::io("read", files.path(name), source);
+    let size = file.size().map_err(io)?;
+    let mut bytes = vec![0; FILE_HEADER_BYTES.min(size as usize)];
+    file.read_at(0, &mut bytes).map_err(io)?;
+    let what = match Salt::of_file(&bytes) {
+        Ok(salt) => return Ok(Some(salt)),
+        // The header is durable before the first record is written.
+        Err(NoHeader::Unreadable) if size <= FILE_HEADER_BYTES as u64 && durable.is_none() => return Ok(None),
+        Err(NoHeader::Unreadable) => "the header of the file is not what was written".to_owned(),
+        Err(NoHeader::Format(format)) => format!("its format version is {format}, which this program does not read"),
+    };
+    Err(StoreError::Damaged { path: files.path(name), offset: 0, what })
 }
 
 /// What a bad end of a file may be.
@@ -96,12 +130,11 @@ enum Tail {
 fn scan(
     files: &dyn LogFiles,
     options: &LogOptions,
-    first: u64,
-    name: String,
-    file: Arc<dyn LogFile>,
+    segment: Segment,
     tail: Tail,
 ) -> Result<(Segment, Option<TornTail>), StoreError> {
-    let path = files.path(&name);
+    let Segment { first, file, salt, .. } = &segment;
+    let path = files.path(&segment.name);
     let io = |action| {
         let path = path.clone();
         move |source| StoreError::io(action, path, source)
@@ -109,11 +142,11 @@ fn scan(
     let size = file.size().map_err(io("read"))?;
     let mut window = Window { file: file.as_ref(), size, start: 0, bytes: Vec::new() };
     let mut offsets = Vec::new();
-    let mut at = 0;
+    let mut at = FILE_HEADER_BYTES as u64;
     while at < size {
-        let expected = first + offsets.len() as u64;
-        let whole = window.frame(at, options.max_record_bytes).map_err(io("read"))?;
-        match whole.and_then(frame::parse) {
+        let expected = *first + offsets.len() as u64;
+        let whole = window.frame(salt, at, options.max_record_bytes).map_err(io("read"))?;
+        match whole.and_then(|bytes| frame::parse(salt, bytes)) {
             Some((header, payload)) if header.number == expected => {
                 offsets.push(at);
                 at += (HEADER_BYTES + payload.len()) as u64;
@@ -121,7 +154,7 @@ fn scan(
             _ => break,
         }
     }
-    let next = first + offsets.len() as u64;
+    let next = *first + offsets.len() as u64;
     if let Tail::MayBeTorn(Some(durable)) = tail
         && at < durable
     {
@@ -134,7 +167,7 @@ fn scan(
         file.read_at(at, &mut rest).map_err(io("read"))?;
         let damaged = match tail {
             Tail::Closed => true,
-            Tail::MayBeTorn(durable) => was_durable(&rest, at, next, durable.is_some()),
+            Tail::MayBeTorn(_) => was_durable(salt, &rest, at, next),
         };
         if damaged {
             let what = format!("record {next} is not what was written");
@@ -143,7 +176,7 @@ fn scan(
         torn = Some(TornTail { path: path.clone(), offset: at, bytes: size - at });
         file.truncate(at).map_err(io("truncate"))?;
     }
-    Ok((Segment { first, name, file, offsets, end: at }, torn))
+    Ok((Segment { offsets, end: at, ..segment }, torn))
 }
 
 /// The part of a file that is being scanned; a file is not held in memory whole.
@@ -156,9 +189,9 @@ struct Window<'a> {
 
 impl Window<'_> {
     /// The bytes of the frame that begins at `at`, as far as its header can be believed; `None` when it does not fit.
-    fn frame(&mut self, at: u64, max_record_bytes: usize) -> std::io::Result<Option<&[u8]>> {
+    fn frame(&mut self, salt: &Salt, at: u64, max_record_bytes: usize) -> std::io::Result<Option<&[u8]>> {
         let Some(head) = self.bytes(at, HEADER_BYTES)? else { return Ok(None) };
-        match frame::header(head) {
+        match frame::header(salt, head) {
             Some(header) if header.length as usize <= max_record_bytes => {
                 self.bytes(at, HEADER_BYTES + header.length as usize)
             }
@@ -184,21 +217,14 @@ impl Window<'_> {
 
 /// True when an intact frame in `rest`, which begins with the bad place `bad`, says that `bad` had been synced before it was written.
 ///
-/// Records hold bytes that others chose, also ones that look like frames: with `believe_header` (the mark vouches for what was synced)
-/// the half-written record itself is not searched.
-fn was_durable(rest: &[u8], bad: u64, expected: u64, believe_header: bool) -> bool {
-    let own = frame::header(rest).filter(|header| believe_header && header.number == expected);
-    let mut at = own.map_or(1, |header| HEADER_BYTES + header.length as usize);
+/// Every offset is tried, also inside a half-written record: bytes chosen by others cannot hold the file's salt.
+fn was_durable(salt: &Salt, rest: &[u8], bad: u64, expected: u64) -> bool {
+    let mut at = 1;
     while at + HEADER_BYTES <= rest.len() {
-        if rest[at..at + 4] == MAGIC
-            && let Some((header, payload)) = frame::parse(&rest[at..])
-        {
-            if header.number > expected && header.durable > bad {
-                return true;
-            }
-            at += HEADER_BYTES + payload.len();
-        } else {
-            at += 1;
+        match frame::parse(salt, &rest[at..]) {
+            Some((header, _)) if header.number > expected && header.durable > bad => return true,
+            Some((_, payload)) => at += HEADER_BYTES + payload.len(),
+            None => at += 1,
         }
     }
     false

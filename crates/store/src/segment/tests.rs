@@ -103,14 +103,14 @@ fn damage_before_synced_records_is_refused_by_file_and_offset() {
     let options = LogOptions { segment_bytes: 1 << 20, ..small() };
     let files = Arc::new(MemoryFiles::default());
     let log = SegmentLog::open_in(files.clone(), options).unwrap();
-    let mut starts = Vec::new();
     for number in 0..6 {
-        starts.push(log.shared.writer.lock().end);
         log.append(&[&record(number)]).unwrap();
         log.sync().unwrap();
     }
+    // The header of the file, then the records.
+    let starts = [&[0], &log.shared.index.read()[0].offsets[..]].concat();
     let name = recover::segment_name(0);
-    for offset in 0..starts[5] {
+    for offset in 0..starts[6] {
         files.flip(&name, offset as usize);
         let damaged = starts.iter().copied().filter(|start| *start <= offset).max().unwrap();
         match SegmentLog::open_in(Arc::new(files.crash_keeping(0)), options) {
@@ -129,12 +129,13 @@ fn damage_in_a_closed_file_is_found_when_read_and_when_scanned() {
     let files = filled(12, 0);
     let name = recover::segment_name(0);
     let files = Arc::new(files.crash_keeping(usize::MAX));
-    files.flip(&name, 40);
+    files.flip(&name, 80);
     let log = SegmentLog::open_in(files.clone(), small()).unwrap();
-    assert!(matches!(log.verify(), Err(StoreError::Damaged { offset: 37, .. })));
+    let found = log.verify();
+    assert!(matches!(found, Err(StoreError::Damaged { offset: 69, .. })), "{found:?}");
     // Without its offset list the file is scanned, and refused even though nothing later in it is intact.
     files.flip(&name.replace(".seg", ".idx"), 1);
-    assert!(matches!(SegmentLog::open_in(files, small()), Err(StoreError::Damaged { offset: 37, .. })));
+    assert!(matches!(SegmentLog::open_in(files, small()), Err(StoreError::Damaged { offset: 69, .. })));
 }
 
 #[test]
@@ -216,12 +217,11 @@ fn damage_in_the_last_synced_group_is_refused_by_the_mark() {
     let options = LogOptions { segment_bytes: 1 << 20, ..small() };
     let files = Arc::new(MemoryFiles::default());
     let log = SegmentLog::open_in(files.clone(), options).unwrap();
-    let mut starts = Vec::new();
     for number in 0..6 {
-        starts.push(log.shared.writer.lock().end);
         log.append(&[&record(number)]).unwrap();
     }
     log.sync().unwrap();
+    let starts = [&[0], &log.shared.index.read()[0].offsets[..]].concat();
     let durable = log.shared.writer.lock().end;
     log.append(&[&record(6)]).unwrap();
     let name = recover::segment_name(0);
@@ -237,11 +237,11 @@ fn damage_in_the_last_synced_group_is_refused_by_the_mark() {
     }
     let files = files.crash_keeping(usize::MAX);
     files.open(&name).unwrap().truncate(durable - 1).unwrap();
-    assert_eq!(refused(files), starts[5]);
+    assert_eq!(refused(files), starts[6]);
 }
 
 #[test]
-fn a_torn_mark_leaves_the_one_before_and_bytes_like_frames_in_a_torn_record_are_no_damage() {
+fn a_torn_mark_leaves_the_one_before() {
     let options = LogOptions { segment_bytes: 1 << 20, ..small() };
     let files = Arc::new(MemoryFiles::default());
     let log = SegmentLog::open_in(files.clone(), options).unwrap();
@@ -257,13 +257,103 @@ fn a_torn_mark_leaves_the_one_before_and_bytes_like_frames_in_a_torn_record_are_
     });
     places.sort_unstable();
     assert!(places[0] < newest && places[1] == newest, "{places:?}");
+}
 
-    let payload = b"chosen by a client";
-    let forged = Header { length: payload.len() as u32, number: 9, durable: u64::MAX };
-    let head = forged.encode(&[payload]);
-    log.append(&[b"before ", &head, payload, &[0; 600]]).unwrap();
+/// A record by an attacker: frames with every number and claim that could matter, well formed under `salt`.
+fn hostile_record(salt: &Salt) -> Vec<u8> {
+    let mut payload = Vec::new();
+    for number in 2..9 {
+        for durable in [1, 64, 1 << 20, u64::MAX] {
+            let inner = format!("chosen by a client {number}");
+            let head = Header { length: inner.len() as u32, number, durable }.encode(salt, &[inner.as_bytes()]);
+            payload.extend_from_slice(&head);
+            payload.extend_from_slice(inner.as_bytes());
+        }
+    }
+    payload
+}
+
+/// Verdict on a log whose fourth record is `payload`, cut at each place inside it, without any mark; true when one cut is called damage.
+fn some_cut_is_damage(payload: impl Fn(&SegmentLog) -> Vec<u8>) -> bool {
+    let options = LogOptions { segment_bytes: 1 << 20, max_record_bytes: 1 << 16, first: 0 };
+    let files = Arc::new(MemoryFiles::default());
+    let log = SegmentLog::open_in(files.clone(), options).unwrap();
+    for number in 0..3 {
+        log.append(&[&record(number)]).unwrap();
+        log.sync().unwrap();
+    }
+    let start = log.shared.writer.lock().end;
+    log.append(&[&payload(&log)]).unwrap();
     let end = log.shared.writer.lock().end;
-    let torn = files.crash_keeping(usize::MAX);
-    torn.open(&recover::segment_name(0)).unwrap().truncate(end - 5).unwrap();
-    check(&SegmentLog::open_in(Arc::new(torn), options).unwrap(), 3, 3);
+    let mut damage = false;
+    for cut in start + 1..end {
+        let torn = files.crash_keeping(usize::MAX);
+        torn.flip("mark", 0);
+        torn.flip("mark", 512);
+        assert!(mark::read(&torn).is_none());
+        torn.open(&recover::segment_name(0)).unwrap().truncate(cut).unwrap();
+        match SegmentLog::open_in(Arc::new(torn), options) {
+            Ok(log) => check(&log, 3, 3),
+            Err(StoreError::Damaged { .. }) => damage = true,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    damage
+}
+
+#[test]
+fn frames_inside_a_record_do_not_change_the_verdict_on_a_torn_tail() {
+    // With the file's own salt, which nobody outside knows, they would.
+    assert!(some_cut_is_damage(|log| hostile_record(&log.shared.index.read()[0].salt)));
+    // A whole log of the attacker's making, with its own salt.
+    assert!(!some_cut_is_damage(|_| {
+        let salt = Salt::random();
+        [salt.file_header().to_vec(), hostile_record(&salt)].concat()
+    }));
+    // Or the salt of another file of the same node.
+    let other = filled(3, 0);
+    let log = SegmentLog::open_in(other, small()).unwrap();
+    let salt = log.shared.index.read()[0].salt.clone();
+    assert!(!some_cut_is_damage(|_| hostile_record(&salt)));
+}
+
+#[test]
+fn a_file_only_begun_is_begun_again_and_another_format_is_named() {
+    let files = filled(12, 0);
+    let log = SegmentLog::open_in(files.clone(), small()).unwrap();
+    let next = log.next();
+    for size in 0..FILE_HEADER_BYTES {
+        let files = files.crash_keeping(usize::MAX);
+        let begun = files.open(&recover::segment_name(next)).unwrap();
+        begun.write_at(0, &[&[7; FILE_HEADER_BYTES][..size]]).unwrap();
+        let log = SegmentLog::open_in(Arc::new(files.clone()), small()).unwrap();
+        check(&log, 12, 12);
+        for number in 12..20 {
+            log.append(&[&record(number)]).unwrap();
+        }
+        log.sync().unwrap();
+        check(&SegmentLog::open_in(Arc::new(files.crash_keeping(0)), small()).unwrap(), 20, 20);
+    }
+    let first = files.open(&recover::segment_name(0)).unwrap();
+    let mut header = [0; FILE_HEADER_BYTES];
+    first.read_at(0, &mut header).unwrap();
+    header[4] = 3;
+    let crc = crc32fast::hash(&header[..FILE_HEADER_BYTES - 4]);
+    header[FILE_HEADER_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
+    first.write_at(0, &[&header]).unwrap();
+    match SegmentLog::open_in(Arc::new(files.crash_keeping(usize::MAX)), small()) {
+        Err(StoreError::Damaged { offset: 0, what, .. }) => assert!(what.contains("format version is 3"), "{what}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_folder_holds_records_once_one_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(!SegmentLog::holds_records(folder.path()) && !SegmentLog::holds_records(folder.path().join("none")));
+    let log = SegmentLog::open(folder.path(), small()).unwrap();
+    std::fs::write(folder.path().join(recover::segment_name(0)), [0; FILE_HEADER_BYTES]).unwrap();
+    assert!(!SegmentLog::holds_records(folder.path()));
+    log.append(&[b"x"]).unwrap();
+    assert!(SegmentLog::holds_records(folder.path()));
 }

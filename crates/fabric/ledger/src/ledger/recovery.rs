@@ -19,6 +19,9 @@ use crate::{
 /// The store is made durable after this many replayed blocks.
 const PERSIST_BLOCKS: u64 = 1000;
 
+/// What a savepoint that cannot be read is called in [`LedgerError::Corrupt`].
+pub(super) const SAVEPOINT: &str = "savepoint";
+
 struct Savepoints {
     index: u64,
     state: u64,
@@ -27,7 +30,7 @@ struct Savepoints {
 
 fn savepoint(store: &dyn Store, space: Space) -> Result<u64, LedgerError> {
     match store.get(space, keys::SAVEPOINT)? {
-        Some(bytes) => keys::decode_number(&bytes).ok_or_else(|| LedgerError::Corrupt { what: "savepoint".into() }),
+        Some(bytes) => keys::decode_number(&bytes).ok_or_else(|| LedgerError::Corrupt { what: SAVEPOINT.into() }),
         None => Ok(0),
     }
 }

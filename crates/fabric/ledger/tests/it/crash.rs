@@ -162,6 +162,59 @@ fn a_full_disk_loses_nothing_acknowledged() {
     }
 }
 
+/// Flushing is tried again when there is space; the block files and the databases may have stopped at any place before.
+#[test]
+fn a_flush_refused_by_a_full_disk_is_repeated_with_the_same_result() {
+    let (reference, _, _) = Reference::of(10, 12);
+    let (mut repeated, mut restarted) = (0, 0);
+    for files_left in 0..9 {
+        for batches_left in 0..6 {
+            let (files, store) = (MemoryFiles::default(), MemoryStore::default());
+            let ledger = create(&files, &store);
+            for _ in 1..4 {
+                ledger.commit(random_block(10, &ledger, ledger.info().current_hash)).unwrap();
+            }
+            let mut previous = ledger.info().current_hash;
+            for _ in 0..4 {
+                previous = ledger.stage(random_block(10, &ledger, previous)).unwrap().hash.clone();
+            }
+            files.fail_after(files_left);
+            store.fail_after(batches_left);
+            let watch = ledger.height_watch();
+            let mut flushed = ledger.flush().map(|blocks| blocks.len());
+            if flushed.is_err() {
+                // Nothing is promised, nothing is forgotten, and what validation sees stays.
+                assert_eq!((ledger.height(), ledger.staged_height()), (4, 8));
+                assert!(!watch.has_changed().unwrap());
+                assert!(ledger.flush().is_err(), "the disk is still full");
+                assert_eq!(ledger.staged_height(), 8);
+                (files.free_space(), store.free_space());
+                flushed = ledger.flush().map(|blocks| blocks.len());
+                repeated += usize::from(flushed.is_ok());
+            }
+            match flushed {
+                Ok(blocks) => {
+                    assert_eq!((blocks, ledger.height()), (4, 8));
+                    reference.check(&ledger, &store, 8);
+                }
+                // A refused sync: what is on disk is known only after opening again.
+                Err(LedgerError::Store(konsort_store::StoreError::Poisoned { .. })) => restarted += 1,
+                Err(other) => panic!("{files_left} {batches_left}: {other}"),
+            }
+            drop(ledger);
+            (files.free_space(), store.free_space());
+            let (files, store) = (files.crash_keeping(usize::MAX), store.crash(|_| batches_left as usize));
+            let again = open(&files, &store).unwrap();
+            reference.check(&again, &store, 4);
+            while again.height() < 12 {
+                again.commit(random_block(10, &again, again.info().current_hash)).unwrap();
+            }
+            reference.check(&again, &store, 12);
+        }
+    }
+    assert!(repeated > 20 && restarted > 3, "{repeated} flushes were repeated, {restarted} needed a restart");
+}
+
 #[test]
 fn databases_ahead_of_the_block_files_are_refused() {
     let (_, _, store) = Reference::of(3, 5);

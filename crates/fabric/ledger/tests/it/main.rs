@@ -3,6 +3,7 @@
 
 mod chain;
 mod crash;
+mod damage;
 mod golden;
 mod kill;
 mod model;
