@@ -154,14 +154,16 @@ impl BlockHeader {
                 entry.optional_int(1, parent.number as i64).bytes(2, parent.hash.as_slice());
             });
         });
-        if self.number != 0 {
-            writer
-                .bytes(4, self.transactions_root.as_slice())
-                .bytes(5, self.receipts_root.as_slice())
-                .bytes(6, self.state_root.as_slice())
-                .int(7, self.number as i64)
-                .text(8, &self.gas_used.to_string());
-        }
+        // The genesis header has neither roots nor gas.
+        let genesis = self.number == 0;
+        let root = |root: &B256| if genesis && root.is_zero() { Vec::new() } else { root.to_vec() };
+        let gas_used = if genesis && self.gas_used == 0 { String::new() } else { self.gas_used.to_string() };
+        writer
+            .optional_bytes(4, &root(&self.transactions_root))
+            .optional_bytes(5, &root(&self.receipts_root))
+            .optional_bytes(6, &root(&self.state_root))
+            .optional_int(7, self.number as i64)
+            .optional_text(8, &gas_used);
         writer
             .optional_int(9, self.timestamp as i64)
             .optional_int(10, self.sealer as i64)
