@@ -4,7 +4,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod api;
+mod codec;
 mod keys;
+pub mod message;
 mod pbft;
 mod proposal;
 mod record;
@@ -12,8 +14,9 @@ pub mod rotation;
 mod settings;
 
 pub use api::{Consensus, Effect, HeaderSignature, Input, Sealed, Status, Tip, Verdict};
+pub use codec::DecodeError;
 pub use keys::{Keys, NodeKeys};
-pub use pbft::{Pbft, PbftConfig};
+pub use pbft::{Pbft, PbftConfig, RecordError};
 pub use proposal::{Head, Proposal, content_hash};
 pub use record::RecordKey;
 pub use settings::{Member, NodeId, Settings};
