@@ -77,6 +77,14 @@ pub enum ChainError {
         /// Number of sealers.
         sealers: usize,
     },
+    /// A proposal that holds a transaction twice.
+    #[error("block {number} holds transaction {hash} twice; refuse the proposal")]
+    Twice {
+        /// Number of the proposal.
+        number: u64,
+        /// Hash of the transaction.
+        hash: B256,
+    },
     /// A block that does not follow the last committed one.
     #[error("block {number} ({hash}) cannot be committed: the next block is {next} on parent {tip}; execute it again on that parent")]
     NotNext {

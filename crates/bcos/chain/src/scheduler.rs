@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::{
     access::{AccessError, StateAccess, TxOutcome},
+    executor::TxInput,
     state::{Layer, Overlay},
 };
 pub use lanes::{Lanes, Traits};
@@ -82,6 +83,14 @@ impl Scheduler {
     /// An executor that uses up to `threads` threads of the process's pool, the in-order one included.
     pub fn new(threads: usize) -> Self {
         Self { threads, lanes: Lanes::default(), serial_blocks: AtomicUsize::new(0) }
+    }
+
+    /// The traits of a transaction; none of one that cannot be executed.
+    pub fn traits(&self, input: Option<&TxInput>) -> Traits {
+        input.map_or_else(Traits::default, |input| {
+            let to = input.to.as_ref().map_or(&[][..], |to| to.as_slice());
+            self.lanes.call(input.sender.as_slice(), to, &input.input)
+        })
     }
 
     /// Executes `traits.len()` transactions over `base`; `traits` tell which transactions resemble each other.
