@@ -18,8 +18,8 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) enum Purpose<'a> {
     Client,
-    /// A server under this name.
-    Server(&'a str),
+    /// A server, under this name where certificates carry names.
+    Server(Option<&'a str>),
 }
 
 /// Checks chain, time, purpose and (for servers) name.
@@ -35,7 +35,7 @@ pub(crate) fn verify(
     for der in intermediates {
         between.add(Certificate::from_der(der)?);
     }
-    if let Purpose::Server(name) = purpose {
+    if let Purpose::Server(Some(name)) = purpose {
         leaf.verify_hostname(name)?;
     }
     let usage = match purpose {

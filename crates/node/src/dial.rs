@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -132,6 +133,34 @@ pub async fn dial_stream(
 ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, DialError> {
     let (_, connector) = prepare(address, options, b"http/1.1")?;
     connector.connect().await.map(TokioIo::into_inner)
+}
+
+/// One HTTP/1.1 request on a connection of its own; the answer's body is read to its end, at most `limit` bytes of it.
+pub async fn http_request(
+    address: &str,
+    options: &DialOptions,
+    request: http::Request<Bytes>,
+    limit: usize,
+) -> Result<http::Response<Bytes>, DialError> {
+    let stream = dial_stream(address, options).await?;
+    let failed = |reason: String| DialError::Connect { address: address.to_owned(), reason };
+    let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(chain_text(&error)))?;
+    let driving = tokio::spawn(driver);
+    let (mut parts, body) = request.into_parts();
+    parts
+        .headers
+        .entry(http::header::HOST)
+        .or_insert(http::HeaderValue::from_str(address).map_err(|_| DialError::Address(address.to_owned()))?);
+    let request = http::Request::from_parts(parts, axum::body::Body::from(body));
+    let answer = sender.send_request(request).await.map_err(|error| failed(chain_text(&error)))?;
+    let (parts, body) = answer.into_parts();
+    let body = axum::body::to_bytes(axum::body::Body::new(body), limit)
+        .await
+        .map_err(|error| failed(format!("reading http response body: {}", chain_text(&error))))?;
+    driving.abort();
+    Ok(http::Response::from_parts(parts, body))
 }
 
 pub(crate) fn chain_text(error: &dyn std::error::Error) -> String {

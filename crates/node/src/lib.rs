@@ -41,7 +41,7 @@ mod unread;
 pub use clock::{Clock, ManualClock, OsRandom, Random, SeededRandom, SystemClock};
 pub use config::{Config, ConfigError, Environment, parse_duration, parse_size};
 pub use connection::ConnectionInfo;
-pub use dial::{DialError, DialOptions, Dialed, dial, dial_checked, dial_observed, dial_stream};
+pub use dial::{DialError, DialOptions, Dialed, dial, dial_checked, dial_observed, dial_stream, http_request};
 pub use grpc::{code_name, count_requests};
 pub use metrics::Metrics;
 pub use operations::{Health, Operations, OperationsOptions};

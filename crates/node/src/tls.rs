@@ -164,12 +164,23 @@ impl ResolvesClientCert for TlsIdentity {
 
 /// A pool of trusted certificates. Clones share it, so a change of a channel's configuration reaches open listeners.
 #[derive(Clone, Debug, Default)]
-pub struct Roots(Arc<RwLock<Arc<CertificatePool>>>);
+pub struct Roots(Arc<RwLock<Arc<CertificatePool>>>, Nameless);
+
+/// Whether the certificates of these authorities carry no names that could be checked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Nameless(bool);
 
 impl Roots {
     /// Trusts nobody yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// For authorities whose certificates name no host: everyone they certify is taken for any server of theirs.
+    #[must_use]
+    pub fn nameless(mut self) -> Self {
+        self.1 = Nameless(true);
+        self
     }
 
     /// From PEM texts, each with one or more certificates.
@@ -186,7 +197,7 @@ impl Roots {
             let file = file.as_ref();
             parse_roots(&read("TLS root certificate", file)?, &file.display().to_string(), &mut all)?;
         }
-        Ok(Self(Arc::new(RwLock::new(Arc::new(CertificatePool::new(all))))))
+        Ok(Self(Arc::new(RwLock::new(Arc::new(CertificatePool::new(all)))), Nameless::default()))
     }
 
     /// Trusts exactly these from now on.
@@ -382,7 +393,7 @@ impl ServerCertVerifier for Servers {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let purpose = Purpose::Server(&self.expected);
+        let purpose = Purpose::Server((!self.roots.1.0).then_some(self.expected.as_str()));
         certificates::verify(leaf, intermediates, &self.roots.pool(), now.as_secs() as i64, &purpose)
             .map_err(bad_certificate)?;
         Ok(ServerCertVerified::assertion())

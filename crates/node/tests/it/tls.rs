@@ -110,6 +110,10 @@ async fn servers_are_refused_by_name_and_by_authority() {
     let wrong_roots = dial_checked(&address, &options(others.roots(), None, None)).await;
     let text = wrong_roots.unwrap_err().to_string();
     assert!(text.contains("certificate signed by unknown authority"), "{text}");
+    // Where an authority names no hosts, it is the authority alone that counts.
+    let nameless = |authority: &Authority| options(authority.roots().nameless(), None, Some("other.example.com"));
+    dial_checked(&address, &nameless(&servers)).await.unwrap();
+    dial_checked(&address, &nameless(&others)).await.unwrap_err();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,6 @@
 
 use bytes::Bytes;
 use http::{Method, Request, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
 
 use crate::transport::MAX_MESSAGE_BYTES;
 use crate::{ClientError, Endpoint};
@@ -106,26 +104,15 @@ impl ParticipationClient {
     ) -> Result<ParticipationAnswer, ClientError> {
         let address = self.endpoint.address().to_owned();
         let failed = |reason: String| ClientError::Connect { address: address.clone(), reason };
-        let connection = konsort_node::dial_stream(&address, &self.endpoint.options()?)
-            .await
-            .map_err(|error| self.endpoint.failed(&error))?;
-        let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(connection))
-            .await
-            .map_err(|error| failed(error.to_string()))?;
-        let driving = tokio::spawn(driver);
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, &address);
+        let mut request = Request::builder().method(method).uri(path);
         if let Some(kind) = content_type {
             request = request.header(header::CONTENT_TYPE, kind);
         }
-        let request = request.body(Full::new(body)).map_err(|error| failed(error.to_string()))?;
-        let answer = sender.send_request(request).await.map_err(|error| failed(error.to_string()))?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_MESSAGE_BYTES)
-            .collect()
+        let request = request.body(body).map_err(|error| failed(error.to_string()))?;
+        let answer = konsort_node::http_request(&address, &self.endpoint.options()?, request, MAX_MESSAGE_BYTES)
             .await
-            .map_err(|error| failed(format!("reading http response body: {error}")))?
-            .to_bytes();
-        driving.abort();
+            .map_err(|error| self.endpoint.failed(&error))?;
+        let (status, body) = (answer.status().as_u16(), answer.into_body());
         Ok(ParticipationAnswer { status, body })
     }
 }
