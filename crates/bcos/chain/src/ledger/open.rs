@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use konsort_crypto::suite;
-use konsort_store::{Batch, FjallStore, LogOptions, SegmentLog, Space, Store};
+use konsort_store::{Batch, FjallStore, LogOptions, SegmentLog, Space, Store, StoreError};
 
 use super::{
     Chain, CommittedBlock, NONCE_BLOCKS, Shared, Tip, Totals,
@@ -19,16 +19,40 @@ use crate::{
 const BLOCKS: &str = "blocks";
 /// Folder of state and indexes; may be deleted while the node is stopped.
 const DERIVED: &str = "derived";
+/// Where damaged ones are moved to; may be deleted at any time.
+const DAMAGED: &str = "derived.damaged";
+/// What a state that does not belong to the blocks is called in [`ChainError::Damaged`].
+const STATE: &str = "the savepoint of the state";
 /// The store is made durable after this many replayed blocks.
 const PERSIST_BLOCKS: u64 = 1000;
 
 impl Chain {
     /// Opens the chain in `folder`, or founds it there when there is none. A founding that was interrupted is repeated.
+    ///
+    /// State and indexes that cannot be read are moved to the folder `derived.damaged` and derived again from the blocks. Damaged blocks
+    /// are refused: the node has to synchronize them anew.
     pub fn create_or_open(folder: impl AsRef<Path>, config: &ChainConfig) -> Result<Self, ChainError> {
         let folder = folder.as_ref();
         let log = SegmentLog::open(folder.join(BLOCKS), LogOptions::default())?;
-        let store = FjallStore::open(folder.join(DERIVED), &keys::SPACES)?;
-        Self::open_over(log, Arc::new(store), config)
+        let (derived, damaged) = (folder.join(DERIVED), folder.join(DAMAGED));
+        let open = || -> Result<Self, ChainError> {
+            let store = FjallStore::open_derived(&derived, &keys::SPACES)?;
+            Self::open_over(log.clone(), Arc::new(store), config)
+        };
+        let error = match open() {
+            Err(error) if is_derived_damage(&error) => error,
+            done => return done,
+        };
+        let refused = |source: std::io::Error| ChainError::damaged(format!("the state in {} ({source})", derived.display()));
+        remove(&damaged).map_err(refused)?;
+        std::fs::rename(&derived, &damaged).or_else(|_| remove(&derived)).map_err(refused)?;
+        tracing::warn!(
+            group = config.genesis.group_id,
+            %error,
+            moved_to = %damaged.display(),
+            "state and indexes are damaged; moved away (the folder may be deleted), derived from blocks again"
+        );
+        open()
     }
 
     /// [`Chain::create_or_open`] over any log and store (with at least three spaces).
@@ -87,6 +111,23 @@ impl Chain {
     }
 }
 
+/// True when the error is about state and indexes, not about blocks, space or rights.
+fn is_derived_damage(error: &ChainError) -> bool {
+    match error {
+        ChainError::Store(StoreError::Engine { .. }) => true,
+        ChainError::Damaged { what } => what == STATE,
+        _ => false,
+    }
+}
+
+/// Removes a folder that may not be there.
+fn remove(folder: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// A stored block, its record, and where its cells begin in it.
 pub(super) fn stored(log: &SegmentLog, number: u64) -> Result<(CommittedBlock, bytes::Bytes, usize), ChainError> {
     let record = log.get(number)?.ok_or_else(|| ChainError::damaged(format!("block {number} (it is not in the files)")))?;
@@ -99,7 +140,7 @@ pub(super) fn stored(log: &SegmentLog, number: u64) -> Result<(CommittedBlock, b
 
 fn savepoint(store: &dyn Store, space: Space) -> Result<u64, ChainError> {
     match store.get(space, keys::SAVEPOINT)? {
-        Some(bytes) => keys::decode_number(&bytes).ok_or_else(|| ChainError::damaged("a savepoint of the state")),
+        Some(bytes) => keys::decode_number(&bytes).ok_or_else(|| ChainError::damaged(STATE)),
         None => Ok(0),
     }
 }
@@ -115,6 +156,13 @@ fn catch_up(log: &SegmentLog, store: &dyn Store) -> Result<(), ChainError> {
             return Err(ChainError::AheadOfBlocks { derived, blocks: height });
         }
         first = first.min(derived);
+    }
+    if let Some(last) = first.checked_sub(1) {
+        let (block, _, _) = stored(log, last)?;
+        let known = store.get(keys::INDEX, &keys::block_number(last))?;
+        if known.as_deref() != Some(block.hash().as_slice()) {
+            return Err(ChainError::damaged(STATE));
+        }
     }
     if first == height {
         return Ok(());

@@ -1,0 +1,279 @@
+//! Founding, executing, committing, reading back, opening again.
+
+use alloy_primitives::{B256, U256};
+use bcos_chain::{
+    Allocation, Chain, ChainError, FEATURES, NONCE_BLOCKS,
+    access::{NodeKind, StateAccess as _, StateKey},
+    executor::call::CallRequest,
+};
+use bcos_types::{merkle, status};
+use konsort_crypto::SuiteKind;
+
+use crate::world::*;
+
+fn golden() -> serde_json::Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/golden/bcos/genesis_config.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn genesis_hashes_and_settings_are_upstreams() {
+    let golden = golden();
+    for example in golden["genesis"]["examples"].as_array().unwrap() {
+        let text = example["extraData_text"].as_str().unwrap();
+        if !text.contains("compatibility_version:3.16.4") {
+            continue;
+        }
+        let sm = text.contains("sm_crypto:1");
+        let sealers = text.lines().filter(|line| line.starts_with("node.")).map(|line| {
+            let (id, weight) = line.split_once(':').unwrap().1.split_once(',').unwrap();
+            (id.to_owned(), weight.parse().unwrap())
+        });
+        let kind = if sm { SuiteKind::Sm } else { SuiteKind::International };
+        let mut config = bcos_chain::ChainConfig::new(kind, sealers.collect());
+        config.genesis.sealers.reverse();
+        let folder = tempfile::tempdir().unwrap();
+        let chain = Chain::create_or_open(folder.path(), &config).unwrap();
+        assert_eq!(chain.genesis_hash(), example["hash"].as_str().unwrap().parse::<B256>().unwrap());
+        assert_eq!(chain.tip().hash(), chain.genesis_hash());
+        let header = chain.header(0).unwrap().unwrap();
+        assert_eq!(&header.extra_data[..], text.as_bytes());
+        let value = |key: &str| chain.system_config(key).unwrap().map(|value| (value.value, value.enable_number));
+        for (key, expected) in [
+            ("tx_count_limit", "1000"),
+            ("tx_gas_limit", "3000000000"),
+            ("tx_gas_price", "0x0"),
+            ("consensus_leader_period", "1"),
+            ("auth_check_status", "0"),
+            ("compatibility_version", "3.16.4"),
+            ("web3_chain_id", "20200"),
+            ("executor_version", "1"),
+            ("balance_transfer", "1"),
+        ] {
+            assert_eq!(value(key), Some((expected.into(), 0)), "{key}");
+        }
+        for key in FEATURES {
+            assert_eq!(value(key), key.starts_with("bugfix_").then(|| ("1".into(), 0)), "{key}");
+        }
+        let nodes = chain.nodes().unwrap();
+        assert_eq!(nodes.len(), 4);
+        assert!(nodes.is_sorted_by_key(|node| node.node_id.clone()));
+        assert!(nodes.iter().all(|node| node.kind == NodeKind::Sealer && node.weight == 1 && node.enable_number == 0));
+    }
+    let keys: Vec<_> = golden["feature_keys"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
+    assert_eq!(keys, FEATURES);
+}
+
+#[test]
+fn a_chain_is_founded_extended_read_and_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut founding = config();
+    founding.alloc = vec![Allocation { address: account(5), balance: U256::from(70), nonce: 3, ..Allocation::default() }];
+    let chain = Chain::create_or_open(folder.path(), &founding).unwrap();
+    assert_eq!((chain.height(), chain.total_counts().transactions), (0, 0));
+
+    let deploy = send(0, "one", None, counter());
+    let fail = send(0, "two", None, broken());
+    let first = extend(&chain, vec![deploy.clone(), fail.clone()]);
+    let counter = first.receipt(0).unwrap().unwrap().contract_address.unwrap();
+    let failed = first.receipt(1).unwrap().unwrap();
+    assert_eq!((failed.status, failed.contract_address), (status::REVERT_INSTRUCTION, None));
+    let calls: Vec<_> = (0..3).map(|i| send(i, &format!("call {i}"), Some(counter), Vec::new())).collect();
+    let second = extend(&chain, calls.clone());
+    let third = extend(&chain, vec![]);
+
+    let check = |chain: &Chain| {
+        assert_eq!((chain.height(), chain.tip().hash()), (3, third.hash()));
+        assert_eq!((chain.total_counts().transactions, chain.total_counts().failed), (5, 1));
+        for block in [&first, &second, &third] {
+            let read = chain.block(block.number()).unwrap().unwrap();
+            assert_eq!(read.header(), block.header());
+            assert_eq!(read.header().compute_hash(chain.suite()), block.hash());
+            assert_eq!(read.header().signatures.len(), 1);
+            assert_eq!(read.transaction_hashes(), block.transaction_hashes());
+            assert_eq!(read.receipts().unwrap(), block.receipts().unwrap());
+            assert_eq!(chain.number_by_hash(&block.hash()).unwrap(), Some(block.number()));
+            assert_eq!(chain.hash_by_number(block.number()).unwrap(), Some(block.hash()));
+            assert_eq!(read.header().transactions_root, merkle::root(chain.suite(), &read.transaction_hashes()));
+            assert_eq!(read.header().receipts_root, merkle::root(chain.suite(), &read.receipt_hashes()));
+        }
+        assert_eq!(first.header().gas_used, first.receipts().unwrap().iter().map(|receipt| receipt.gas_used).sum::<u64>());
+        assert_eq!(third.header().state_root, B256::ZERO);
+        assert!(chain.block(4).unwrap().is_none() && chain.hash_by_number(4).unwrap().is_none());
+
+        let found = chain.locate(&calls[1].hash).unwrap().unwrap();
+        assert_eq!((found.block.number(), found.index, found.transaction.sender), (2, 1, account(1)));
+        assert_eq!(found.transaction.raw, calls[1].raw);
+        assert_eq!((found.receipt.transaction_index, found.receipt.block_number), (1, 2));
+        let gas: Vec<_> = found.block.receipts().unwrap().iter().map(|receipt| receipt.gas_used).collect();
+        assert!(gas.iter().all(|gas| *gas > 0));
+        assert_eq!(found.receipt.cumulative_gas_used, gas[0] + gas[1]);
+        let proof = chain.transaction_proof(&calls[1].hash).unwrap().unwrap();
+        assert!(merkle::verify(chain.suite(), &calls[1].hash, &second.header().transactions_root, &proof));
+        let proof = chain.receipt_proof(&calls[2].hash).unwrap().unwrap();
+        assert!(merkle::verify(chain.suite(), &second.receipt_hashes()[2], &second.header().receipts_root, &proof));
+        assert!(chain.locate(&B256::repeat_byte(9)).unwrap().is_none());
+
+        let count = |at| chain.state_at(at).unwrap().storage(counter, B256::ZERO).unwrap();
+        assert_eq!([count(Some(0)), count(Some(1)), count(Some(2)), count(None)], [0, 0, 3, 3].map(U256::from));
+        assert!(chain.state_at(Some(0)).unwrap().code(counter).unwrap().is_empty());
+        assert_eq!(chain.state_at(Some(1)).unwrap().code(counter).unwrap().len(), 10);
+        assert_eq!(chain.state_at(None).unwrap().abi(counter).unwrap(), "[]");
+        assert!(matches!(chain.state_at(Some(4)), Err(ChainError::NoSuchBlock { number: 4, height: 3 })));
+        let rich = chain.state_at(Some(0)).unwrap().account(account(5)).unwrap();
+        assert_eq!((rich.balance, rich.nonce), (U256::from(70), 3));
+        assert_eq!(chain.state_at(None).unwrap().block_hash(2).unwrap(), Some(second.hash()));
+        assert_eq!(chain.state_at(Some(1)).unwrap().block_hash(2).unwrap(), None);
+
+        assert!(chain.has_nonce("call 2") && !chain.has_nonce("call 3"));
+        let request = CallRequest { to: Some(counter), ..CallRequest::default() };
+        let called = chain.call(&request, Some(1)).unwrap();
+        assert_eq!(called.status, 0);
+        assert_eq!(count(None), U256::from(3), "a call leaves nothing");
+    };
+    check(&chain);
+    let hashes: Vec<_> = [None, Some(0), Some(1), Some(2)].map(|at| chain.state_hash(at).unwrap()).into();
+    assert!(hashes[1] != hashes[2] && hashes[2] != hashes[3] && hashes[0] == hashes[3]);
+    drop(chain);
+    let chain = Chain::create_or_open(folder.path(), &founding).unwrap();
+    check(&chain);
+    assert_eq!(hashes, [None, Some(0), Some(1), Some(2)].map(|at| chain.state_hash(at).unwrap()));
+    drop(chain);
+
+    // State and indexes follow from the blocks.
+    std::fs::remove_dir_all(folder.path().join("derived")).unwrap();
+    let chain = Chain::create_or_open(folder.path(), &founding).unwrap();
+    check(&chain);
+    assert_eq!(hashes, [None, Some(0), Some(1), Some(2)].map(|at| chain.state_hash(at).unwrap()));
+    drop(chain);
+
+    let mut other = founding.clone();
+    other.genesis.gas_limit += 1;
+    let text = Chain::create_or_open(folder.path(), &other).unwrap_err().to_string();
+    assert!(text.contains("gaslimit:3000000000") && text.contains("gaslimit:3000000001"), "{text}");
+}
+
+#[test]
+fn blocks_are_executed_ahead_and_forks_that_lost_are_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Chain::create_or_open(folder.path(), &config()).unwrap();
+    let genesis = (0, chain.genesis_hash());
+    let one = chain.execute(&propose(genesis, vec![send(0, "a", None, counter())])).unwrap();
+    let counter = one.receipts()[0].contract_address.unwrap();
+    let at = |block: &bcos_chain::ExecutedBlock| (block.number(), block.hash());
+    let call = |nonce: &str| send(1, nonce, Some(counter), Vec::new());
+    let two = chain.execute(&propose(at(&one), vec![call("b")])).unwrap();
+    let fork = chain.execute(&propose(at(&one), vec![call("b"), call("c")])).unwrap();
+    let three = chain.execute(&propose(at(&two), vec![call("d")])).unwrap();
+    let on_fork = chain.execute(&propose(at(&fork), vec![call("d")])).unwrap();
+    assert_eq!(chain.height(), 0);
+    assert_eq!(chain.state_of(three.hash()).unwrap().storage(counter, B256::ZERO).unwrap(), U256::from(2));
+    assert_eq!(chain.state_of(on_fork.hash()).unwrap().storage(counter, B256::ZERO).unwrap(), U256::from(3));
+    assert_eq!(chain.state_of(three.hash()).unwrap().block_hash(2).unwrap(), Some(two.hash()));
+
+    assert!(matches!(chain.commit(&two, signatures(&two)), Err(ChainError::NotNext { number: 2, next: 1, .. })));
+    chain.commit(&one, signatures(&one)).unwrap();
+    assert!(chain.executed(&fork.hash()).is_some());
+    chain.commit(&two, signatures(&two)).unwrap();
+    assert!(matches!(chain.commit(&fork, signatures(&fork)), Err(ChainError::NotNext { number: 2, next: 3, .. })));
+    assert!(chain.executed(&fork.hash()).is_none() && chain.executed(&on_fork.hash()).is_none());
+    assert!(matches!(chain.commit(&on_fork, signatures(&on_fork)), Err(ChainError::NotNext { number: 3, .. })));
+    // On top of a block whose lower part is committed meanwhile.
+    let four = chain.execute(&propose(at(&three), vec![call("e")])).unwrap();
+    chain.commit(&three, signatures(&three)).unwrap();
+    chain.commit(&four, signatures(&four)).unwrap();
+    assert_eq!(chain.state_at(None).unwrap().storage(counter, B256::ZERO).unwrap(), U256::from(3));
+    let count = |at| chain.state_at(Some(at)).unwrap().storage(counter, B256::ZERO).unwrap();
+    assert_eq!([count(1), count(2), count(3), count(4)], [0, 1, 2, 3].map(U256::from));
+}
+
+#[test]
+fn proposals_that_cannot_be_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Chain::create_or_open(folder.path(), &config()).unwrap();
+    let good = next(&chain, vec![send(0, "a", None, counter())]);
+    let tried = |change: &dyn Fn(&mut bcos_chain::Proposal)| {
+        let mut proposal = good.clone();
+        change(&mut proposal);
+        chain.execute(&proposal).unwrap_err()
+    };
+    assert!(matches!(tried(&|p| p.number = 2), ChainError::WrongNumber { number: 2, parent: 0 }));
+    assert!(matches!(tried(&|p| p.parent = B256::ZERO), ChainError::UnknownParent { number: 1, tip: 0, .. }));
+    assert!(matches!(tried(&|p| p.sealer = 1), ChainError::UnknownSealer { sealer: 1, sealers: 1, .. }));
+    let twice = |p: &mut bcos_chain::Proposal| p.transactions.push(p.transactions[0].clone());
+    assert!(matches!(tried(&twice), ChainError::Twice { number: 1, .. }));
+    let mut data = good.transactions[0].tx.data.clone();
+    data.to = "no address".into();
+    let odd = bcos_types::Transaction::signed(data, &key(0));
+    let odd = bcos_types::VerifiedTx::verify(odd, chain.suite()).unwrap();
+    let block = extend(&chain, vec![odd]);
+    assert_eq!(block.receipt(0).unwrap().unwrap().status, status::CALL_ADDRESS_ERROR);
+}
+
+#[test]
+fn configurations_that_cannot_found_a_chain_are_refused_by_name() {
+    let refused = |change: &dyn Fn(&mut bcos_chain::ChainConfig), expected: &str| {
+        let mut config = config();
+        change(&mut config);
+        let folder = tempfile::tempdir().unwrap();
+        let text = Chain::create_or_open(folder.path(), &config).unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+    };
+    refused(&|config| config.genesis.compatibility_version = "3.9.0".into(), "3.9.0");
+    refused(&|config| config.genesis.compatibility_version = "3.17.0".into(), "3.17.0");
+    refused(&|config| config.genesis.compatibility_version = "new".into(), "new");
+    refused(&|config| config.genesis.is_wasm = true, "is_wasm");
+    refused(&|config| config.executor_version = 0, "executor.version");
+    refused(&|config| config.genesis.gas_limit = 99_999, "gas_limit");
+    refused(&|config| config.genesis.block_tx_count_limit = 0, "block_tx_count_limit");
+    refused(&|config| config.web3_chain_id = 1 << 32, "web3.chain_id");
+    refused(&|config| config.genesis.sealers.clear(), "node.0");
+    refused(&|config| config.genesis.sealers[0].0.push('0'), "node id");
+    refused(&|config| config.genesis.sealers[0].1 = 0, "weight 0");
+    refused(&|config| config.genesis.sealers.push((SEALER.into(), 2)), "twice");
+    refused(&|config| config.genesis.features = Some(vec![("feature_magic".into(), true)]), "feature_magic");
+}
+
+#[test]
+fn nonces_are_known_for_a_thousand_blocks_across_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Chain::create_or_open(folder.path(), &config()).unwrap();
+    extend(&chain, vec![send(0, "old", None, counter())]);
+    extend(&chain, vec![send(0, "young", None, counter())]);
+    while chain.height() < NONCE_BLOCKS {
+        extend(&chain, vec![]);
+    }
+    assert!(chain.has_nonce("old") && chain.has_nonce("young"));
+    drop(chain);
+    let chain = Chain::create_or_open(folder.path(), &config()).unwrap();
+    assert!(chain.has_nonce("old") && chain.has_nonce("young"));
+    extend(&chain, vec![]);
+    assert!(!chain.has_nonce("old") && chain.has_nonce("young"));
+    drop(chain);
+    let chain = Chain::create_or_open(folder.path(), &config()).unwrap();
+    assert!(!chain.has_nonce("old") && chain.has_nonce("young"));
+}
+
+#[test]
+fn a_cell_of_the_past_can_be_read_with_every_cell_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Chain::create_or_open(folder.path(), &config()).unwrap();
+    let mut dumps = vec![chain.state_at(None).unwrap().cells().unwrap()];
+    for number in 1..8 {
+        extend(&chain, scripted(&chain, number));
+        dumps.push(chain.state_at(None).unwrap().cells().unwrap());
+    }
+    for (number, dump) in dumps.iter().enumerate() {
+        let view = chain.state_at(Some(number as u64)).unwrap();
+        assert_eq!(&view.cells().unwrap(), dump);
+        for (key, value) in dump {
+            assert_eq!(view.get(key).unwrap().as_ref(), Some(value), "{key:?} at {number}");
+        }
+        let rows: Vec<_> = dump.iter().filter_map(|(key, value)| match key {
+            StateKey::Row { table, key } if **table == *"s_config" => Some((key.clone(), value.clone())),
+            _ => None,
+        }).collect();
+        assert_eq!(view.rows("s_config", b"", usize::MAX).unwrap(), rows);
+        assert_eq!(view.rows("s_config", b"bugfix_z", 2).unwrap(), rows.iter().filter(|(key, _)| key[..] >= b"bugfix_z"[..]).take(2).cloned().collect::<Vec<_>>());
+    }
+}
