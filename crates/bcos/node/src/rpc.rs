@@ -1,0 +1,312 @@
+//! JSON-RPC of `FISCO BCOS` 3.x: every method over the node's door, and the edge that carries it.
+
+pub(crate) mod criteria;
+pub(crate) mod edge;
+pub(crate) mod envelope;
+pub(crate) mod error;
+pub(crate) mod filters;
+pub(crate) mod groups;
+pub(crate) mod ledger;
+pub(crate) mod logs;
+pub(crate) mod params;
+pub(crate) mod serve;
+pub(crate) mod text;
+pub(crate) mod views;
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256};
+use bcos_types::{Transaction, signed_call_hash};
+use serde_json::{Value, json};
+
+use crate::api::{Committed, Group, Node, SubmitError};
+use criteria::Criteria;
+use envelope::{Manner, Request};
+use error::{GROUP_NOT_EXIST, LEDGER_ABSENT, METHOD_NOT_FOUND, NODE_NOT_EXIST, RpcError};
+use filters::{Changes, Filters, Kind};
+use ledger::Ledger;
+use params::Params;
+
+/// Requests of one batch.
+const MOST_BATCHED: usize = 100;
+
+/// The methods, over a node.
+#[derive(Debug)]
+pub(crate) struct Rpc {
+    node: Node,
+    filters: Arc<Filters>,
+}
+
+impl Rpc {
+    pub(crate) fn new(node: Node) -> Self {
+        let filters = Arc::new(Filters::new(node.config().rpc.filter_timeout));
+        Self { node, filters }
+    }
+
+    /// The filters, to be swept from time to time.
+    pub(crate) fn filters(&self) -> &Arc<Filters> {
+        &self.filters
+    }
+
+    /// Answers the JSON text of a request or a batch.
+    pub(crate) async fn answer(&self, body: &[u8]) -> Vec<u8> {
+        envelope::answer(body, Manner::Bcos, MOST_BATCHED, |request| self.call(request)).await
+    }
+
+    /// Answers one request.
+    pub(crate) async fn call(&self, request: Request) -> Result<Value, RpcError> {
+        let params = Params(&request.params);
+        match request.method.as_str() {
+            "call" => self.execute(params).await,
+            "sendTransaction" => self.send(params).await,
+            "getTransaction" => self.transaction(params),
+            "getTransactionReceipt" => self.receipt(params),
+            "getBlockByHash" => {
+                let ledger = self.ledger(params, "getBlockByHash")?;
+                let number = ledger.number_of(&params.hash(2, "block hash")?)?;
+                Self::block(&ledger, number, params)
+            }
+            "getBlockByNumber" => {
+                let ledger = self.ledger(params, "getBlockByNumber")?;
+                let number = ledger.existing(params.integer(2, "block number")?)?;
+                Self::block(&ledger, number, params)
+            }
+            "getBlockHashByNumber" => {
+                let ledger = self.ledger(params, "getBlockHashByNumber")?;
+                let number = ledger.existing(params.integer(2, "block number")?)?;
+                Ok(text::data(ledger.block_hash(number)?.as_slice()).into())
+            }
+            "getBlockNumber" => Ok(self.ledger(params, "getBlockNumber")?.head().into()),
+            "getCode" => {
+                let ledger = self.ledger(params, "getCode")?;
+                let code = ledger.code(params.address(2, "contract address")?)?;
+                Ok(if code.is_empty() { String::new() } else { text::data(&code) }.into())
+            }
+            "getABI" => {
+                let ledger = self.ledger(params, "getABI")?;
+                Ok(ledger.abi(params.address(2, "contract address")?)?.into())
+            }
+            "getSealerList" => self.ledger(params, "getSealerList")?.nodes("consensus_sealer"),
+            "getNodeListByType" => {
+                self.ledger(params, "getNodeListByType")?.nodes(params.text(2, "node type")?)
+            }
+            "getObserverList" => self.ledger(params, "getObserverList")?.observers(),
+            "getPbftView" => Ok(self.group(params, "getPbftView")?.consensus_status().view.into()),
+            "getPendingTxSize" => Ok(self.group(params, "getPendingTxSize")?.pending_count().into()),
+            "getSyncStatus" => Ok(groups::sync_status(self.group(params, "getSyncStatus")?).into()),
+            "getConsensusStatus" => Ok(groups::consensus_status(self.group(params, "getConsensusStatus")?).into()),
+            "getSystemConfigByKey" => {
+                let ledger = self.ledger(params, "getSystemConfigByKey")?;
+                let (value, number) = ledger.system_config(params.text(2, "key")?)?;
+                Ok(json!({ "blockNumber": number, "value": value }))
+            }
+            "getTotalTransactionCount" => self.ledger(params, "getTotalTransactionCount")?.totals(),
+            "getPeers" => Ok(groups::peers(&self.node)),
+            "getGroupPeers" => Ok(match self.node.group(params.text(0, "group")?) {
+                Some(group) => groups::group_peers(&self.node, group),
+                None => json!([]),
+            }),
+            "getGroupList" => {
+                let ids: Vec<&str> = self.node.groups().iter().map(Group::id).collect();
+                Ok(json!({ "code": 0, "msg": "success", "groupList": ids }))
+            }
+            "getGroupInfo" => {
+                let group = self.node.group(params.text(0, "group")?);
+                Ok(group.map_or(Value::Null, |group| groups::info(&self.node, group)))
+            }
+            "getGroupInfoList" => {
+                Ok(self.node.groups().iter().map(|group| groups::info(&self.node, group)).collect())
+            }
+            "getGroupNodeInfo" => {
+                let group = self.node.group(params.text(0, "group")?);
+                let asked = params.optional_text(1, "node")?.unwrap_or_default();
+                let here = asked.is_empty() || asked == groups::node_name(&self.node);
+                Ok(group.filter(|_| here).map_or(Value::Null, |group| groups::node_info(&self.node, group)))
+            }
+            "newBlockFilter" | "newPendingTransactionFilter" | "newFilter" => self.new_filter(&request.method, params),
+            "uninstallFilter" => {
+                let group = self.filter_group(params)?;
+                Ok(self.filters.uninstall(group.id(), text::number(params.text(1, "filter id")?, "filter id")?).into())
+            }
+            "getFilterChanges" => {
+                let group = self.filter_group(params)?;
+                let id = text::number(params.text(1, "filter id")?, "filter id")?;
+                let changes = self.filters.changes(group.id(), id, group.chain().height())?;
+                changed(group, changes, Manner::Bcos).await
+            }
+            "getFilterLogs" => {
+                let group = self.filter_group(params)?;
+                let id = text::number(params.text(1, "filter id")?, "filter id")?;
+                let criteria = self.filters.criteria(group.id(), id)?;
+                logs::answer(group, criteria, Manner::Bcos).await
+            }
+            "getLogs" => {
+                let group = self.filter_group(params)?;
+                let criteria = Criteria::parse(params.required(1, "filter")?, Manner::Bcos)?;
+                if criteria.block.is_none() {
+                    criteria.check_range()?;
+                }
+                logs::answer(group, criteria, Manner::Bcos).await
+            }
+            _ => Err(RpcError::new(METHOD_NOT_FOUND, "The method does not exist/is not available.")),
+        }
+    }
+
+    /// The group of the first parameter, when the second names this node or none.
+    fn group(&self, params: Params<'_>, method: &str) -> Result<&Group, RpcError> {
+        let id = params.text(0, "group")?;
+        let asked = params.optional_text(1, "node")?.unwrap_or_default();
+        let here = asked.is_empty() || asked == groups::node_name(&self.node);
+        self.node.group(id).filter(|_| here).ok_or_else(|| {
+            let chain = self.node.groups().first().map_or("", Group::chain_id);
+            RpcError::new(
+                NODE_NOT_EXIST,
+                format!(
+                    "Invalid request for the specified node of doesn't exist or doesn't started!,\
+                     request={method},chain={chain},group={id},node={asked}"
+                ),
+            )
+        })
+    }
+
+    fn ledger(&self, params: Params<'_>, method: &str) -> Result<Ledger<'_>, RpcError> {
+        self.group(params, method).map(Ledger)
+    }
+
+    fn filter_group(&self, params: Params<'_>) -> Result<&Group, RpcError> {
+        let id = params.text(0, "group")?;
+        self.node
+            .group(id)
+            .ok_or_else(|| RpcError::new(GROUP_NOT_EXIST, format!("The group {id} does not exist!")))
+    }
+
+    async fn execute(&self, params: Params<'_>) -> Result<Value, RpcError> {
+        let group = self.group(params, "call")?;
+        let to_text = params.text(2, "to")?;
+        let to = text::address(to_text, "to")?;
+        let data = params.bytes(3, "data")?;
+        let from = match params.optional_text(4, "sign")? {
+            None | Some("") => Address::ZERO,
+            Some(sign) => {
+                let sign = text::bytes(sign, "sign")?;
+                let hash = signed_call_hash(group.suite(), to_text, &data);
+                let signer = group.suite().sender(&hash.0, &sign);
+                signer.map_err(|_| RpcError::new(10_008, "Invalid signature"))?.address.into()
+            }
+        };
+        let outcome = ledger::call(group, from, to, data).await?;
+        Ok(json!({
+            "blockNumber": outcome.block_number,
+            "status": outcome.status,
+            "output": text::data(&outcome.output),
+        }))
+    }
+
+    async fn send(&self, params: Params<'_>) -> Result<Value, RpcError> {
+        let group = self.group(params, "sendTransaction")?;
+        let raw = params.bytes(2, "transaction")?;
+        let transaction = Transaction::decode(&raw)
+            .map_err(|error| RpcError::params(format!("the transaction is not in Tars form: {error}")))?;
+        let committed = group.submit(transaction).await.map_err(refused)?;
+        let input = self.node.config().rpc.return_input;
+        Self::committed(group, &committed, input, params.flag(3, false))
+    }
+
+    fn committed(group: &Group, committed: &Committed, input: bool, prove: bool) -> Result<Value, RpcError> {
+        let (suite, hash) = (group.suite(), committed.transaction.hash);
+        let mut out = views::receipt(&committed.receipt, &hash, suite);
+        views::add_transaction(&mut out, &committed.transaction, input);
+        if prove {
+            let proof = views::proof(&Ledger(group).receipt_proof(&hash)?);
+            out.insert("txReceiptProof".to_owned(), proof.clone());
+            out.insert("receiptProof".to_owned(), proof);
+        }
+        Ok(Value::Object(out))
+    }
+
+    fn transaction(&self, params: Params<'_>) -> Result<Value, RpcError> {
+        let ledger = self.ledger(params, "getTransaction")?;
+        let hash = params.hash(2, "transaction hash")?;
+        let found = ledger.find(&hash)?.ok_or_else(|| absent(&hash))?;
+        let mut out = views::transaction(&found.transaction);
+        if params.flag(3, false)
+            && let Value::Object(fields) = &mut out
+        {
+            fields.insert("transactionProof".to_owned(), json!([]));
+            fields.insert("txProof".to_owned(), views::proof(&ledger.transaction_proof(&hash)?));
+        }
+        Ok(out)
+    }
+
+    fn receipt(&self, params: Params<'_>) -> Result<Value, RpcError> {
+        let ledger = self.ledger(params, "getTransactionReceipt")?;
+        let hash = params.hash(2, "transaction hash")?;
+        let found = ledger.find(&hash)?.ok_or_else(|| absent(&hash))?;
+        let mut out = views::receipt(&found.receipt, &hash, ledger.0.suite());
+        views::add_transaction(&mut out, &found.transaction, true);
+        let prove = params.flag(3, false);
+        out.insert("transactionProof".to_owned(), if prove { json!([]) } else { Value::Null });
+        if prove {
+            out.insert("receiptProof".to_owned(), json!([]));
+            out.insert("txReceiptProof".to_owned(), views::proof(&ledger.receipt_proof(&hash)?));
+        }
+        Ok(Value::Object(out))
+    }
+
+    fn block(ledger: &Ledger<'_>, number: u64, params: Params<'_>) -> Result<Value, RpcError> {
+        let block = ledger.block(number)?;
+        let mut out = views::header(block.header(), &block.hash());
+        if params.flag(3, true) {
+            return Ok(Value::Object(out));
+        }
+        let transactions: Value = if params.flag(4, true) {
+            text::list(block.transaction_hashes())
+        } else {
+            ledger::chain(block.transactions())?.iter().map(views::transaction).collect()
+        };
+        out.insert("transactions".to_owned(), transactions);
+        Ok(Value::Object(out))
+    }
+
+    fn new_filter(&self, method: &str, params: Params<'_>) -> Result<Value, RpcError> {
+        let group = self.filter_group(params)?;
+        let next = group.chain().height() + 1;
+        let kind = match method {
+            "newBlockFilter" => Kind::Blocks(next),
+            "newPendingTransactionFilter" => Kind::Pending(group.subscribe_pending()),
+            _ => {
+                let criteria = Criteria::parse(params.required(1, "filter")?, Manner::Bcos)?;
+                criteria.check_range()?;
+                Kind::Logs(Box::new(criteria), next)
+            }
+        };
+        Ok(text::quantity(self.filters.install(group.id(), kind)?).into())
+    }
+}
+
+fn absent(hash: &B256) -> RpcError {
+    RpcError::new(LEDGER_ABSENT, format!("transaction {hash} is not on the chain"))
+}
+
+/// What a poll found, as JSON.
+pub(crate) async fn changed(group: &Group, changes: Changes, manner: Manner) -> Result<Value, RpcError> {
+    match changes {
+        Changes::None => Ok(json!([])),
+        Changes::Pending(hashes) => Ok(text::list(hashes)),
+        Changes::Blocks(numbers) => {
+            let ledger = Ledger(group);
+            let hashes = numbers.map(|number| ledger.block_hash(number)).collect::<Result<Vec<_>, _>>()?;
+            Ok(text::list(hashes))
+        }
+        Changes::Logs(criteria, range) => {
+            let matcher = Arc::new(criteria.matcher);
+            let found = logs::scan(group, *range.start(), *range.end(), matcher, logs::MOST_LOGS).await?;
+            Ok(found.iter().map(|log| log.to_json(manner)).collect())
+        }
+    }
+}
+
+/// A transaction the pool does not take, with its code and name.
+pub(crate) fn refused(error: SubmitError) -> RpcError {
+    RpcError::new(error.code().into(), error.name())
+}

@@ -1,0 +1,243 @@
+//! Requests and answers of JSON-RPC 2.0: what both surfaces share before a method is looked at.
+
+use std::future::Future;
+
+use futures::StreamExt as _;
+use serde_json::Value;
+
+use super::error::{INVALID_REQUEST, PARSE_ERROR, RpcError};
+
+/// How many requests of one batch run at the same time.
+const BATCH_WIDTH: usize = 16;
+
+/// One request, its form checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Request {
+    /// What the answer repeats: a number, a text or null.
+    pub(crate) id: Value,
+    /// The method's name.
+    pub(crate) method: String,
+    /// Its positional parameters.
+    pub(crate) params: Vec<Value>,
+}
+
+/// In whose words a malformed request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// The `FISCO BCOS` surface: one text for everything, and `params` must be there.
+    Bcos,
+    /// The Ethereum surface: the field is named, and `params` may be left out.
+    Ethereum,
+}
+
+impl Manner {
+    fn unreadable(self) -> RpcError {
+        match self {
+            Self::Bcos => RpcError::new(PARSE_ERROR, "Invalid JSON was received by the server."),
+            Self::Ethereum => RpcError::new(PARSE_ERROR, "Parse json failed"),
+        }
+    }
+
+    fn malformed(self, named: &str) -> RpcError {
+        match self {
+            Self::Bcos => RpcError::new(INVALID_REQUEST, "The JSON sent is not a valid Request object."),
+            Self::Ethereum => RpcError::new(INVALID_REQUEST, named),
+        }
+    }
+}
+
+/// What a body holds.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// One request.
+    One(Value),
+    /// Several, answered together.
+    Batch(Vec<Value>),
+}
+
+/// Reads a body; a batch over `most` requests is refused whole.
+pub(crate) fn read(body: &[u8], manner: Manner, most: usize) -> Result<Body, RpcError> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Array(items)) if items.is_empty() => {
+            Err(RpcError::new(INVALID_REQUEST, "The request array is empty"))
+        }
+        Ok(Value::Array(items)) if items.len() > most => Err(RpcError::new(
+            INVALID_REQUEST,
+            format!("The requested array size exceeds the limit size: {most}"),
+        )),
+        Ok(Value::Array(items)) => Ok(Body::Batch(items)),
+        Ok(value) => Ok(Body::One(value)),
+        Err(_) => Err(manner.unreadable()),
+    }
+}
+
+/// Checks one request's form; an error comes with the id to repeat.
+pub(crate) fn check(value: Value, manner: Manner) -> Result<Request, (Value, RpcError)> {
+    let Value::Object(mut fields) = value else {
+        return Err((Value::Null, manner.malformed("a request must be a JSON object")));
+    };
+    let id = fields.remove("id");
+    let repeated = match &id {
+        Some(id @ (Value::Number(_) | Value::String(_))) => id.clone(),
+        _ => Value::Null,
+    };
+    let refuse = |named: &str| Err((repeated.clone(), manner.malformed(named)));
+    match (&id, manner) {
+        (Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)), _) => return refuse("Invalid field: id"),
+        (None, Manner::Ethereum) => {
+            return refuse("Request not valid, required fields: jsonrpc, method, params, id");
+        }
+        _ => {}
+    }
+    match fields.remove("jsonrpc") {
+        Some(Value::String(_)) => {}
+        Some(_) => return refuse("Invalid field: jsonrpc"),
+        None => return refuse("Request not valid, required fields: jsonrpc, method, params, id"),
+    }
+    let method = match fields.remove("method") {
+        Some(Value::String(method)) => method,
+        Some(_) => return refuse("Invalid field: method"),
+        None => return refuse("Request not valid, required fields: jsonrpc, method, params, id"),
+    };
+    let params = match (fields.remove("params"), manner) {
+        (Some(Value::Array(params)), _) => params,
+        (None | Some(Value::Null), Manner::Ethereum) => Vec::new(),
+        _ => return refuse("Invalid field: params"),
+    };
+    Ok(Request { id: repeated, method, params })
+}
+
+/// Writes one answer behind what is already there.
+pub(crate) fn write(out: &mut Vec<u8>, id: &Value, answer: &Result<Value, RpcError>) {
+    out.extend_from_slice(b"{\"id\":");
+    append(out, id);
+    match answer {
+        Ok(result) => {
+            out.extend_from_slice(b",\"jsonrpc\":\"2.0\",\"result\":");
+            append(out, result);
+        }
+        Err(error) => {
+            out.extend_from_slice(b",\"jsonrpc\":\"2.0\",\"error\":");
+            append(out, &error.to_json());
+        }
+    }
+    out.push(b'}');
+}
+
+fn append(out: &mut Vec<u8>, value: &Value) {
+    let before = out.len();
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        // A vector takes every write and a value has only text keys; should that change, the answer stays JSON.
+        out.truncate(before);
+        out.extend_from_slice(b"null");
+    }
+}
+
+/// Answers a body: every request in it through `serve`, in the order of the batch.
+pub(crate) async fn answer<F, A>(body: &[u8], manner: Manner, most: usize, serve: F) -> Vec<u8>
+where
+    F: Fn(Request) -> A,
+    A: Future<Output = Result<Value, RpcError>>,
+{
+    let mut out = Vec::with_capacity(512);
+    match read(body, manner, most) {
+        Err(error) => write(&mut out, &Value::Null, &Err(error)),
+        Ok(Body::One(request)) => {
+            let (id, result) = one(request, manner, &serve).await;
+            write(&mut out, &id, &result);
+        }
+        Ok(Body::Batch(requests)) => {
+            let mut answers = futures::stream::iter(requests)
+                .map(|request| one(request, manner, &serve))
+                .buffered(BATCH_WIDTH);
+            out.push(b'[');
+            while let Some((id, result)) = answers.next().await {
+                if out.len() > 1 {
+                    out.push(b',');
+                }
+                write(&mut out, &id, &result);
+            }
+            out.push(b']');
+        }
+    }
+    out
+}
+
+async fn one<F, A>(request: Value, manner: Manner, serve: &F) -> (Value, Result<Value, RpcError>)
+where
+    F: Fn(Request) -> A,
+    A: Future<Output = Result<Value, RpcError>>,
+{
+    match check(request, manner) {
+        Ok(request) => {
+            let id = request.id.clone();
+            (id, serve(request).await)
+        }
+        Err((id, error)) => (id, Err(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn served(body: &str, manner: Manner) -> Value {
+        let echo = |request: Request| async move {
+            if request.method == "fail" {
+                Err(RpcError::new(7, "no").with_data(json!("0x")))
+            } else {
+                Ok(json!([request.method, request.params.len()]))
+            }
+        };
+        let answer = futures::executor::block_on(answer(body.as_bytes(), manner, 3, echo));
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    #[test]
+    fn one_request_is_answered_under_its_id() {
+        let body = r#"{"jsonrpc":"2.0","method":"m","params":[1],"id":7}"#;
+        assert_eq!(served(body, Manner::Bcos), json!({"jsonrpc":"2.0","id":7,"result":["m",1]}));
+        let body = r#"{"jsonrpc":"2.0","method":"fail","params":[],"id":"a-b"}"#;
+        assert_eq!(
+            served(body, Manner::Ethereum),
+            json!({"jsonrpc":"2.0","id":"a-b","error":{"code":7,"message":"no","data":"0x"}})
+        );
+    }
+
+    #[test]
+    fn a_batch_keeps_its_order_and_its_faults_apart() {
+        let body = r#"[{"jsonrpc":"2.0","method":"a","params":[],"id":1},{"jsonrpc":"2.0","id":2},{"jsonrpc":"2.0","method":"b","id":3}]"#;
+        let answer = served(body, Manner::Ethereum);
+        assert_eq!(answer[0]["result"][0], "a");
+        assert_eq!(answer[1]["error"]["code"], -32600);
+        assert_eq!(answer[1]["id"], 2);
+        assert_eq!(answer[2]["result"], json!(["b", 0]));
+        let many = format!("[{}]", vec!["{}"; 4].join(","));
+        assert_eq!(
+            served(&many, Manner::Ethereum)["error"]["message"],
+            "The requested array size exceeds the limit size: 3"
+        );
+        assert_eq!(served("[]", Manner::Bcos)["error"]["code"], -32600);
+    }
+
+    #[test]
+    fn malformed_requests_are_refused_in_upstreams_words() {
+        assert_eq!(served("{{", Manner::Bcos)["error"]["code"], -32700);
+        for body in [
+            r#"{"jsonrpc":"2.0","id":1}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{}}"#,
+            r#"{"id":1,"method":"m","params":[]}"#,
+        ] {
+            let error = &served(body, Manner::Bcos)["error"];
+            assert_eq!(error["code"], -32600, "{body}");
+            assert_eq!(error["message"], "The JSON sent is not a valid Request object.");
+        }
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":{}}"#;
+        let answer = served(body, Manner::Ethereum);
+        assert_eq!(answer["error"], json!({"code":-32600,"message":"Invalid field: params"}));
+        assert_eq!(answer["id"], 1);
+        assert_eq!(served("7", Manner::Ethereum)["error"]["code"], -32600);
+    }
+}
