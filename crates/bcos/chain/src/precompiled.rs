@@ -3,7 +3,20 @@
 //! A method is found by its selector, which the chain's hash makes from the same signature text, so SM chains have
 //! other selectors for the same methods.
 
+mod abi;
+mod bfs;
+mod cast;
+mod consensus;
+mod cpu_heavy;
+mod crypto;
+mod kv_table;
 pub(crate) mod registry;
+mod system_config;
+mod table;
+mod table_manager;
+#[cfg(test)]
+mod tests;
+mod transfer;
 
 use std::sync::{Arc, OnceLock};
 
@@ -85,6 +98,7 @@ pub(crate) struct Call<'c, 'a> {
     pub(crate) caller: Address,
     /// Table behind the called address, for contracts that stand for a table.
     pub(crate) table: Option<String>,
+    address: Address,
     is_static: bool,
     gas_used: u64,
 }
@@ -106,6 +120,22 @@ impl Call<'_, '_> {
 
     pub(crate) fn suite(&self) -> &'static dyn CryptoSuite {
         self.ctx.chain.suite
+    }
+
+    /// Number of the called contract's low address.
+    pub(crate) fn number(&self) -> u32 {
+        low_number(&self.address).unwrap_or_default()
+    }
+
+    /// Position of the transaction in its block.
+    pub(crate) fn index(&self) -> u32 {
+        self.ctx.chain.index
+    }
+
+    /// Counts on as a creation by a contract would.
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.ctx.chain.sequence += 1;
+        self.ctx.chain.sequence
     }
 
     /// Adds to the gas this call costs.
@@ -201,10 +231,16 @@ impl Precompiles {
         let method: Option<Method> =
             input.first_chunk::<4>().and_then(|selector| self.registry.find(kind, *selector));
         let mut call =
-            Call { ctx, caller: inputs.caller, table, is_static: inputs.is_static, gas_used: input.len() as u64 / 32 * 3 };
+            Call {
+            ctx,
+            caller: inputs.caller,
+            table,
+            address: inputs.bytecode_address,
+            is_static: inputs.is_static,
+            gas_used: input.len() as u64 / 32 * 3 };
         let answer = match method {
             Some(method) => method(&mut call, &input[4..]),
-            None => registry::unknown_method(kind, suite),
+            None => registry::unknown_method(kind),
         };
         let gas_used = call.gas_used;
         let mut gas = Gas::new(inputs.gas_limit);

@@ -1,7 +1,5 @@
 //! Compiled Solidity contracts on a world of plain maps.
 
-mod world;
-
 use alloy_primitives::{Address, B256, Bytes, U256, address, hex, keccak256};
 use alloy_sol_types::{SolType, sol_data};
 use konsort_crypto::SuiteKind;
@@ -9,7 +7,7 @@ use konsort_crypto::SuiteKind;
 use super::call::CallRequest;
 use super::*;
 use crate::access::{AccountRecord, StateKey, StateRead};
-use world::{World, env};
+use crate::test_world::{World, env};
 
 const ALICE: Address = address!("1111111111111111111111111111111111111111");
 const BOB: Address = address!("2222222222222222222222222222222222222222");

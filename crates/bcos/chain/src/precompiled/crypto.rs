@@ -1,0 +1,41 @@
+//! Hashes and SM2 verification (0x100a).
+
+use alloy_primitives::{Address, B256};
+use konsort_crypto::SuiteKind;
+
+use super::abi::{AddressType, Bool, BytesType, FixedBytes, decode, encode};
+use super::registry::Methods;
+use super::{Answer, Call, Failure};
+
+pub(super) const METHODS: Methods = &[
+    ("sm3(bytes)", sm3),
+    ("keccak256Hash(bytes)", keccak256),
+    ("sm2Verify(bytes32,bytes,bytes32,bytes32)", sm2_verify),
+    ("curve25519VRFVerify(bytes,bytes,bytes)", vrf_verify),
+];
+
+fn sm3(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
+    let (input,) = decode::<(BytesType,)>(data)?;
+    Ok(encode::<(FixedBytes<32>,), _>(&(B256::from(konsort_crypto::hash::sm3(&input)),)))
+}
+
+fn keccak256(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
+    let (input,) = decode::<(BytesType,)>(data)?;
+    Ok(encode::<(FixedBytes<32>,), _>(&(B256::from(konsort_crypto::hash::keccak256(&input)),)))
+}
+
+/// Whether the signature is valid, and whose it is; never an error.
+fn sm2_verify(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
+    let signer = decode::<(FixedBytes<32>, BytesType, FixedBytes<32>, FixedBytes<32>)>(data).ok().and_then(
+        |(message, public_key, r, s)| {
+            let signature = [r.as_slice(), s.as_slice(), &public_key].concat();
+            konsort_crypto::suite(SuiteKind::Sm).sender(&message.0, &signature).ok()
+        },
+    );
+    let (valid, account) = signer.map_or((false, Address::ZERO), |signer| (true, Address::from(signer.address)));
+    Ok(encode::<(Bool, AddressType), _>(&(valid, account)))
+}
+
+fn vrf_verify(_call: &mut Call<'_, '_>, _data: &[u8]) -> Answer {
+    Err(Failure::Refused("curve25519VRFVerify is not available on this chain".into()))
+}
