@@ -148,13 +148,23 @@ impl Group {
     /// Dropping the future does not take the transaction back.
     pub fn submit(&self, transaction: Transaction) -> impl Future<Output = Result<Committed, SubmitError>> + Send + use<> {
         let pool = self.0.pool.clone();
-        async move { pool.submit(transaction).await?.committed().await }
+        async move { pool.submit(transaction)?.committed().await }
     }
 
     /// Hands a transaction in; answers with its hash as soon as the pool has accepted it.
     pub fn submit_hash(&self, transaction: Transaction) -> impl Future<Output = Result<B256, SubmitError>> + Send + use<> {
         let pool = self.0.pool.clone();
-        async move { pool.submit(transaction).await.map(|ticket| ticket.hash()) }
+        async move { pool.submit(transaction).map(|ticket| ticket.hash()) }
+    }
+
+    /// Hands in a signed Ethereum transaction as `eth_sendRawTransaction` gets it; the pool's answer comes at once. Its hash,
+    /// and a future that resolves when it is committed.
+    pub fn submit_web3(
+        &self,
+        raw: &[u8],
+    ) -> Result<(B256, impl Future<Output = Result<Committed, SubmitError>> + Send + use<>), SubmitError> {
+        let ticket = self.0.pool.submit_web3(raw)?;
+        Ok((ticket.hash(), ticket.committed()))
     }
 
     /// How many transactions wait (sealed in a proposal, but not committed ones included).

@@ -9,6 +9,7 @@ mod node;
 
 pub use genesis::{ConsensusKind, GenesisConfig, GenesisNode};
 pub use ini::Ini;
+pub(crate) use node::nodes;
 pub use node::{
     CertConfig, ConsensusConfig, LogConfig, NodeConfig, P2pConfig, PoolConfig, RpcConfig, StorageConfig, SyncConfig,
     Web3RpcConfig,

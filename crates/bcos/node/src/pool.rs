@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
-use bcos_types::{Receipt, Transaction, TxKind, VerifiedTx};
+use bcos_types::{Receipt, Transaction, TransactionError, TxKind, VerifiedTx};
 use konsort_crypto::CryptoSuite;
 use parking_lot::Mutex;
 use rayon::prelude::*;
@@ -20,6 +20,7 @@ pub(crate) use waiting::Claim;
 use waiting::{Seal, Waiting};
 
 use crate::Committed;
+use crate::host::wall_ms;
 
 /// A transaction's value may be this many characters long (upstream's bound).
 const MAX_VALUE: usize = 514;
@@ -115,7 +116,7 @@ impl Pool {
     ///
     /// Recovering the signer takes some 40 µs, less than handing it to another thread and back, so it happens right here;
     /// the connections of many clients spread it over all cores.
-    pub(crate) async fn submit(&self, transaction: Transaction) -> Result<Ticket, SubmitError> {
+    pub(crate) fn submit(&self, transaction: Transaction) -> Result<Ticket, SubmitError> {
         let inner = &*self.0;
         if let Err(refusal) = self.precheck(&transaction) {
             // The same transaction again is another refusal, or another waiter, than a used nonce.
@@ -125,11 +126,28 @@ impl Pool {
             let hash = transaction.hash(inner.rules.suite);
             return self.attach(hash).unwrap_or(Err(refusal));
         }
-        let verified = VerifiedTx::verify(transaction, inner.rules.suite).map_err(|_| SubmitError::InvalidSignature)?;
+        self.enter(VerifiedTx::verify(transaction, inner.rules.suite).map_err(refusal_of)?)
+    }
+
+    /// Takes a signed Ethereum transaction as `eth_sendRawTransaction` gets it.
+    pub(crate) fn submit_web3(&self, raw: &[u8]) -> Result<Ticket, SubmitError> {
+        let verified = VerifiedTx::from_web3_raw(raw, wall_ms() as i64).map_err(refusal_of)?;
+        self.static_check(&verified.tx)?;
+        match self.enter(verified.clone()) {
+            Err(SubmitError::AlreadyInTxPool | SubmitError::NonceCheckFail) => {
+                self.attach(verified.hash).unwrap_or(Err(SubmitError::NonceCheckFail))
+            }
+            other => other,
+        }
+    }
+
+    fn enter(&self, verified: VerifiedTx) -> Result<Ticket, SubmitError> {
+        let inner = &*self.0;
         let (waiter, answer) = oneshot::channel();
         let hash = verified.hash;
-        self.check_account(&verified)?;
-        inner.waiting.lock().insert(verified.clone(), Some(waiter), self.base_nonce(&verified), false)?;
+        let base = self.base_nonce(&verified);
+        self.check_account(&verified, base)?;
+        inner.waiting.lock().insert(verified.clone(), Some(waiter), base, false)?;
         // Without receivers there is nothing to tell.
         let _nobody = inner.announced.send(hash);
         let _alone = inner.local.send(verified);
@@ -218,11 +236,10 @@ impl Pool {
         }
     }
 
-    fn check_account(&self, transaction: &VerifiedTx) -> Result<(), SubmitError> {
+    fn check_account(&self, transaction: &VerifiedTx, base: u64) -> Result<(), SubmitError> {
         if transaction.tx.kind != TxKind::Web3 {
             return Ok(());
         }
-        let base = self.base_nonce(transaction);
         match web3_nonce(transaction) {
             Some(nonce) if nonce >= base && nonce - base <= MAX_NONCE_GAP => Ok(()),
             Some(nonce) if nonce < base && self.0.ledger.is_committed(&transaction.hash) => Err(SubmitError::TxAlreadyInChain),
@@ -249,8 +266,9 @@ impl Pool {
                     admitted.invalid += 1;
                     continue;
                 };
-                if pool.check_account(&verified).is_ok()
-                    && pool.0.waiting.lock().insert(verified.clone(), None, pool.base_nonce(&verified), false).is_ok()
+                let base = pool.base_nonce(&verified);
+                if pool.check_account(&verified, base).is_ok()
+                    && pool.0.waiting.lock().insert(verified.clone(), None, base, false).is_ok()
                 {
                     let _nobody = pool.0.announced.send(verified.hash);
                     admitted.fresh.push(verified);
@@ -275,10 +293,10 @@ impl Pool {
                 .filter(|transaction| pool.static_check(transaction).is_ok() && pool.ledger_check(transaction).is_ok())
                 .filter_map(|transaction| VerifiedTx::verify(transaction, pool.0.rules.suite).ok())
                 .collect();
-            let mut waiting = pool.0.waiting.lock();
             for transaction in &verified {
+                let base = pool.base_nonce(transaction);
                 // Known already is as good as new.
-                let _known = waiting.insert(transaction.clone(), None, pool.base_nonce(transaction), true);
+                let _known = pool.0.waiting.lock().insert(transaction.clone(), None, base, true);
             }
             verified
         };
@@ -290,20 +308,25 @@ impl Pool {
         self.0.waiting.lock().seal(number, limit)
     }
 
-    /// Reserves the transactions of somebody's proposal for block `number`.
-    pub(crate) fn claim(&self, number: u64, hashes: &[B256]) -> Claim {
-        let claim = self.0.waiting.lock().claim(number, hashes);
+    /// Reserves the transactions of somebody's proposal for block `number`; `trusted` when a quorum has found it right.
+    pub(crate) fn claim(&self, number: u64, hashes: &[B256], system: bool, trusted: bool) -> Claim {
+        let claim = self.0.waiting.lock().claim(number, hashes, system, trusted);
         match claim {
             // What is not in the pool may be committed: then the proposal is wrong, and asking for it helps nobody.
-            Claim::Missing(missing) if missing.iter().any(|hash| self.0.ledger.is_committed(hash)) => Claim::Conflict,
-            Claim::Found(found) if found.iter().any(|tx| self.ledger_check(&tx.tx).is_err()) => Claim::Conflict,
+            Claim::Missing(missing) if !trusted && missing.iter().any(|hash| self.0.ledger.is_committed(hash)) => {
+                Claim::Conflict
+            }
+            Claim::Found(found) if !trusted && found.iter().any(|tx| self.ledger_check(&tx.tx).is_err()) => {
+                self.release(number, hashes);
+                Claim::Conflict
+            }
             other => other,
         }
     }
 
-    /// Gives back what was reserved for blocks from `number` on: their proposals were given up.
-    pub(crate) fn release_from(&self, number: u64) {
-        self.0.waiting.lock().release_from(number);
+    /// Gives back what was reserved for a proposal that was given up.
+    pub(crate) fn release(&self, number: u64, hashes: &[B256]) {
+        self.0.waiting.lock().release_some(number, hashes);
         self.0.arrivals.notify_one();
     }
 
@@ -382,6 +405,10 @@ impl Pool {
     pub(crate) fn subscribe_local(&self) -> broadcast::Receiver<VerifiedTx> {
         self.0.local.subscribe()
     }
+}
+
+fn refusal_of(error: TransactionError) -> SubmitError {
+    if error.status() == SubmitError::InvalidSignature.code() { SubmitError::InvalidSignature } else { SubmitError::Malformed }
 }
 
 /// The nonce of an Ethereum transaction, which travels as decimal text (or hex with 0x).

@@ -75,8 +75,8 @@ pub struct GenesisConfig {
     pub auth_admin: String,
     /// `executor.is_serial_execute`.
     pub serial: bool,
-    /// `[features]`: flag and whether it is on, in file order.
-    pub features: Vec<(String, bool)>,
+    /// `[features]`: flag and whether it is on, in file order; `None` without the section.
+    pub features: Option<Vec<(String, bool)>>,
     /// `consensus.epoch_sealer_num` (the genesis text carries it under every engine).
     pub epoch_sealer_num: u64,
     /// `consensus.epoch_block_num`.
@@ -116,6 +116,9 @@ impl GenesisConfig {
                 return Err(ini.error("consensus", "consensus_type", reason));
             }
         };
+        if let Some((key, _)) = ini.section("alloc").and_then(<[_]>::first) {
+            return Err(ini.error("alloc", key, "accounts in the first block are not supported; remove the section [alloc]"));
+        }
         let sm_crypto = ini.flag("chain", "sm_crypto", false)?;
         let auth_check = ini.flag("executor", "is_auth_check", false)?;
         let auth_admin = ini.text("executor", "auth_admin_account", "");
@@ -155,7 +158,9 @@ impl GenesisConfig {
 
 fn identifier(ini: &Ini, key: &str, default: &str) -> Result<String, ConfigError> {
     let value = ini.text("chain", key, default);
-    if value.is_empty() || value.len() > 64 || !value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+    // It names a folder, too.
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    if value.is_empty() || value.len() > 64 || value.starts_with('.') || !value.bytes().all(plain) {
         let reason = format!("{value:?} is no identifier; write 1 to 64 letters and digits");
         return Err(ini.error("chain", key, reason));
     }
@@ -214,9 +219,9 @@ fn sealers(ini: &Ini) -> Result<Vec<GenesisNode>, ConfigError> {
     Ok(nodes)
 }
 
-fn features(ini: &Ini) -> Result<Vec<(String, bool)>, ConfigError> {
-    let Some(entries) = ini.section("features") else { return Ok(Vec::new()) };
-    entries.iter().map(|(key, _)| Ok((key.clone(), ini.flag("features", key, false)?))).collect()
+fn features(ini: &Ini) -> Result<Option<Vec<(String, bool)>>, ConfigError> {
+    let Some(entries) = ini.section("features") else { return Ok(None) };
+    entries.iter().map(|(key, _)| Ok((key.clone(), ini.flag("features", key, false)?))).collect::<Result<_, _>>().map(Some)
 }
 
 #[cfg(test)]

@@ -1,0 +1,88 @@
+//! The records that keep a restarted node from contradicting itself.
+
+use std::path::Path;
+
+use bcos_consensus::RecordKey;
+use bytes::Bytes;
+use konsort_store::{Batch, FjallStore, Space, Store, StoreError};
+
+const RECORDS: Space = Space(0);
+
+/// Why votes cannot be kept.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep the votes of consensus in {path}: {source}; check the disk, then start the node again")]
+pub(crate) struct VotesError {
+    path: String,
+    source: StoreError,
+}
+
+/// A small store of its own, so that a vote never waits behind a block.
+#[derive(Debug)]
+pub(crate) struct Votes {
+    store: FjallStore,
+    batch: Batch,
+}
+
+impl Votes {
+    pub(crate) fn open(folder: &Path) -> Result<Self, VotesError> {
+        let store = FjallStore::open(folder, &["votes"])
+            .map_err(|source| VotesError { path: folder.display().to_string(), source })?;
+        Ok(Self { store, batch: Batch::default() })
+    }
+
+    fn failed(&self, source: StoreError) -> VotesError {
+        VotesError { path: self.store.path().display().to_string(), source }
+    }
+
+    /// Everything written before.
+    pub(crate) fn records(&self) -> Result<Vec<(RecordKey, Bytes)>, VotesError> {
+        let mut records = Vec::new();
+        for entry in self.store.snapshot().range(RECORDS, &[], None) {
+            let (key, value) = entry.map_err(|error| self.failed(error))?;
+            if let Some(key) = RecordKey::from_bytes(&key) {
+                records.push((key, value));
+            }
+        }
+        Ok(records)
+    }
+
+    /// Notes a record; [`Votes::flush`] makes it durable.
+    pub(crate) fn put(&mut self, key: RecordKey, value: Option<&Bytes>) {
+        match value {
+            Some(value) => self.batch.put(RECORDS, key.to_bytes(), value.to_vec()),
+            None => self.batch.delete(RECORDS, key.to_bytes()),
+        }
+    }
+
+    /// Makes everything noted durable; false when there was nothing.
+    pub(crate) fn flush(&mut self) -> Result<bool, VotesError> {
+        if self.batch.is_empty() {
+            return Ok(false);
+        }
+        let batch = std::mem::take(&mut self.batch);
+        self.store.write(batch).and_then(|()| self.store.persist()).map_err(|error| self.failed(error))?;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_survive_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut votes = Votes::open(folder.path()).unwrap();
+        assert!(!votes.flush().unwrap());
+        votes.put(RecordKey::Voted(3), Some(&Bytes::from_static(b"x")));
+        votes.put(RecordKey::View, Some(&Bytes::from_static(b"1")));
+        votes.put(RecordKey::Voted(2), None);
+        assert!(votes.flush().unwrap());
+        drop(votes);
+        let records = Votes::open(folder.path()).unwrap().records().unwrap();
+        assert_eq!(records, [
+            (RecordKey::View, Bytes::from_static(b"1")),
+            (RecordKey::Voted(3), Bytes::from_static(b"x"))
+        ]);
+    }
+}

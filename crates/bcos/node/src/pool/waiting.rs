@@ -1,0 +1,510 @@
+//! The pool's books: pure, without clock-driven tasks or locks of their own.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alloy_primitives::map::{AddressMap, B256Map, B256Set};
+use alloy_primitives::{Address, B256};
+use bcos_types::{Receipt, TxKind, VerifiedTx};
+use tokio::sync::oneshot;
+
+use super::{SubmitError, web3_nonce};
+use crate::Committed;
+
+pub(super) type Waiter = oneshot::Sender<Result<Committed, SubmitError>>;
+
+/// An Ethereum transaction waits this long for those before it; upstream executes nonces with gaps, so later it goes.
+const GAP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Contracts whose calls change how the next block is agreed on; nothing is sealed after them until they are committed.
+const SYSTEM: [&str; 8] = [
+    "0000000000000000000000000000000000001000",
+    "0000000000000000000000000000000000001003",
+    "0000000000000000000000000000000000001005",
+    "000000000000000000000000000000000000100b",
+    "0000000000000000000000000000000000001010",
+    "0000000000000000000000000000000000010001",
+    "0000000000000000000000000000000000010003",
+    "0000000000000000000000000000000000010004",
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// May be sealed.
+    Ready,
+    /// In the proposal for this block.
+    Sealed(u64),
+    /// An Ethereum nonce before it is missing.
+    Gapped,
+}
+
+#[derive(Debug)]
+struct Entry {
+    tx: VerifiedTx,
+    waiter: Option<Waiter>,
+    arrived: Instant,
+    sequence: u64,
+    place: Place,
+    /// The last block it may be in.
+    last_block: u64,
+    system: bool,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    /// The first nonce that is neither committed nor ready.
+    next: u64,
+    by_nonce: BTreeMap<u64, B256>,
+}
+
+/// Transactions taken for a block.
+#[derive(Debug, Default)]
+pub(crate) struct Seal {
+    pub transactions: Vec<VerifiedTx>,
+    /// One of them is a system transaction.
+    pub system: bool,
+}
+
+/// The outcome of reserving somebody's proposal.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// All are here and reserved, in the order asked.
+    Found(Vec<VerifiedTx>),
+    /// These are not here; nothing was reserved.
+    Missing(Vec<B256>),
+    /// One of them is in an earlier proposal, stands twice, or may not be in this block.
+    Conflict,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    limit: usize,
+    sequence: u64,
+    entries: B256Map<Entry>,
+    ready: BTreeMap<u64, B256>,
+    /// Those of the ready that are system transactions.
+    ready_system: BTreeSet<u64>,
+    sealed: BTreeMap<u64, Vec<B256>>,
+    nonces: HashMap<String, B256>,
+    /// Nonces that several transactions share, which only another node's proposal can bring about.
+    rivals: HashMap<String, Vec<B256>>,
+    accounts: AddressMap<Account>,
+}
+
+impl Waiting {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            sequence: 0,
+            entries: B256Map::default(),
+            ready: BTreeMap::new(),
+            ready_system: BTreeSet::new(),
+            sealed: BTreeMap::new(),
+            nonces: HashMap::new(),
+            rivals: HashMap::new(),
+            accounts: AddressMap::default(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= self.limit
+    }
+
+    pub(super) fn has_nonce(&self, nonce: &str) -> bool {
+        self.nonces.contains_key(nonce)
+    }
+
+    pub(super) fn contains(&self, hash: &B256) -> bool {
+        self.entries.contains_key(hash)
+    }
+
+    pub(super) fn get(&self, hash: &B256) -> Option<VerifiedTx> {
+        self.entries.get(hash).map(|entry| entry.tx.clone())
+    }
+
+    pub(super) fn oldest(&self, limit: usize) -> Vec<VerifiedTx> {
+        let mut all: Vec<&Entry> = self.entries.values().collect();
+        all.sort_unstable_by_key(|entry| entry.sequence);
+        all.into_iter().take(limit).map(|entry| entry.tx.clone()).collect()
+    }
+
+    pub(super) fn next_nonce(&self, account: &Address) -> Option<u64> {
+        self.accounts.get(account).map(|account| account.next)
+    }
+
+    /// `None` when the transaction is not here; false when somebody waits already.
+    pub(super) fn attach(&mut self, hash: &B256, waiter: Waiter) -> Option<bool> {
+        let entry = self.entries.get_mut(hash)?;
+        if entry.waiter.as_ref().is_some_and(|waiter| !waiter.is_closed()) {
+            return Some(false);
+        }
+        entry.waiter = Some(waiter);
+        Some(true)
+    }
+
+    /// Adds a verified transaction. `base` is the account's committed nonce (Ethereum transactions only); `forced` ones belong
+    /// to a proposal and are neither counted nor compared with what waits.
+    pub(super) fn insert(
+        &mut self,
+        tx: VerifiedTx,
+        waiter: Option<Waiter>,
+        base: u64,
+        forced: bool,
+    ) -> Result<(), SubmitError> {
+        let hash = tx.hash;
+        if self.entries.contains_key(&hash) {
+            if let Some(waiter) = waiter
+                && self.attach(&hash, waiter) == Some(true)
+            {
+                return Ok(());
+            }
+            return Err(SubmitError::AlreadyInTxPool);
+        }
+        if !forced && self.is_full() {
+            return Err(SubmitError::TxPoolIsFull);
+        }
+        let mut place = Place::Ready;
+        let mut last_block = u64::MAX;
+        let mut account = None;
+        match tx.tx.kind {
+            TxKind::Bcos => {
+                last_block = u64::try_from(tx.tx.data.block_limit).unwrap_or(0);
+                match self.nonces.get(&tx.tx.data.nonce) {
+                    None => {
+                        self.nonces.insert(tx.tx.data.nonce.clone(), hash);
+                    }
+                    Some(_) if !forced => return Err(SubmitError::NonceCheckFail),
+                    Some(first) => {
+                        let first = *first;
+                        let rivals = self.rivals.entry(tx.tx.data.nonce.clone()).or_insert_with(|| vec![first]);
+                        rivals.push(hash);
+                    }
+                }
+            }
+            TxKind::Web3 => {
+                let nonce = web3_nonce(&tx).ok_or(SubmitError::Malformed)?;
+                let books = self.accounts.entry(tx.sender).or_default();
+                books.next = books.next.max(base);
+                if !books.by_nonce.contains_key(&nonce) {
+                    books.by_nonce.insert(nonce, hash);
+                } else if !forced {
+                    return Err(SubmitError::NonceCheckFail);
+                }
+                if nonce > books.next {
+                    place = Place::Gapped;
+                }
+                account = Some(tx.sender);
+            }
+        }
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let system = is_system(&tx);
+        if place == Place::Ready {
+            self.make_ready(sequence, hash, system);
+        }
+        self.entries.insert(hash, Entry { tx, waiter, arrived: Instant::now(), sequence, place, last_block, system });
+        if let Some(account) = account {
+            self.promote(&account);
+        }
+        Ok(())
+    }
+
+    fn make_ready(&mut self, sequence: u64, hash: B256, system: bool) {
+        self.ready.insert(sequence, hash);
+        if system {
+            self.ready_system.insert(sequence);
+        }
+    }
+
+    fn unready(&mut self, sequence: u64) {
+        self.ready.remove(&sequence);
+        self.ready_system.remove(&sequence);
+    }
+
+    /// Moves the account's frontier over everything that is here, and makes it ready.
+    fn promote(&mut self, account: &Address) {
+        let Some(books) = self.accounts.get_mut(account) else { return };
+        while let Some(hash) = books.by_nonce.get(&books.next) {
+            books.next += 1;
+            if let Some(entry) = self.entries.get_mut(hash)
+                && entry.place == Place::Gapped
+            {
+                // A fresh number: it must come after those it waited for.
+                self.sequence += 1;
+                entry.sequence = self.sequence;
+                entry.place = Place::Ready;
+                self.ready.insert(entry.sequence, *hash);
+                if entry.system {
+                    self.ready_system.insert(entry.sequence);
+                }
+            }
+        }
+    }
+
+    /// Whether it is the one the pool stands for its nonce with (a proposal may have brought a rival).
+    fn is_tracked(&self, tx: &VerifiedTx) -> bool {
+        match tx.tx.kind {
+            TxKind::Bcos => self.nonces.get(&tx.tx.data.nonce) == Some(&tx.hash),
+            TxKind::Web3 => {
+                let tracked = web3_nonce(tx).and_then(|nonce| self.accounts.get(&tx.sender)?.by_nonce.get(&nonce));
+                tracked == Some(&tx.hash)
+            }
+        }
+    }
+
+    pub(super) fn seal(&mut self, number: u64, limit: usize) -> Seal {
+        let mut taken = Vec::new();
+        // A system transaction goes before all others, alone: it may change the rules for whatever follows.
+        let system = self.ready_system.iter().find_map(|sequence| {
+            let hash = self.ready.get(sequence)?;
+            self.may_seal(hash, number).then_some((*sequence, *hash))
+        });
+        if let Some(alone) = system {
+            taken.push(alone);
+        } else {
+            for (sequence, hash) in &self.ready {
+                if taken.len() >= limit {
+                    break;
+                }
+                if self.may_seal(hash, number) {
+                    taken.push((*sequence, *hash));
+                }
+            }
+        }
+        let mut seal = Seal { transactions: Vec::with_capacity(taken.len()), system: system.is_some() };
+        for (sequence, hash) in taken {
+            self.unready(sequence);
+            if let Some(entry) = self.entries.get_mut(&hash) {
+                entry.place = Place::Sealed(number);
+                seal.transactions.push(entry.tx.clone());
+                self.sealed.entry(number).or_default().push(hash);
+            }
+        }
+        seal
+    }
+
+    fn may_seal(&self, hash: &B256, number: u64) -> bool {
+        self.entries.get(hash).is_some_and(|entry| entry.last_block >= number && self.is_tracked(&entry.tx))
+    }
+
+    /// Whether a transaction with the same nonce is in an earlier proposal.
+    fn has_earlier_rival(&self, tx: &VerifiedTx, number: u64) -> bool {
+        let tracked = match tx.tx.kind {
+            TxKind::Bcos => self.nonces.get(&tx.tx.data.nonce),
+            TxKind::Web3 => web3_nonce(tx).and_then(|nonce| self.accounts.get(&tx.sender)?.by_nonce.get(&nonce)),
+        };
+        tracked.filter(|tracked| **tracked != tx.hash).and_then(|tracked| self.entries.get(tracked)).is_some_and(
+            |rival| matches!(rival.place, Place::Sealed(other) if other <= number),
+        )
+    }
+
+    /// Lets the pool stand for its nonce with this transaction.
+    fn track(&mut self, tx: &VerifiedTx) {
+        match tx.tx.kind {
+            TxKind::Bcos => {
+                if let Some(tracked) = self.nonces.get_mut(&tx.tx.data.nonce) {
+                    *tracked = tx.hash;
+                }
+            }
+            TxKind::Web3 => {
+                if let (Some(books), Some(nonce)) = (self.accounts.get_mut(&tx.sender), web3_nonce(tx)) {
+                    books.by_nonce.insert(nonce, tx.hash);
+                }
+            }
+        }
+    }
+
+    /// Reserves a proposal's transactions. `trusted` ones were found right by a quorum: they only have to be here.
+    pub(super) fn claim(&mut self, number: u64, hashes: &[B256], system: bool, trusted: bool) -> Claim {
+        let missing: Vec<B256> = hashes.iter().filter(|hash| !self.entries.contains_key(*hash)).copied().collect();
+        if !missing.is_empty() {
+            return Claim::Missing(missing);
+        }
+        if !trusted && (system && hashes.len() != 1 || !self.is_claimable(number, hashes, system)) {
+            return Claim::Conflict;
+        }
+        let mut found = Vec::with_capacity(hashes.len());
+        for hash in hashes {
+            let Some(entry) = self.entries.get_mut(hash) else { continue };
+            let tx = entry.tx.clone();
+            if entry.place != Place::Sealed(number) {
+                entry.place = Place::Sealed(number);
+                let sequence = entry.sequence;
+                self.unready(sequence);
+                self.sealed.entry(number).or_default().push(*hash);
+            }
+            if !self.is_tracked(&tx) {
+                self.track(&tx);
+            }
+            found.push(tx);
+        }
+        Claim::Found(found)
+    }
+
+    fn is_claimable(&self, number: u64, hashes: &[B256], system: bool) -> bool {
+        let mut seen = B256Set::default();
+        let mut nonces: HashSet<&str> = HashSet::with_capacity(hashes.len());
+        hashes.iter().all(|hash| {
+            let Some(entry) = self.entries.get(hash) else { return false };
+            let earlier = matches!(entry.place, Place::Sealed(other) if other < number);
+            let rival = entry.tx.tx.kind == TxKind::Bcos && !nonces.insert(&entry.tx.tx.data.nonce);
+            !earlier
+                && !rival
+                && entry.last_block >= number
+                && entry.system == system
+                && seen.insert(*hash)
+                && !self.has_earlier_rival(&entry.tx, number)
+        })
+    }
+
+    /// Gives back the transactions of a proposal that was given up.
+    pub(super) fn release_some(&mut self, number: u64, hashes: &[B256]) {
+        if let Some(sealed) = self.sealed.get_mut(&number) {
+            sealed.retain(|hash| !hashes.contains(hash));
+        }
+        self.release(number, hashes.to_vec());
+    }
+
+    fn release(&mut self, sealed_for: u64, hashes: Vec<B256>) {
+        for hash in hashes {
+            if let Some(entry) = self.entries.get_mut(&hash)
+                && entry.place == Place::Sealed(sealed_for)
+            {
+                entry.place = Place::Ready;
+                let (sequence, system) = (entry.sequence, entry.system);
+                self.make_ready(sequence, hash, system);
+            }
+        }
+    }
+
+    fn remove(&mut self, hash: &B256) -> Option<Entry> {
+        let entry = self.entries.remove(hash)?;
+        if entry.place == Place::Ready {
+            self.unready(entry.sequence);
+        }
+        match entry.tx.tx.kind {
+            TxKind::Bcos => {
+                let nonce = &entry.tx.tx.data.nonce;
+                if self.nonces.get(nonce) == Some(hash) {
+                    self.nonces.remove(nonce);
+                }
+            }
+            TxKind::Web3 => {
+                if let (Some(books), Some(nonce)) = (self.accounts.get_mut(&entry.tx.sender), web3_nonce(&entry.tx)) {
+                    if books.by_nonce.get(&nonce) == Some(hash) {
+                        books.by_nonce.remove(&nonce);
+                    }
+                    if books.by_nonce.is_empty() {
+                        self.accounts.remove(&entry.tx.sender);
+                    }
+                }
+            }
+        }
+        Some(entry)
+    }
+
+    /// Takes a committed block out. The answers are to be given outside of any lock.
+    pub(super) fn committed(
+        &mut self,
+        number: u64,
+        block: impl IntoIterator<Item = (VerifiedTx, Arc<Receipt>)>,
+        account_nonce: impl Fn(&Address) -> u64,
+    ) -> Vec<(Waiter, Result<Committed, SubmitError>)> {
+        let mut answers = Vec::new();
+        let mut senders = HashSet::new();
+        for (index, (tx, receipt)) in block.into_iter().enumerate() {
+            let entry = self.remove(&tx.hash);
+            if tx.tx.kind == TxKind::Web3 {
+                senders.insert(tx.sender);
+            } else {
+                // Another transaction with this nonce can never be committed now.
+                let mut lost = self.rivals.remove(&tx.tx.data.nonce).unwrap_or_default();
+                lost.extend(self.nonces.get(&tx.tx.data.nonce));
+                for rival in lost {
+                    if let Some(waiter) = self.remove(&rival).and_then(|entry| entry.waiter) {
+                        answers.push((waiter, Err(SubmitError::NonceCheckFail)));
+                    }
+                }
+            }
+            if let Some(waiter) = entry.and_then(|entry| entry.waiter) {
+                answers.push((waiter, Ok(Committed { transaction: tx, receipt, number, index: index as u64 })));
+            }
+        }
+        for sender in senders {
+            let base = account_nonce(&sender);
+            let Some(books) = self.accounts.get_mut(&sender) else { continue };
+            books.next = books.next.max(base);
+            let stale: Vec<B256> = books.by_nonce.range(..base).map(|(_, hash)| *hash).collect();
+            for hash in stale {
+                if let Some(waiter) = self.remove(&hash).and_then(|entry| entry.waiter) {
+                    answers.push((waiter, Err(SubmitError::NonceCheckFail)));
+                }
+            }
+            self.promote(&sender);
+        }
+        // What had been reserved for a proposal that lost is free again.
+        let later = self.sealed.split_off(&(number + 1));
+        for (sealed_for, hashes) in std::mem::replace(&mut self.sealed, later) {
+            self.release(sealed_for, hashes);
+        }
+        answers
+    }
+
+    /// Removes what waited too long or can no longer be in a block; true when something became ready.
+    pub(super) fn expire(
+        &mut self,
+        expiry: Duration,
+        head: u64,
+        check_block_limit: bool,
+    ) -> (Vec<(Option<Waiter>, Result<Committed, SubmitError>)>, bool) {
+        let now = Instant::now();
+        let mut dropped = Vec::new();
+        let mut impatient: AddressMap<u64> = AddressMap::default();
+        for (hash, entry) in &self.entries {
+            if matches!(entry.place, Place::Sealed(_)) {
+                continue;
+            }
+            let age = now.saturating_duration_since(entry.arrived);
+            if age >= expiry {
+                dropped.push((*hash, SubmitError::TransactionPoolTimeout));
+            } else if check_block_limit && entry.last_block <= head {
+                dropped.push((*hash, SubmitError::BlockLimitCheckFail));
+            } else if entry.place == Place::Gapped
+                && age >= GAP_PATIENCE
+                && let Some(nonce) = web3_nonce(&entry.tx)
+            {
+                let lowest = impatient.entry(entry.tx.sender).or_insert(nonce);
+                *lowest = nonce.min(*lowest);
+            }
+        }
+        let mut answers = Vec::with_capacity(dropped.len());
+        for (hash, refusal) in dropped {
+            if let Some(entry) = self.remove(&hash) {
+                answers.push((entry.waiter, Err(refusal)));
+            }
+        }
+        let released = !impatient.is_empty();
+        for (account, nonce) in impatient {
+            if let Some(books) = self.accounts.get_mut(&account) {
+                books.next = books.next.max(nonce);
+                self.promote(&account);
+            }
+        }
+        (answers, released)
+    }
+}
+
+fn is_system(tx: &VerifiedTx) -> bool {
+    let to = tx.tx.data.to.as_str();
+    let to = to.strip_prefix("0x").unwrap_or(to);
+    SYSTEM.contains(&to)
+}

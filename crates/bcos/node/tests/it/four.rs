@@ -1,0 +1,79 @@
+//! Four nodes that agree over real sockets.
+
+use std::time::Duration;
+
+use alloy_primitives::U256;
+use bcos_node::RunningNode;
+
+use crate::cluster::{Account, Cluster, count, deploy, group, until};
+
+async fn connected(running: &[RunningNode], count: usize) {
+    until("all nodes are connected", 20, || running.iter().all(|node| node.node().peers().len() == count)).await;
+}
+
+fn heights(running: &[RunningNode]) -> Vec<u64> {
+    running.iter().map(|node| group(node).chain().height()).collect()
+}
+
+async fn same_height(running: &[RunningNode]) -> u64 {
+    until("all nodes reach the same height", 30, || {
+        let heights = heights(running);
+        heights.iter().all(|height| *height == heights[0])
+    })
+    .await;
+    heights(running)[0]
+}
+
+fn same_blocks(running: &[RunningNode], height: u64) {
+    for number in 0..=height {
+        let hashes: Vec<_> =
+            running.iter().map(|node| group(node).chain().hash_by_number(number).unwrap().unwrap()).collect();
+        assert!(hashes.iter().all(|hash| *hash == hashes[0]), "block {number}: {hashes:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_nodes_commit_the_same_blocks_and_one_that_was_away_catches_up() {
+    let cluster = Cluster::build(4);
+    let mut running = cluster.start_all().await;
+    connected(&running, 3).await;
+    let account = Account::new();
+    let contract = deploy(&group(&running[0]), &account).await;
+    // Clients of every node.
+    let calls: Vec<_> = (0..80)
+        .map(|i| {
+            let group = group(&running[i % 4]);
+            tokio::spawn(group.submit(account.transaction(&group, Some(contract), &[])))
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().receipt.status, 0);
+    }
+    let height = same_height(&running).await;
+    same_blocks(&running, height);
+    assert!(running.iter().all(|node| count(&group(node), contract) == U256::from(80)));
+    let header = group(&running[1]).chain().header(height).unwrap().unwrap();
+    assert!(header.signatures.len() >= 3, "{} signatures", header.signatures.len());
+
+    let gone = running.pop().unwrap();
+    gone.stop().await;
+    // Without the fourth node some leaders are missing; the others go on.
+    for i in 0..30 {
+        let group = group(&running[i % 3]);
+        let call = group.submit(account.transaction(&group, Some(contract), &[]));
+        let committed = tokio::time::timeout(Duration::from_secs(30), call).await.expect("an answer").unwrap();
+        assert_eq!(committed.receipt.status, 0);
+    }
+    running.push(cluster.start(3).await);
+    let height = same_height(&running).await;
+    same_blocks(&running, height);
+    assert!(running.iter().all(|node| count(&group(node), contract) == U256::from(110)));
+    // It takes part again.
+    let last = group(&running[3]);
+    last.submit(account.transaction(&last, Some(contract), &[])).await.unwrap();
+    same_height(&running).await;
+    assert!(running.iter().all(|node| count(&group(node), contract) == U256::from(111)));
+    for node in running {
+        node.stop().await;
+    }
+}
