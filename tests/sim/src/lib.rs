@@ -15,6 +15,7 @@
 
 pub mod checks;
 pub mod disk;
+pub mod pbft;
 pub mod rng;
 pub mod world;
 

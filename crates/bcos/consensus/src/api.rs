@@ -141,14 +141,16 @@ pub enum Effect {
         /// The view in which it is wanted.
         view: u64,
     },
-    /// Check a proposal (and mark its transactions as sealed): all transactions at hand (fetch them from `from`
-    /// when they are not), rules kept, none of them in the chain or in the proposals between. Answer with [`Input::Verified`].
+    /// Check a proposal and mark its transactions as sealed: all transactions at hand (fetch them from `from` when
+    /// they are not), rules kept, none of them in the chain or in the proposals between (to be found by their
+    /// `parent`). The verdict must not depend on this node's clock or pool. Answer with [`Input::Verified`]. Comes
+    /// for this node's own proposals, too, and in order of numbers.
     Verify {
         /// What.
         proposal: Arc<Proposal>,
         /// Its digest, for the answer.
         digest: B256,
-        /// A quorum has found it valid: only make sure that the transactions are at hand; the verdict cannot be
+        /// A quorum has found it valid, or this node sealed it: only make sure that the transactions are at hand; the verdict cannot be
         /// [`Verdict::Invalid`].
         certified: bool,
         /// Who has the transactions.

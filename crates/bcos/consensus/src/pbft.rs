@@ -346,7 +346,6 @@ impl Pbft {
         let slot = self.slots.entry(number).or_default();
         slot.candidates.insert(me, (view, digest, Bytes::new()));
         slot.learn(digest, proposal, head, limit);
-        slot.checks.insert(digest, Check::Valid);
     }
 
     fn contents_limit(&self) -> usize {

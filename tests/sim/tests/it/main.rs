@@ -4,6 +4,8 @@
 //! seeds each test takes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bcos;
+
 use sim_tests::{Report, Rng, Shape, World};
 
 fn number(name: &str) -> Option<u64> {

@@ -18,7 +18,7 @@ impl Pbft {
         let mut open = self.entered;
         let (mut voting, mut committing, mut executing, mut finishing) = (true, true, true, true);
         while number <= last && self.slots.contains_key(&number) {
-            open = open && self.accept(number, &parent);
+            open = open && self.accept(me, number, &parent);
             let decided = self.slots.get(&number).is_some_and(|slot| slot.decided.is_some());
             if open {
                 voting = voting && self.vote(me, number) || decided;
@@ -65,7 +65,7 @@ impl Pbft {
         slot.candidates.get(&leader).filter(|(view, ..)| *view == self.view).map(|(_, digest, _)| (*digest, false))
     }
 
-    fn accept(&mut self, number: u64, parent: &B256) -> bool {
+    fn accept(&mut self, me: usize, number: u64, parent: &B256) -> bool {
         let view = self.view;
         let Some((digest, certified)) = self.choice(number) else { return false };
         let leader = self.settings.leader(number, view);
@@ -83,12 +83,16 @@ impl Pbft {
             return false;
         }
         slot.accepted = Some((view, digest));
-        if !slot.checks.contains_key(&digest) {
+        // What a quorum found valid is fetched even when it looked wrong here.
+        let known = slot.checks.get(&digest);
+        if known.is_none() || (certified && known == Some(&Check::Invalid)) {
             let proposal = proposal.clone();
             slot.checks.insert(digest, Check::Asked);
             let sealer = usize::try_from(proposal.sealer).ok();
             let author = sealer.and_then(|sealer| self.settings.members.get(sealer)).map(|m| m.node_id.clone());
+            let mine = slot.candidates.get(&me).is_some_and(|cell| (cell.0, cell.1) == (view, digest));
             let from = if certified { author.or(from) } else { from };
+            let certified = certified || mine;
             let from = from.unwrap_or_else(|| self.keys.me().clone());
             self.out.push(Effect::Verify { proposal, digest, certified, from });
         }
