@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fjall::{AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
 use parking_lot::Mutex;
 
 use crate::{Batch, Entries, Operation, Snapshot, Space, Store, StoreError, segment::FolderLock};
@@ -27,6 +27,9 @@ use health::Health;
 pub struct FjallStore {
     shared: Arc<Shared>,
 }
+
+/// Rows of the engine: no value stands for a removal.
+type Rows = Vec<(fjall::UserKey, Option<fjall::UserValue>)>;
 
 /// The fields go in this order: the engine closes before its journals are cut, the lock comes last.
 struct Shared {
@@ -62,8 +65,8 @@ impl FjallStore {
         Self::open_as(path.as_ref(), spaces, false)
     }
 
-    /// [`FjallStore::open`] for rows that can be derived again from elsewhere: batches behind a bad place of the engine's journal are
-    /// dropped, persisted or not, and what is left is the state after some batch. Damage that leaves no such state is the error
+    /// [`FjallStore::open`] for rows that can be derived again from elsewhere: batches behind a bad place of the journal are dropped,
+    /// persisted or not, and what is left is the state after some batch. Damage that leaves no such state is the error
     /// [`StoreError::Engine`]: then the folder has to go.
     pub fn open_derived(path: impl AsRef<Path>, spaces: &[&str]) -> Result<Self, StoreError> {
         Self::open_as(path.as_ref(), spaces, true)
@@ -74,12 +77,11 @@ impl FjallStore {
         let lock = FolderLock::take(path, "owner")?;
         let health = Health::of(path);
         let opening = health.begin_opening()?;
-        let found = if health::holds_a_database(path)? {
+        let mut journals = Vec::new();
+        if health::holds_a_database(path)? {
             health::check_manifests(path)?;
-            journal::check(path, derived)?
-        } else {
-            journal::Found::default()
-        };
+            journals = journal::move_aside(path)?;
+        }
         let (database, tree) = unpanicked(path, || open_engine(path))?;
         let shared = Shared {
             tree,
@@ -90,7 +92,7 @@ impl FjallStore {
             last_batch: Mutex::default(),
             _lock: lock,
         };
-        *shared.last_batch.lock() = unpanicked(path, || shared.check_batches(&found))?;
+        unpanicked(path, || shared.replay(&journals, derived))?;
         shared.check_names(spaces)?;
         if shared.health.is_suspect() {
             unpanicked(path, || shared.read_everything())?;
@@ -113,6 +115,7 @@ fn open_engine(path: &Path) -> Result<(Database, Keyspace), StoreError> {
         .worker_threads(1)
         // Who uses this store replays its own log after a power cut, so a batch is only handed to the system (see `write`).
         .manual_journal_persist(true)
+        .journal_compression(CompressionType::None)
         .open()
         .map_err(failed)?;
     let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
@@ -154,23 +157,50 @@ impl Shared {
         Err(engine(self.path(), format!("space {} was not opened", space.0)))
     }
 
-    /// Number of the last batch. The journals must continue what the tables hold.
-    fn check_batches(&self, found: &journal::Found) -> Result<u64, StoreError> {
+    /// Writes what the journals hold more than the tables. A batch that cannot be read ends it; without `derived` only at the end of all.
+    fn replay(&self, journals: &[PathBuf], derived: bool) -> Result<(), StoreError> {
+        let stored = self.tree.get(LAST_BATCH).map_err(|error| self.failed(error))?;
         let bad = || engine(self.path(), "the number of its last batch is damaged");
-        let read = |bytes: &[u8]| number(bytes).ok_or_else(bad);
-        if let Some(first) = found.first_batch {
-            let in_tables = match self.tree.tree.get_highest_persisted_seqno() {
-                Some(newest) => self.tree.tree.get(LAST_BATCH, newest + 1).map_err(|error| self.failed(error.into()))?,
-                None => None,
-            };
-            let in_tables = in_tables.map_or(Ok(0), |bytes| read(&bytes))?;
-            if first > in_tables + 1 {
-                let what = format!("its tables end with batch {in_tables} but its journal begins with batch {first}");
-                return Err(engine(self.path(), what));
+        let mut last = stored.map_or(Ok(0), |bytes| number(&bytes).ok_or_else(bad))?;
+        *self.last_batch.lock() = last;
+        let mut refused = None;
+        for path in journals {
+            let failed = |source| StoreError::io("read", path, source);
+            let mut journal = journal::Journal::open(path).map_err(failed)?;
+            loop {
+                match journal.next(last).map_err(failed)? {
+                    journal::Next::Known => {}
+                    journal::Next::Batch(this, rows) if this == last + 1 => {
+                        self.commit(rows.len(), |batch| {
+                            for (key, value) in rows {
+                                match value {
+                                    Some(value) => batch.insert(&self.tree, key, value),
+                                    None => batch.remove(&self.tree, key),
+                                }
+                            }
+                            Ok(())
+                        })?;
+                        last = this;
+                    }
+                    journal::Next::Batch(this, _) => {
+                        refused.get_or_insert(format!("batch {this} stands where batch {} is due", last + 1));
+                        break;
+                    }
+                    journal::Next::Changed => {
+                        refused.get_or_insert(format!("batch {} is not what was written", last + 1));
+                        break;
+                    }
+                    journal::Next::End => break,
+                }
             }
         }
-        let last = self.tree.get(LAST_BATCH).map_err(|error| self.failed(error))?;
-        last.map_or(Ok(0), |bytes| read(&bytes))
+        if let Some(what) = refused.filter(|_| !derived) {
+            return Err(engine(self.path(), format!("in its journal {what}")));
+        }
+        if !derived && !journals.is_empty() {
+            self.database.persist(PersistMode::SyncData).map_err(|error| self.failed(error))?;
+        }
+        journal::remove(journals)
     }
 
     fn check_names(&self, spaces: &[&str]) -> Result<(), StoreError> {
@@ -187,21 +217,25 @@ impl Shared {
             let what = format!("it was made with the spaces {kept:?}, not with {wanted:?}");
             return Err(engine(self.path(), what));
         }
-        let mut batch = self.begin(1);
-        batch.insert(&self.tree, NAMES, wanted.as_bytes());
-        self.commit(batch)
+        self.commit(1, |batch| {
+            batch.insert(&self.tree, NAMES, wanted.as_bytes());
+            Ok(())
+        })
     }
 
-    fn begin(&self, rows: usize) -> fjall::OwnedWriteBatch {
+    /// Writes the rows that `fill` adds as one numbered batch.
+    fn commit(
+        &self,
+        rows: usize,
+        fill: impl FnOnce(&mut fjall::OwnedWriteBatch) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         // With the system a batch outlives a killed process, which then has nothing to replay.
-        fjall::OwnedWriteBatch::with_capacity(self.database.clone(), rows + 1).durability(Some(PersistMode::Buffer))
-    }
-
-    /// Numbers the batch and writes it.
-    fn commit(&self, mut batch: fjall::OwnedWriteBatch) -> Result<(), StoreError> {
+        let mut batch = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), rows + 1)
+            .durability(Some(PersistMode::Buffer));
         let mut last_batch = self.last_batch.lock();
         let this = *last_batch + 1;
         batch.insert(&self.tree, LAST_BATCH, this.to_be_bytes());
+        fill(&mut batch)?;
         batch.commit().map_err(|error| self.failed(error))?;
         *last_batch = this;
         Ok(())
@@ -247,19 +281,20 @@ impl Store for FjallStore {
             return Ok(());
         }
         let shared = &self.shared;
-        let mut rows = shared.begin(batch.len());
-        let mut scratch = Vec::new();
-        for operation in batch.operations {
-            match operation {
-                Operation::Put(space, key, value) => {
-                    rows.insert(&shared.tree, row_key(&mut scratch, shared.check_space(space)?, &key), value);
-                }
-                Operation::Delete(space, key) => {
-                    rows.remove(&shared.tree, row_key(&mut scratch, shared.check_space(space)?, &key));
+        shared.commit(batch.len(), |rows| {
+            let mut scratch = Vec::new();
+            for operation in batch.operations {
+                match operation {
+                    Operation::Put(space, key, value) => {
+                        rows.insert(&shared.tree, row_key(&mut scratch, shared.check_space(space)?, &key), value);
+                    }
+                    Operation::Delete(space, key) => {
+                        rows.remove(&shared.tree, row_key(&mut scratch, shared.check_space(space)?, &key));
+                    }
                 }
             }
-        }
-        shared.commit(rows)
+            Ok(())
+        })
     }
 
     fn persist(&self) -> Result<(), StoreError> {

@@ -31,12 +31,9 @@ impl Drop for CutJournals {
         if !self.armed.load(Ordering::Relaxed) {
             return;
         }
-        let Ok(mut journals) = journal::list(&self.path) else { return };
-        // The newest one stays, empty. Oldest first: what is left after an interruption continues the tables.
-        let newest = journals.pop();
-        let removed = journals.iter().all(|(_, journal)| std::fs::remove_file(journal).is_ok());
-        if let Some((_, newest)) = newest.filter(|_| removed) {
-            journal::shorten(&newest, 0).ok();
+        // The next opening makes an empty one.
+        if let Ok(journals) = journal::active(&self.path) {
+            journal::remove(&journals).ok();
         }
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn holds_a_database(path: &Path) -> Result<bool, StoreError> {
     if !is_empty(&path.join(TREES))? {
         return Err(engine(path, format!("its file {VERSION:?} is missing")));
     }
-    for (_, journal) in super::journal::list(path)? {
+    for journal in super::journal::active(path)? {
         std::fs::remove_file(&journal).map_err(|source| StoreError::io("remove", journal, source))?;
     }
     Ok(false)

@@ -1,143 +1,93 @@
-//! The engine's journals, read before the engine reads them.
+//! The engine's journals, read here and not by the engine.
 //!
 //! The engine stops without a word at the first entry it cannot make sense of, also in a journal that others continue: then batches would
-//! be missing in the middle. And one bad checksum makes it refuse the whole. Here the batches are checked and their numbers followed, so
-//! that what the engine sees ends where the first bad place is. The engine's checksum leaves out the sequence number, by which it knows
-//! the newer of two rows: it has to rise from batch to batch.
+//! be missing in the middle. One bad checksum makes it refuse the whole, and it takes apart again all that its tables hold already. So
+//! journals with content are moved aside before it opens, and the batches its tables lack are written to it again, in the order of
+//! their numbers, up to the first bad place.
 //!
-//! A batch is a start (1, items, sequence number), its items (2, kind, compression, tree, lengths, key, value) or clearings of a tree
-//! (4, tree), and an end (3, checksum of the items, magic). All numbers are little-endian. A layout that is not understood here looks
-//! like damage: who derives his rows writes them again.
+//! A batch is a start (1, items, sequence number), its items (2, kind, compression, tree, lengths, key, value), the first of which holds
+//! the number, and an end (3, checksum of the items, magic). All numbers of the engine are little-endian. A layout that is not understood
+//! here looks like a bad place: who derives his rows writes them again.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, BufReader, ErrorKind, Read as _},
     path::{Path, PathBuf},
 };
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{LAST_BATCH, engine, number};
+use super::{LAST_BATCH, Rows, number};
 use crate::StoreError;
 
-const SUFFIX: &str = ".jnl";
+/// Journals of the engine: the number of each is its name.
+const ACTIVE: &str = ".jnl";
+/// Journals that were moved aside.
+const ASIDE: &str = ".old";
 const END_MAGIC: [u8; 4] = [b'F', b'J', b'L', 3];
 
-/// What the journals hold.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
-    /// Number of the first batch; `None` without any.
-    pub(super) first_batch: Option<u64>,
-}
-
-/// The journals of a database, oldest first.
-pub(super) fn list(path: &Path) -> Result<Vec<(u64, PathBuf)>, StoreError> {
+fn listed(path: &Path, suffix: &str) -> Result<Vec<(u64, PathBuf)>, StoreError> {
     let failed = |source| StoreError::io("list", path, source);
     let mut journals = Vec::new();
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
-        let id = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|id| id.parse().ok());
+        let id = name.to_str().and_then(|name| name.strip_suffix(suffix)).and_then(|id| id.parse().ok());
         journals.extend(id.map(|id| (id, entry.path())));
     }
     journals.sort_unstable();
     Ok(journals)
 }
 
-/// Where the reading of several journals stands.
-#[derive(Debug, Default)]
-struct Course {
-    first: Option<u64>,
-    /// The last batch.
-    last: Option<Entry>,
+/// The engine's journals, oldest first.
+pub(super) fn active(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    Ok(listed(path, ACTIVE)?.into_iter().map(|(_, journal)| journal).collect())
 }
 
-/// One batch.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    /// Its number among the store's batches.
-    number: u64,
-    /// The engine's number for it.
-    sequence: u64,
-}
-
-/// Looks through the journals. With `cut` what stands behind the first bad place goes; otherwise a hole is refused.
-pub(super) fn check(path: &Path, cut: bool) -> Result<Found, StoreError> {
-    let journals = list(path)?;
-    if journals.is_empty() {
-        // Without any journal the engine would count its sequence numbers from the beginning, below those of its tables.
-        let empty = path.join(format!("0{SUFFIX}"));
-        File::create(&empty).map_err(|source| StoreError::io("create", empty, source))?;
-    }
-    let mut course = Course::default();
-    let mut at = 0;
-    for (_, journal) in &journals {
-        at += 1;
-        let walked = walk(journal, &mut course).map_err(|source| StoreError::io("read", journal, source))?;
-        if cut {
-            shorten(journal, walked.end).map_err(|source| StoreError::io("truncate", journal, source))?;
+/// Moves journals with content out of the engine's sight and gives them, oldest first. Leaves one empty journal: without any the engine
+/// would count its sequence numbers from the beginning, below those of its tables.
+pub(super) fn move_aside(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let mut aside = listed(path, ASIDE)?;
+    let mut next = aside.last().map_or(0, |(id, _)| id + 1);
+    for journal in active(path)? {
+        let at = &journal;
+        let failed = |action| move |source| StoreError::io(action, at, source);
+        if std::fs::metadata(&journal).map_err(failed("read"))?.len() == 0 {
+            std::fs::remove_file(&journal).map_err(failed("remove"))?;
+            continue;
         }
-        if let Some(hole) = walked.hole {
-            if !cut {
-                return Err(engine(path, format!("its journal {} has a hole: {hole}", journal.display())));
-            }
-            break;
-        }
+        let target = path.join(format!("{next:020}{ASIDE}"));
+        std::fs::rename(&journal, &target).map_err(failed("rename"))?;
+        aside.push((next, target));
+        next += 1;
     }
-    for (_, lost) in journals.iter().skip(at) {
-        std::fs::remove_file(lost).map_err(|source| StoreError::io("remove", lost, source))?;
-    }
-    Ok(Found { first_batch: course.first })
+    let empty = path.join(format!("0{ACTIVE}"));
+    File::create(&empty).map_err(|source| StoreError::io("create", empty, source))?;
+    Ok(aside.into_iter().map(|(_, journal)| journal).collect())
 }
 
-/// Cuts a journal if it is longer.
-pub(super) fn shorten(journal: &Path, size: u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(journal)?;
-    if file.metadata()?.len() > size { file.set_len(size) } else { Ok(()) }
+/// Removes journals that were read. The newest goes first: what an interruption leaves still begins where the tables end.
+pub(super) fn remove(aside: &[PathBuf]) -> Result<(), StoreError> {
+    aside.iter().rev().try_for_each(|journal| {
+        std::fs::remove_file(journal).map_err(|source| StoreError::io("remove", journal, source))
+    })
 }
 
-struct Walked {
-    /// End of the last good batch.
-    end: u64,
-    /// Why the next one, though whole, does not belong there.
-    hole: Option<String>,
+/// What comes next in a journal.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// A batch that is not wanted.
+    Known,
+    /// A batch; its number is not among the rows.
+    Batch(u64, Rows),
+    /// Batches end here: nothing follows, or nothing that can be read.
+    End,
+    /// A batch in good shape whose content is not what was written.
+    Changed,
 }
 
-/// Reads batches up to the first bad one, or one that does not follow.
-fn walk(journal: &Path, course: &mut Course) -> io::Result<Walked> {
-    /// The engine leaves some out; what lies further away is no sequence number of its making.
-    const APART: u64 = 1 << 32;
-    let file = File::open(journal)?;
-    let left = file.metadata()?.len();
-    let mut entries = Entries { input: BufReader::with_capacity(1 << 20, file), left, buffer: Vec::new() };
-    let mut walked = Walked { end: 0, hole: None };
-    let mut before_last = 0;
-    loop {
-        let this = match entries.batch() {
-            Ok(this) => this,
-            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => return Ok(walked),
-            Err(error) => return Err(error),
-        };
-        let Entry { number, sequence } = this;
-        let (due, before) = course.last.map_or((number, 0), |last| (last.number + 1, last.sequence));
-        if number != due || number == u64::MAX {
-            walked.hole = Some(format!("batch {number} stands where batch {due} is due"));
-        } else if (course.last.is_some() && sequence <= before) || sequence > before.saturating_add(APART) {
-            // This one or the one before is wrong.
-            walked.hole = Some(format!("the sequence number of batch {number} is {sequence} after {before}"));
-            walked.end = before_last;
-        }
-        if walked.hole.is_some() {
-            return Ok(walked);
-        }
-        course.first.get_or_insert(number);
-        course.last = Some(this);
-        before_last = walked.end;
-        walked.end = left - entries.left;
-    }
-}
-
-struct Entries {
+/// A journal that is read from its beginning.
+pub(super) struct Journal {
     input: BufReader<File>,
     left: u64,
     buffer: Vec<u8>,
@@ -147,53 +97,100 @@ fn bad() -> io::Error {
     ErrorKind::InvalidData.into()
 }
 
-impl Entries {
-    /// Appends the next bytes to the buffer.
-    fn take(&mut self, count: usize) -> io::Result<()> {
-        self.left = self.left.checked_sub(count as u64).ok_or(ErrorKind::UnexpectedEof)?;
-        let start = self.buffer.len();
-        self.buffer.resize(start + count, 0);
-        self.input.read_exact(&mut self.buffer[start..])
+/// The fixed part of an item.
+#[derive(Clone, Copy)]
+struct Item {
+    is_delete: bool,
+    key: usize,
+    value: usize,
+}
+
+const ITEM_BYTES: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
+
+impl Item {
+    fn parse(bytes: [u8; ITEM_BYTES]) -> io::Result<Self> {
+        let [2, kind, 0, _, _, _, _, _, _, _, _, k0, k1, v0, v1, v2, v3, s0, s1, s2, s3] = bytes else { return Err(bad()) };
+        let (value, stored) = (u32::from_le_bytes([v0, v1, v2, v3]), u32::from_le_bytes([s0, s1, s2, s3]));
+        if kind > 1 || value != stored {
+            return Err(bad());
+        }
+        Ok(Self { is_delete: kind == 1, key: u16::from_le_bytes([k0, k1]).into(), value: value as usize })
+    }
+}
+
+impl Journal {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let left = file.metadata()?.len();
+        Ok(Self { input: BufReader::with_capacity(256 << 10, file), left, buffer: Vec::new() })
+    }
+
+    /// The next batch; the content of those up to number `known` is passed over.
+    pub(super) fn next(&mut self, known: u64) -> io::Result<Next> {
+        match self.batch(known) {
+            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => Ok(Next::End),
+            other => other,
+        }
+    }
+
+    fn batch(&mut self, known: u64) -> io::Result<Next> {
+        let [1, a, b, c, d, ..] = self.array::<13>()? else { return Err(bad()) };
+        let items = u32::from_le_bytes([a, b, c, d]);
+        let mut checksum = Xxh3::new();
+        let first = self.item(&mut checksum)?;
+        let (key, value) = self.buffer[ITEM_BYTES..].split_at(first.key);
+        let this = number(value).filter(|_| key == LAST_BATCH).ok_or_else(bad)?;
+        let mut rows = Rows::new();
+        for _ in 1..items {
+            if this <= known {
+                let Item { key, value, .. } = Item::parse(self.array()?)?;
+                self.skip(key + value)?;
+                continue;
+            }
+            let item = self.item(&mut checksum)?;
+            let (key, value) = self.buffer[ITEM_BYTES..].split_at(item.key);
+            rows.push((key.into(), (!item.is_delete).then(|| value.into())));
+        }
+        let end = self.array::<13>()?;
+        if end[0] != 3 || end[9..] != END_MAGIC {
+            return Err(bad());
+        }
+        if this <= known {
+            return Ok(Next::Known);
+        }
+        let whole = end[1..9] == checksum.digest().to_le_bytes();
+        Ok(if whole { Next::Batch(this, rows) } else { Next::Changed })
+    }
+
+    /// Reads an item into the buffer.
+    fn item(&mut self, checksum: &mut Xxh3) -> io::Result<Item> {
+        let fixed = self.array()?;
+        let item = Item::parse(fixed)?;
+        let rest = item.key + item.value;
+        self.spend(rest)?;
+        self.buffer.clear();
+        self.buffer.extend_from_slice(&fixed);
+        self.buffer.resize(ITEM_BYTES + rest, 0);
+        self.input.read_exact(&mut self.buffer[ITEM_BYTES..])?;
+        checksum.update(&self.buffer);
+        Ok(item)
     }
 
     fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
-        self.left = self.left.checked_sub(N as u64).ok_or(ErrorKind::UnexpectedEof)?;
+        self.spend(N)?;
         let mut bytes = [0; N];
         self.input.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// Reads a batch whose checksum holds.
-    fn batch(&mut self) -> io::Result<Entry> {
-        let [1, a, b, c, d, sequence @ ..] = self.array::<13>()? else { return Err(bad()) };
-        let (items, sequence) = (u32::from_le_bytes([a, b, c, d]), u64::from_le_bytes(sequence));
-        let mut checksum = Xxh3::new();
-        let mut this = None;
-        for _ in 0..items {
-            self.buffer.clear();
-            this = self.item()?.or(this);
-            checksum.update(&self.buffer);
-        }
-        let end = self.array::<13>()?;
-        let whole = end[0] == 3 && end[1..9] == checksum.digest().to_le_bytes() && end[9..] == END_MAGIC;
-        let number = this.filter(|_| whole).ok_or_else(bad)?;
-        Ok(Entry { number, sequence })
+    fn skip(&mut self, count: usize) -> io::Result<()> {
+        self.spend(count)?;
+        self.input.seek_relative(count as i64)
     }
 
-    /// Reads an item into the buffer; gives the batch's number if this is the row that holds it.
-    fn item(&mut self) -> io::Result<Option<u64>> {
-        const FIXED: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
-        self.take(1)?;
-        match self.buffer[0] {
-            2 => {}
-            4 => return self.take(8).map(|()| None),
-            _ => return Err(bad()),
-        }
-        self.take(FIXED - 1)?;
-        let key = usize::from(u16::from_le_bytes([self.buffer[11], self.buffer[12]]));
-        let stored = u32::from_le_bytes([self.buffer[17], self.buffer[18], self.buffer[19], self.buffer[20]]);
-        self.take(key + stored as usize)?;
-        let (key, value) = self.buffer[FIXED..].split_at(key);
-        Ok(if key == LAST_BATCH { number(value) } else { None })
+    /// Nothing behind the end of the file is believed, nor is room made for it.
+    fn spend(&mut self, count: usize) -> io::Result<()> {
+        self.left = self.left.checked_sub(count as u64).ok_or(ErrorKind::UnexpectedEof)?;
+        Ok(())
     }
 }

@@ -188,7 +188,8 @@ fn a_flush_refused_by_a_full_disk_is_repeated_with_the_same_result() {
                 assert!(!watch.has_changed().unwrap());
                 assert!(ledger.flush().is_err(), "the disk is still full");
                 assert_eq!(ledger.staged_height(), 8);
-                (files.free_space(), store.free_space());
+                files.free_space();
+                store.free_space();
                 flushed = ledger.flush().map(|blocks| blocks.len());
                 repeated += usize::from(flushed.is_ok());
             }
@@ -202,7 +203,8 @@ fn a_flush_refused_by_a_full_disk_is_repeated_with_the_same_result() {
                 Err(other) => panic!("{files_left} {batches_left}: {other}"),
             }
             drop(ledger);
-            (files.free_space(), store.free_space());
+            files.free_space();
+            store.free_space();
             let (files, store) = (files.crash_keeping(usize::MAX), store.crash(|_| batches_left as usize));
             let again = open(&files, &store).unwrap();
             reference.check(&again, &store, 4);

@@ -2,6 +2,7 @@
 //! had any damage. Damaged blocks stay refused.
 
 use std::{
+    fmt::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -139,7 +140,7 @@ fn bits_flipped_anywhere_in_the_databases_change_nothing() {
                 let at = random.below(written as u64) as usize;
                 let bit = random.below(8);
                 bytes[at] ^= 1 << bit;
-                what += &format!(" bit {bit} of byte {at} in {}", name.display());
+                write!(what, " bit {bit} of byte {at} in {}", name.display()).unwrap();
                 std::fs::write(name, bytes).unwrap();
             }
         }
