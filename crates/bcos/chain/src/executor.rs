@@ -4,6 +4,7 @@ pub mod call;
 mod outcome;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 use alloy_primitives::{Address, Bytes, U256};
 use bcos_types::{TransactionError, TxKind, VerifiedTx};

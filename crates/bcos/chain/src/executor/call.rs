@@ -4,7 +4,7 @@ use alloy_primitives::{Address, Bytes, U256};
 use revm::inspector::NoOpInspector;
 
 use super::{Executor, TxInput};
-use crate::access::{AccessError, BlockEnv, Log, StateAccess};
+use crate::access::{AccessError, BlockEnv, Log, StateAccess, TxOutcome};
 
 /// A call to be tried on a state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,6 +38,18 @@ pub struct CallOutcome {
     pub contract_address: Option<Address>,
 }
 
+impl CallOutcome {
+    pub(super) fn of(outcome: TxOutcome) -> Self {
+        Self {
+            status: outcome.status,
+            output: outcome.output,
+            gas_used: outcome.gas_used,
+            logs: outcome.logs,
+            contract_address: outcome.contract_address,
+        }
+    }
+}
+
 impl CallRequest {
     pub(super) fn input(&self) -> TxInput {
         TxInput {
@@ -64,13 +76,7 @@ impl Executor {
         let gas_limit = request.gas.map_or(env.gas_limit, |gas| gas.min(env.gas_limit));
         let outcome =
             self.run(state, env, &request.input(), 0, gas_limit, false, None::<&mut NoOpInspector>)?;
-        Ok(CallOutcome {
-            status: outcome.status,
-            output: outcome.output,
-            gas_used: outcome.gas_used,
-            logs: outcome.logs,
-            contract_address: outcome.contract_address,
-        })
+        Ok(CallOutcome::of(outcome))
     }
 
     /// The least gas with which the call succeeds, or the failed outcome when no gas helps.

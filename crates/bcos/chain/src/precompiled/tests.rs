@@ -91,14 +91,16 @@ fn every_published_method_answers_in_both_suites() {
     for contract in golden["contracts"].as_array().unwrap() {
         let Some(number) = contract["address"]
             .as_str()
-            .and_then(|text| u32::from_str_radix(text.trim_start_matches("0x"), 16).ok())
+            .and_then(|text| u32::from_str_radix(text.trim_start_matches("0x").trim_end_matches("+n"), 16).ok())
         else {
             continue;
         };
         let Some(kind) = registry::kind_of(number) else { continue };
         for method in contract["methods"].as_array().unwrap() {
             let signature = method["signature"].as_str().unwrap();
-            if signature.starts_with("rotateWorkingSealer") {
+            // What a contract calls elsewhere is listed with it; rotation has its own contract.
+            let elsewhere = kind == registry::Kind::Table && signature.starts_with("desc");
+            if elsewhere || signature.starts_with("rotateWorkingSealer") {
                 continue;
             }
             for (suite, field) in [(SuiteKind::International, "keccak256"), (SuiteKind::Sm, "sm3")] {
