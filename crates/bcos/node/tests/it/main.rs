@@ -2,4 +2,5 @@
 
 mod cluster;
 mod four;
+mod services;
 mod single;
