@@ -289,6 +289,12 @@ impl Pbft {
         self.out.push(Effect::Misbehaviour { node: node.clone(), what });
     }
 
+    fn blame_member(&mut self, index: usize, what: &'static str) {
+        if let Some(node) = self.settings.members.get(index).map(|m| m.node_id.clone()) {
+            self.blame(&node, what);
+        }
+    }
+
     /// The host's transactions of proposals that were not chosen are free again.
     fn abandon(&mut self, number: u64, chosen: Option<B256>) {
         let Some(slot) = self.slots.get_mut(&number) else { return };
@@ -353,7 +359,9 @@ impl Pbft {
     }
 
     fn verified(&mut self, number: u64, digest: &B256, verdict: Verdict) {
-        let Some(check) = self.slots.get_mut(&number).and_then(|slot| slot.checks.get_mut(digest)) else { return };
+        let Some(slot) = self.slots.get_mut(&number) else { return };
+        let decided = slot.decided.is_some();
+        let Some(check) = slot.checks.get_mut(digest) else { return };
         if *check != Check::Asked {
             return;
         }
@@ -361,7 +369,9 @@ impl Pbft {
             Verdict::Valid => *check = Check::Valid,
             Verdict::Invalid => {
                 *check = Check::Invalid;
-                self.suspect();
+                if !decided {
+                    self.suspect();
+                }
             }
         }
     }

@@ -155,7 +155,7 @@ impl Scheme {
                 Self::settings(&committees[choice], 1 + choice as u64)
             }
             Self::Rotating(size, length) => {
-                let number = chain.len() as u64;
+                let number = chain.len() as u64 + 1;
                 let all: Vec<Candidate> = (0..nodes)
                     .map(|i| Candidate { node_id: node_id(i), weight: 1, term_weight: 1 + i as u64 % 2 })
                     .collect();

@@ -254,7 +254,7 @@ impl World {
                         machine.pool.insert(*transaction);
                     }
                 }
-                let verdict = if certified || (!invented && machine.follows_rules(&proposal)) {
+                let verdict = if certified || proposal.number <= machine.height() || (!invented && machine.follows_rules(&proposal)) {
                     Verdict::Valid
                 } else {
                     Verdict::Invalid

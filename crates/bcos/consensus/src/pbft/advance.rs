@@ -18,7 +18,10 @@ impl Pbft {
         let mut open = self.entered;
         let (mut voting, mut committing, mut executing, mut finishing) = (true, true, true, true);
         while number <= last && self.slots.contains_key(&number) {
-            open = open && self.accept(me, number, &parent);
+            if open && !self.accept(me, number, &parent) {
+                open = false;
+                self.want(me, number);
+            }
             let decided = self.slots.get(&number).is_some_and(|slot| slot.decided.is_some());
             if open {
                 voting = voting && self.vote(me, number) || decided;
@@ -233,7 +236,8 @@ impl Pbft {
             return;
         }
         let used = self.slots.get(&number).is_some_and(|slot| {
-            slot.voted.is_some_and(|(view, _)| view == self.view)
+            slot.decided.is_some()
+                || slot.voted.is_some_and(|(view, _)| view == self.view)
                 || slot.candidates.get(&me).is_some_and(|cell| cell.0 == self.view)
         });
         if used || self.wanted == Some((number, self.view)) {

@@ -42,7 +42,7 @@ impl Pbft {
             Body::Prepare(vote) => self.cast(&sender, &message, Phase::Prepare, vote),
             Body::Commit(vote) => self.cast(&sender, &message, Phase::Commit, vote),
             Body::Checkpoint { number, header_hash } => {
-                self.checkpoint(&sender, message.from, *number, *header_hash, &message.signature);
+                self.checkpoint(Some(&sender), message.from, *number, *header_hash, &message.signature);
             }
             Body::Suspect { view } => self.suspicion(&sender, &message, *view),
             Body::ViewChange(change) => self.view_change(&sender, &message, change, bytes),
@@ -98,7 +98,6 @@ impl Pbft {
             return;
         }
         if self.settings.leader(number, view) != from {
-            self.blame(sender, "a proposal by somebody whose turn it was not");
             return;
         }
         let known = self.slots.get(&number).and_then(|slot| slot.candidates.get(&from)).map(|c| (c.0, c.1));
@@ -116,7 +115,7 @@ impl Pbft {
             return;
         }
         if known.is_some_and(|(v, _)| v == view) {
-            self.blame(sender, "two proposals for one number in one view");
+            self.blame_member(from, "two proposals for one number in one view");
             return;
         }
         let limit = self.contents_limit();
@@ -148,7 +147,7 @@ impl Pbft {
             return;
         }
         if known.is_some_and(|(view, _)| view == vote.view) {
-            self.blame(sender, "two different votes for one number in one view");
+            self.blame_member(from, "two different votes for one number in one view");
             return;
         }
         let slot = self.slots.entry(vote.number).or_default();
@@ -160,9 +159,10 @@ impl Pbft {
         }
     }
 
+    /// A signature over a block; `sender` answers for it, none when it is a proof under settings of its own time.
     pub(super) fn checkpoint(
         &mut self,
-        sender: &NodeId,
+        sender: Option<&NodeId>,
         from: usize,
         number: u64,
         header_hash: B256,
@@ -176,8 +176,14 @@ impl Pbft {
         let known = self.slots.get(&number).and_then(|slot| slot.checkpoints.get(&from));
         if known.is_some_and(|(hash, _)| *hash == header_hash)
             || (beyond && self.peers.get(from).is_some_and(|peer| peer.ahead >= number))
-            || !self.is_from(sender, from, &header_hash, signature)
         {
+            return;
+        }
+        let Some(member) = self.settings.members.get(from) else { return };
+        if !self.keys.verify(&member.node_id, &header_hash, signature) {
+            if let Some(sender) = sender {
+                self.blame(sender, "a block signature that is not its author's");
+            }
             return;
         }
         if beyond {

@@ -167,11 +167,10 @@ impl Pbft {
             }
             _ => {}
         }
-        let author = self.settings.members[from].node_id.clone();
         for proof in proofs {
             for (index, signature) in &proof.signatures {
                 if (*index as usize) < self.settings.members.len() {
-                    self.checkpoint(&author, *index as usize, proof.number, proof.header_hash, signature);
+                    self.checkpoint(None, *index as usize, proof.number, proof.header_hash, signature);
                 }
             }
         }

@@ -115,7 +115,7 @@ impl Pbft {
             return;
         }
         if !self.is_sound(change) {
-            self.blame(sender, "a view change that its proofs do not bear out");
+            self.blame_member(message.from, "a view change that its proofs do not bear out");
             return;
         }
         self.peers[message.from].change = Some((change.clone(), bytes));
@@ -238,12 +238,12 @@ impl Pbft {
             return;
         }
         let Some(changes) = self.sound_changes(view, changes) else {
-            self.blame(sender, "a new view that its view changes do not bear out");
+            self.blame_member(message.from, "a new view that its view changes do not bear out");
             return;
         };
         let number = changes.iter().map(|change| change.tip.number).max().unwrap_or_default();
         if self.settings.leader(number + 1, view) != message.from {
-            self.blame(sender, "a new view by somebody whose turn it was not");
+            self.blame_member(message.from, "a new view by somebody whose turn it was not");
             return;
         }
         if number > self.tip().number {
@@ -256,7 +256,7 @@ impl Pbft {
             // Too long ago: this node has no part in the view before it knows more.
             None => return,
             Some(content) if content != *base => {
-                self.blame(sender, "a new view on another block than the final one");
+                self.blame_member(message.from, "a new view on another block than the final one");
                 return;
             }
             Some(_) => {}
