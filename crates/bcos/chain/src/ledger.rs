@@ -21,7 +21,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{ChainConfig, executor::Executor, scheduler::Scheduler, state::TipCache};
 pub use block::{CommittedBlock, Totals};
-pub use execute::{ExecutedBlock, Proposal};
+pub use execute::{ExecutedBlock, Order, Proposal};
 pub use nonces::NONCE_BLOCKS;
 pub use read::Located;
 

@@ -12,8 +12,10 @@ mod state;
 
 pub use config::{Allocation, ChainConfig, FEATURES};
 pub use error::ChainError;
-pub use ledger::{Chain, CommittedBlock, ExecutedBlock, Located, NONCE_BLOCKS, Proposal, Totals};
+pub use ledger::{Chain, CommittedBlock, ExecutedBlock, Located, NONCE_BLOCKS, Order, Proposal, Totals};
 pub use state::StateView;
 pub mod executor;
 mod evm;
 mod precompiled;
+#[cfg(test)]
+mod test_world;

@@ -71,6 +71,27 @@ pub fn serial(base: &dyn StateAccess, count: usize, execute: &Execute<'_>) -> Re
     Ok(Run { outcomes, stats: RunStats { direct: count, ..RunStats::default() } })
 }
 
+/// The parallel executor on one thread, as if workers had run just so: before each transaction is settled, `speculate` (given its position
+/// and the block's size) names transactions that workers execute at that moment. For tests, where chance would leave most timings out.
+pub fn interleaved(
+    base: &(dyn StateAccess + Sync),
+    count: usize,
+    execute: &Execute<'_>,
+    mut speculate: impl FnMut(usize, usize) -> Vec<usize>,
+) -> Result<Run, AccessError> {
+    let block = Block::new(base, execute, vec![false; count]);
+    // The in-order thread must not speculate on its own.
+    block.stop.store(true, Ordering::Release);
+    let run = block.settle(|index| {
+        for at in speculate(index, count) {
+            if at < count && block.take(at) {
+                block.speculate(at);
+            }
+        }
+    });
+    Ok(run?.0)
+}
+
 /// The parallel executor of one chain.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -118,7 +139,7 @@ impl Scheduler {
             for _ in 0..workers {
                 scope.spawn(|_| block.work());
             }
-            let result = block.settle();
+            let result = block.settle(|_| {});
             block.stop.store(true, Ordering::Release);
             result
         })?;
@@ -194,18 +215,21 @@ impl<'a> Block<'a> {
             if index >= self.places.len() {
                 return false;
             }
-            if self.hot[index] || !self.take(index) {
-                continue;
+            if !self.hot[index] && self.take(index) {
+                self.speculate(index);
+                return true;
             }
-            let place = &self.places[index];
-            let finish = Finish(place);
-            let settled = self.settled.load(Ordering::Acquire);
-            // An error is met again, or not, by the in-order thread.
-            if let Ok(outcome) = (self.execute)(&self.view(settled), index) {
-                *place.outcome.lock() = Some((settled, outcome));
-            }
-            drop(finish);
-            return true;
+        }
+    }
+
+    /// Executes a transaction that was taken on the state settled so far.
+    fn speculate(&self, index: usize) {
+        let place = &self.places[index];
+        let _finish = Finish(place);
+        let settled = self.settled.load(Ordering::Acquire);
+        // An error is met again, or not, by the in-order thread.
+        if let Ok(outcome) = (self.execute)(&self.view(settled), index) {
+            *place.outcome.lock() = Some((settled, outcome));
         }
     }
 
@@ -236,13 +260,14 @@ impl<'a> Block<'a> {
         place.outcome.lock().take()
     }
 
-    /// Goes through the block in order; also tells of each transaction whether it depended on a near one.
-    fn settle(&self) -> Result<(Run, Vec<bool>), AccessError> {
+    /// Goes through the block in order, with `before` each transaction; also tells of each whether it depended on a near one.
+    fn settle(&self, mut before: impl FnMut(usize)) -> Result<(Run, Vec<bool>), AccessError> {
         let count = self.places.len();
         let mut outcomes = Vec::with_capacity(count);
         let mut near = Vec::with_capacity(count);
         let mut stats = RunStats::default();
         for index in 0..count {
+            before(index);
             let settled = index as u32;
             let outcome = match self.speculated(index) {
                 Some((seen, outcome)) if self.versions.unchanged_since(seen, &outcome.reads) => {

@@ -41,6 +41,26 @@ pub struct Proposal {
     pub transactions: Vec<VerifiedTx>,
 }
 
+/// In which order the work of a block is done.
+pub enum Order<'a> {
+    /// On all cores, see [`crate::scheduler`].
+    Parallel,
+    /// One transaction after another.
+    Serial,
+    /// On one thread, as if workers had run just so: see [`scheduler::interleaved`].
+    Simulated(&'a mut dyn FnMut(usize, usize) -> Vec<usize>),
+}
+
+impl std::fmt::Debug for Order<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Parallel => "Parallel",
+            Self::Serial => "Serial",
+            Self::Simulated(_) => "Simulated",
+        })
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     header: BlockHeader,
@@ -112,15 +132,11 @@ impl ExecutedBlock {
 impl Chain {
     /// Executes a proposal on its parent's state. Nothing is written; the result can be committed, and be the parent of the next.
     pub fn execute(&self, proposal: &Proposal) -> Result<ExecutedBlock, ChainError> {
-        self.execute_by(proposal, true)
+        self.execute_in(proposal, Order::Parallel)
     }
 
-    /// [`Chain::execute`] with all transactions one after another: the result is the same.
-    pub fn execute_serially(&self, proposal: &Proposal) -> Result<ExecutedBlock, ChainError> {
-        self.execute_by(proposal, false)
-    }
-
-    fn execute_by(&self, proposal: &Proposal, parallel: bool) -> Result<ExecutedBlock, ChainError> {
+    /// [`Chain::execute`] in a chosen order of work: the result is the same.
+    pub fn execute_in(&self, proposal: &Proposal, order: Order) -> Result<ExecutedBlock, ChainError> {
         let shared = &*self.shared;
         let (number, parent) = (proposal.number, proposal.parent);
         let (view, layers) = self.state_after(number, parent)?;
@@ -139,11 +155,13 @@ impl Chain {
             Ok(input) => shared.executor.execute_transaction(state, &env, input, index as u32),
             Err(error) => Ok(refused(error)),
         };
-        let run = if parallel {
-            let traits: Vec<_> = inputs.iter().map(|input| shared.scheduler.traits(input.as_ref().ok())).collect();
-            shared.scheduler.run(&view, &traits, &execute)?
-        } else {
-            scheduler::serial(&view, inputs.len(), &execute)?
+        let run = match order {
+            Order::Parallel => {
+                let traits: Vec<_> = inputs.iter().map(|input| shared.scheduler.traits(input.as_ref().ok())).collect();
+                shared.scheduler.run(&view, &traits, &execute)?
+            }
+            Order::Serial => scheduler::serial(&view, inputs.len(), &execute)?,
+            Order::Simulated(speculate) => scheduler::interleaved(&view, inputs.len(), &execute, speculate)?,
         };
 
         let mut cells = Layer::default();

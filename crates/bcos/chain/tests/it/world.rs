@@ -54,7 +54,20 @@ pub(crate) fn broken() -> Vec<u8> {
 
 /// A signed transaction; the nonce makes it one of its kind.
 pub(crate) fn send(from: u8, nonce: &str, to: Option<Address>, input: Vec<u8>) -> VerifiedTx {
-    let data = TransactionData {
+    let transaction = Transaction::signed(data(nonce, to, input), &key(from));
+    VerifiedTx::verify(transaction, suite(SuiteKind::International)).unwrap()
+}
+
+/// The same without a signature, as if it had been verified before: signing is most of the work in tests.
+pub(crate) fn unsigned(from: Address, nonce: &str, to: Option<Address>, input: Vec<u8>) -> VerifiedTx {
+    let data = data(nonce, to, input);
+    let hash = data.hash(suite(SuiteKind::International));
+    let transaction = Transaction { data, sender: from.0.0.into(), ..Transaction::default() };
+    VerifiedTx::from_store(hash, transaction.encode().into()).unwrap()
+}
+
+fn data(nonce: &str, to: Option<Address>, input: Vec<u8>) -> TransactionData {
+    TransactionData {
         chain_id: "chain0".into(),
         group_id: "group0".into(),
         block_limit: 600,
@@ -63,9 +76,7 @@ pub(crate) fn send(from: u8, nonce: &str, to: Option<Address>, input: Vec<u8>) -
         input: input.into(),
         abi: if to.is_none() { "[]".into() } else { String::new() },
         ..TransactionData::default()
-    };
-    let transaction = Transaction::signed(data, &key(from));
-    VerifiedTx::verify(transaction, suite(SuiteKind::International)).unwrap()
+    }
 }
 
 pub(crate) fn account(number: u8) -> Address {
