@@ -226,8 +226,14 @@ impl Precompiles {
         kind: registry::Kind,
         table: Option<String>,
     ) -> Result<InterpreterResult, String> {
-        let input = inputs.input.bytes(ctx);
         let suite = ctx.chain.suite;
+        if inputs.transfers_value() {
+            // The contract has no account to keep it in.
+            ctx.chain.failure = Some(status::PRECOMPILED_ERROR);
+            let output = error_output(suite, "precompiled contracts take no value");
+            return Ok(InterpreterResult::new(InstructionResult::Revert, output, Gas::new(inputs.gas_limit)));
+        }
+        let input = inputs.input.bytes(ctx);
         let method: Option<Method> =
             input.first_chunk::<4>().and_then(|selector| self.registry.find(kind, *selector));
         let mut call =

@@ -410,3 +410,49 @@ fn contracts_reach_tables() {
     let outcome = world.apply(&executor, 4, &tx, 0);
     assert_eq!((outcome.status, reason(&outcome.output).as_str()), (16, "table"));
 }
+
+#[test]
+fn published_addresses_come_out() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/golden/bcos/addresses.json");
+    let golden: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let cases = golden["bcos_rule"].as_array().unwrap();
+    assert!(cases.len() >= 8);
+    for case in cases {
+        let kind = if case["suite"] == "sm3" { SuiteKind::Sm } else { SuiteKind::International };
+        let executor = Executor::new(kind);
+        let number = case["block"].as_u64().unwrap();
+        let index = case["index"].as_u64().unwrap() as u32;
+        let expected: Address = case["address"].as_str().unwrap().parse().unwrap();
+        if case["seq"] != 0 {
+            let sequence = case["seq"].as_u64().unwrap();
+            assert_eq!(sequence_address(executor.suite(), number, index, sequence), expected);
+            continue;
+        }
+        let outcome = World::default().apply(&executor, number, &bcos(None, code("Probe")), index);
+        assert_eq!(outcome.contract_address, Some(expected), "{case}");
+    }
+}
+
+#[test]
+fn commitments_are_checked_without_a_library_in_c() {
+    // A published case of the reference tests: verify_kzg_proof_case_correct_proof_4_4.
+    let commitment = hex!(
+        "8f59a8d2a1a625a17f3fea0fe5eb8c896db3764f3185481bc22f91b4aaffcca25f26936857bc3a7c2539ea8ec3a952b7"
+    );
+    let proof = hex!(
+        "a62ad71d14c5719385c0686f1871430475bf3a00f0aa3f7b8dd99a9abc2160744faf0070725e00b60ad9a026a15b1a8c"
+    );
+    let z = hex!("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000000");
+    let y = hex!("1522a4a7f34e1ea350ae07c29c96c7e79655aa926122e95fe69fcbd932ca49e9");
+    let mut hash = konsort_crypto::hash::sha256(&commitment);
+    hash[0] = 1;
+    let executor = Executor::new(SuiteKind::International);
+    let check = |y: &[u8]| {
+        let input = [&hash[..], &z, y, &commitment, &proof].concat();
+        let point_evaluation = Address::with_last_byte(0xa);
+        executor.execute_transaction(&World::default(), &env(1), &bcos(Some(point_evaluation), input), 0).unwrap()
+    };
+    let outcome = check(&y);
+    assert_eq!((outcome.status, outcome.output.len()), (0, 64));
+    assert_ne!(check(&z).status, 0);
+}
