@@ -1,5 +1,6 @@
 //! The platform's own command line: `up`, `down`, `status`, `logs`, `completion`.
 
+mod chain;
 mod display;
 mod up;
 
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use konsort_node::Environment;
 use konsort_platform::local::LocalNetwork;
+use konsort_platform::local::chain::LocalChain;
 
 use crate::language::Language;
 
@@ -91,8 +93,8 @@ fn command(language: Language) -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about(pick("Consortium networks in one program", "会盟：一个程序运行整个联盟链网络"))
         .after_help(pick(
-            "Tools under their usual names: konsort peer|orderer|cryptogen|configtxgen|configtxlator|osnadmin|discover …\n(or link this program under such a name).\n\nExample:\n  konsort up              start a network and commit a first transaction\n  konsort status          what runs where\n  konsort logs peer0.org1 -f",
-            "常用工具沿用原名：konsort peer|orderer|cryptogen|configtxgen|configtxlator|osnadmin|discover …\n（也可以用这些名字链接本程序）。\n\n示例：\n  konsort up              启动网络并提交第一笔交易\n  konsort status          查看各节点\n  konsort logs peer0.org1 -f",
+            "Tools under their usual names: konsort peer|orderer|cryptogen|configtxgen|configtxlator|osnadmin|discover|fisco-bcos|build_chain …\n(or link this program under such a name).\n\nExample:\n  konsort up              start a network and commit a first transaction\n  konsort up --engine bcos --data chain\n  konsort status          what runs where\n  konsort logs peer0.org1 -f",
+            "常用工具沿用原名：konsort peer|orderer|cryptogen|configtxgen|configtxlator|osnadmin|discover|fisco-bcos|build_chain …\n（也可以用这些名字链接本程序）。\n\n示例：\n  konsort up              启动网络并提交第一笔交易\n  konsort up --engine bcos --data chain\n  konsort status          查看各节点\n  konsort logs peer0.org1 -f",
         ))
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -155,6 +157,9 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 fn down(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<()> {
+    if LocalChain::is_in(&data_of(arguments)) {
+        return chain::down(&data_of(arguments), arguments.get_flag("keep"), surroundings);
+    }
     let network = LocalNetwork::open(&data_of(arguments))?;
     let folder = network.layout().root().to_path_buf();
     let keep = arguments.get_flag("keep");
@@ -168,11 +173,17 @@ fn down(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<()
 }
 
 fn status(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<()> {
-    let network = LocalNetwork::open(&data_of(arguments))?;
-    let nodes = runtime()?.block_on(network.status());
-    display::status(&network, &nodes, surroundings)?;
+    let data = data_of(arguments);
+    let all_run = if LocalChain::is_in(&data) {
+        chain::status(&data, surroundings)?
+    } else {
+        let network = LocalNetwork::open(&data)?;
+        let nodes = runtime()?.block_on(network.status());
+        display::status(&network, &nodes, surroundings)?;
+        nodes.iter().all(|node| node.running)
+    };
     anyhow::ensure!(
-        nodes.iter().all(|node| node.running),
+        all_run,
         "{}",
         surroundings
             .language
@@ -183,9 +194,13 @@ fn status(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<
 
 fn logs(arguments: &ArgMatches, _surroundings: Surroundings) -> anyhow::Result<()> {
     use std::io::{Read as _, Write as _};
-    let network = LocalNetwork::open(&data_of(arguments))?;
+    let data = data_of(arguments);
     let name = arguments.get_one::<String>("node").map(String::as_str).unwrap_or_default();
-    let path = network.log_of(name)?;
+    let path = if LocalChain::is_in(&data) {
+        LocalChain::open(&data)?.log_of(name)?
+    } else {
+        LocalNetwork::open(&data)?.log_of(name)?
+    };
     let mut file =
         std::fs::File::open(&path).map_err(|error| anyhow::anyhow!("cannot open {}: {error}", path.display()))?;
     let mut out = std::io::stdout().lock();

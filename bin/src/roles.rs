@@ -1,5 +1,7 @@
 //! Every role this program can play, by the name it is started under.
 
+mod bcos;
+
 use std::process::ExitCode;
 
 use fabric_client::tools::{self, Console, Outcome};
@@ -20,6 +22,8 @@ pub(crate) fn find(name: &str) -> Option<Role> {
         "orderer" => orderer,
         "chaincode" => chaincode,
         "confine" => confine,
+        "fisco-bcos" => bcos::node,
+        "build_chain" | "build_chain.sh" => bcos::build_chain,
         _ => return None,
     })
 }

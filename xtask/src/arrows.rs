@@ -67,7 +67,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "bcos-consensus",
         ],
     ),
-    ("konsort-platform", &["konsort-node", "konsort-pki", "fabric-proto", "fabric-channel", "fabric-client"]),
+    (
+        "konsort-platform",
+        &[
+            "konsort-crypto",
+            "konsort-node",
+            "konsort-pki",
+            "fabric-proto",
+            "fabric-channel",
+            "fabric-client",
+            "bcos-types",
+        ],
+    ),
 ];
 
 /// Crates whose logic is pure: no runtime, no sockets, no clock.

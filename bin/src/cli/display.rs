@@ -7,7 +7,7 @@ use konsort_platform::local::{LocalNetwork, NodeStatus, Report, Role, Step};
 
 use super::{Output, Surroundings};
 
-fn paint(text: &str, code: &str, surroundings: Surroundings) -> String {
+pub(super) fn paint(text: &str, code: &str, surroundings: Surroundings) -> String {
     if surroundings.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 

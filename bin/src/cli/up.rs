@@ -3,18 +3,41 @@
 use std::time::Instant;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use konsort_platform::local::{LocalNetwork, Ports, Request, Step};
+use konsort_platform::local::chain::LocalChain;
+use konsort_platform::local::{LocalNetwork, NodeProcess, Ports, Request, Step};
 
-use super::{Surroundings, data_of, display, runtime};
+use super::{Surroundings, chain, data_of, display, runtime};
 use crate::language::Language;
 
 pub(super) fn command(language: Language) -> Command {
     let pick = |english, chinese| language.pick(english, chinese);
     Command::new("up")
         .about(pick(
-            "Start a network: organisations with a peer each, Raft orderer, channel, sample contract",
-            "启动网络：每个组织一个节点，Raft 排序，通道与示例合约",
+            "Start a network: organisations with a peer each, orderer, channel, sample contract; or a chain of four nodes",
+            "启动网络：每个组织一个节点、排序节点、通道与示例合约；或四节点区块链",
         ))
+        .arg(
+            Arg::new("engine")
+                .long("engine")
+                .value_parser(["fabric", "bcos"])
+                .default_value("fabric")
+                .help(pick("Kind of network", "网络类型")),
+        )
+        .arg(
+            Arg::new("nodes")
+                .long("nodes")
+                .value_name("N")
+                .default_value("4")
+                .value_parser(value_parser!(usize))
+                .help(pick("bcos: sealers (1 to 16)", "bcos：共识节点数（1 到 16）")),
+        )
+        .arg(
+            Arg::new("consensus")
+                .long("consensus")
+                .value_parser(["pbft", "rpbft", "raft"])
+                .default_value("pbft")
+                .help(pick("bcos: how the nodes agree", "bcos：共识算法")),
+        )
         .arg(Arg::new("detach").long("detach").short('d').action(ArgAction::SetTrue).help(pick(
             "Return once the first transaction is committed, the nodes go on",
             "首笔交易提交后返回，节点继续运行",
@@ -67,28 +90,41 @@ pub(super) fn command(language: Language) -> Command {
         )
 }
 
-fn request(arguments: &ArgMatches) -> anyhow::Result<Request> {
-    let text = |name: &str| arguments.get_one::<String>(name).cloned();
-    let defaults = Request::default();
-    let ports = match text("ports").as_deref() {
+/// What `--ports` says.
+pub(super) fn ports(arguments: &ArgMatches) -> anyhow::Result<Ports> {
+    Ok(match arguments.get_one::<String>("ports").map(String::as_str) {
         None | Some("default") => Ports::WellKnown,
         Some("free") => Ports::Free,
         Some(number) => Ports::From(
             number.parse().map_err(|_| anyhow::anyhow!("--ports {number}: expected default, free or a port number"))?,
         ),
-    };
+    })
+}
+
+fn request(arguments: &ArgMatches) -> anyhow::Result<Request> {
+    let text = |name: &str| arguments.get_one::<String>(name).cloned();
+    let defaults = Request::default();
     Ok(Request {
         organizations: arguments.get_one("orgs").copied().unwrap_or(defaults.organizations),
         orderers: arguments.get_one("orderers").copied().unwrap_or(defaults.orderers),
         channel: text("channel").unwrap_or(defaults.channel),
         policy: text("policy"),
-        ports,
+        ports: ports(arguments)?,
         max_message_count: arguments.get_one("batch-size").copied().unwrap_or(defaults.max_message_count),
         batch_timeout: text("batch-timeout").unwrap_or(defaults.batch_timeout),
     })
 }
 
 pub(super) fn run(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<()> {
+    let wants_chain = arguments.get_one::<String>("engine").is_some_and(|engine| engine == "bcos");
+    if wants_chain || LocalChain::is_in(&data_of(arguments)) {
+        anyhow::ensure!(
+            !data_of(arguments).join("network.json").exists(),
+            "{} holds a network of the other engine; choose another folder with --data",
+            data_of(arguments).display()
+        );
+        return chain::run_up(arguments, surroundings);
+    }
     let started = Instant::now();
     let show = |step: Step| display::step(&step, started, surroundings);
     let program = std::env::current_exe()?;
@@ -111,10 +147,11 @@ pub(super) fn run(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow:
         return Ok(());
     }
     display::running(surroundings);
+    let processes = network.processes();
     let died = runtime.block_on(async {
         tokio::select! {
             () = interrupted() => None,
-            name = first_death(&network) => Some(name),
+            name = first_death(&processes) => Some(name),
         }
     });
     let forced = network.stop()?;
@@ -127,7 +164,7 @@ pub(super) fn run(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow:
     Ok(())
 }
 
-async fn interrupted() {
+pub(super) async fn interrupted() {
     let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
         return std::future::pending().await;
     };
@@ -137,9 +174,8 @@ async fn interrupted() {
     }
 }
 
-/// Waits until a node of the network ends without being asked to.
-async fn first_death(network: &LocalNetwork) -> String {
-    let processes = network.processes();
+/// Waits until one of these ends without being asked to.
+pub(super) async fn first_death(processes: &[NodeProcess]) -> String {
     loop {
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         if let Some(dead) = processes.iter().find(|process| !process.is_running()) {

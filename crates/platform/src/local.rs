@@ -4,6 +4,7 @@
 //! folder with its configuration, ledger and log. A start reads the plan back, so a second start continues the same ledger.
 
 mod bring_up;
+pub mod chain;
 mod files;
 mod process;
 mod report;
@@ -11,6 +12,7 @@ mod spec;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub use bring_up::{SAMPLE, Step};
@@ -125,7 +127,7 @@ impl LocalNetwork {
             .canonicalize()
             .map_err(|source| LocalError::Io { what: format!("resolve the data folder {}", data.display()), source })?;
         let layout = Layout::new(&data);
-        let lock = lock(&layout)?;
+        let lock = lock(&data)?;
         let spec = if layout.spec_file().exists() {
             read_spec(&layout)?
         } else {
@@ -172,7 +174,7 @@ impl LocalNetwork {
         let mut processes = Vec::new();
         for node in &self.spec.nodes {
             progress(Step::Starting(node.name.clone()));
-            match NodeProcess::start(program, &self.layout, node) {
+            match NodeProcess::start(&node.name, self.command(program, node), &self.layout.log(node)) {
                 Ok(process) => processes.push(process),
                 Err(error) => {
                     process::stop_all(&processes, STOP_GRACE);
@@ -189,6 +191,17 @@ impl LocalNetwork {
         }
         outcome?;
         Ok(report::report(&self.layout, &self.spec, &processes, Some(self.started.elapsed())))
+    }
+
+    fn command(&self, program: &Path, node: &NodeSpec) -> Command {
+        let folder = self.layout.node(node);
+        let mut command = Command::new(program);
+        match node.role {
+            Role::Orderer => command.args(["orderer", "start"]),
+            Role::Peer => command.args(["peer", "node", "start"]),
+        };
+        command.env("FABRIC_CFG_PATH", &folder).current_dir(&folder);
+        command
     }
 
     /// The processes of the last start, running or not.
@@ -269,13 +282,14 @@ fn remove_if_there(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -
     }
 }
 
-fn lock(layout: &Layout) -> Result<File, LocalError> {
-    let path = layout.lock_file();
+/// Keeps a second command from working on the same data folder as long as the file is open.
+fn lock(root: &Path) -> Result<File, LocalError> {
+    let path = root.join("lock");
     let io = |source| LocalError::Io { what: format!("lock {}", path.display()), source };
     let file = File::create(&path).map_err(io)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(LocalError::Busy(layout.root().to_path_buf())),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(LocalError::Busy(root.to_path_buf())),
         Err(error) => Err(io(error.into())),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every step looks first whether it has been done, so that a start after a crash goes on where the last one ended.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,15 +15,13 @@ use prost::Message as _;
 
 use super::LocalError;
 use super::files;
-use super::process::{NodeProcess, log_tail};
+use super::process::{NodeProcess, READY_TIMEOUT};
 use super::spec::{Layout, NetworkSpec, NodeSpec, Role};
 
 /// Name of the sample contract on the channel.
 pub const SAMPLE: &str = "basic";
 /// Version and label of the sample's package.
 const SAMPLE_VERSION: &str = "1.0";
-/// How long a node may take to listen.
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a transaction of the bring-up may take to commit.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -99,7 +97,7 @@ pub(super) async fn run(
     progress: &(dyn Fn(Step) + Sync),
 ) -> Result<(), LocalError> {
     try_join_all(spec.nodes.iter().zip(processes).map(async |(node, process)| {
-        ready(layout, node, process).await?;
+        process.listens_on(&[node.port, node.second_port], &layout.log(node)).await?;
         progress(Step::Ready(node.name.clone()));
         Ok::<_, LocalError>(())
     }))
@@ -110,35 +108,6 @@ pub(super) async fn run(
     progress(Step::FirstTransaction);
     session.first_transaction().await?;
     progress(Step::Done);
-    Ok(())
-}
-
-/// Waits until a node accepts connections on all its ports.
-async fn ready(layout: &Layout, node: &NodeSpec, process: &NodeProcess) -> Result<(), LocalError> {
-    let until = Instant::now() + READY_TIMEOUT;
-    let mut ports = vec![node.port, node.second_port];
-    while let Some(&port) = ports.last() {
-        if TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_millis(200))
-            .is_ok()
-        {
-            ports.pop();
-            continue;
-        }
-        let log = layout.log(node);
-        if !process.is_running() {
-            return Err(LocalError::NodeStopped { node: node.name.clone(), tail: log_tail(&log, 2000), log });
-        }
-        if Instant::now() > until {
-            let seconds = READY_TIMEOUT.as_secs();
-            return Err(LocalError::NotReady {
-                node: node.name.clone(),
-                endpoint: format!("127.0.0.1:{port}"),
-                seconds,
-                log,
-            });
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
     Ok(())
 }
 

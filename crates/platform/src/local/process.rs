@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,7 +12,9 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::LocalError;
-use super::spec::{Layout, NodeSpec, Role};
+
+/// How long a node may take to listen.
+pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A started node. The start time guards against a process id that the system has given to someone else since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,26 +28,12 @@ pub struct NodeProcess {
 }
 
 impl NodeProcess {
-    /// Starts a node with the given program, its output going to its log file.
-    pub fn start(program: &Path, layout: &Layout, node: &NodeSpec) -> Result<Self, LocalError> {
-        let folder = layout.node(node);
-        let log_path = layout.log(node);
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log_path)
-            .map_err(|source| LocalError::Io { what: format!("open the log {}", log_path.display()), source })?;
-        let second = log
-            .try_clone()
-            .map_err(|source| LocalError::Io { what: format!("open the log {}", log_path.display()), source })?;
-        let mut command = Command::new(program);
-        match node.role {
-            Role::Orderer => command.args(["orderer", "start"]),
-            Role::Peer => command.args(["peer", "node", "start"]),
-        };
+    /// Starts a node by this command, its output going to the end of `log_path`.
+    pub(super) fn start(name: &str, mut command: Command, log_path: &Path) -> Result<Self, LocalError> {
+        let open = |source| LocalError::Io { what: format!("open the log {}", log_path.display()), source };
+        let log = OpenOptions::new().create(true).append(true).open(log_path).map_err(open)?;
+        let second = log.try_clone().map_err(open)?;
         let child = command
-            .env("FABRIC_CFG_PATH", &folder)
-            .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(second)
@@ -52,18 +41,38 @@ impl NodeProcess {
             .process_group(0)
             .spawn()
             .map_err(|source| LocalError::Io {
-                what: format!("start {} for {}", program.display(), node.name),
+                what: format!("start {} for {name}", command.get_program().display()),
                 source,
             })?;
         let pid = child.id() as i32;
         // The child is not waited for here: a detached start leaves it to init, a foreground start reaps it in `stopped`.
         let started = start_time(pid).unwrap_or_default();
-        Ok(Self { name: node.name.clone(), pid, started })
+        Ok(Self { name: name.to_owned(), pid, started })
     }
 
     /// Whether this very process still runs (a zombie does not).
     pub fn is_running(&self) -> bool {
         start_time(self.pid) == Some(self.started) && self.started != 0
+    }
+
+    /// Waits until the node accepts connections on all these ports of 127.0.0.1.
+    pub(super) async fn listens_on(&self, ports: &[u16], log: &Path) -> Result<(), LocalError> {
+        let until = Instant::now() + READY_TIMEOUT;
+        for &port in ports {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
+                let (node, log) = (self.name.clone(), log.to_path_buf());
+                if !self.is_running() {
+                    return Err(LocalError::NodeStopped { node, tail: log_tail(&log, 2000), log });
+                }
+                if Instant::now() > until {
+                    let seconds = READY_TIMEOUT.as_secs();
+                    return Err(LocalError::NotReady { node, endpoint: address.to_string(), seconds, log });
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Ok(())
     }
 
     /// Asks the process to stop.
@@ -116,7 +125,7 @@ pub(super) fn stop_all(processes: &[NodeProcess], grace: Duration) -> Vec<String
 }
 
 /// The last `bytes` of a log, from a line start.
-pub(super) fn log_tail(path: &Path, bytes: u64) -> String {
+fn log_tail(path: &Path, bytes: u64) -> String {
     let read = || -> std::io::Result<String> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();

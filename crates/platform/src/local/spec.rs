@@ -257,11 +257,6 @@ impl Layout {
         self.root.join("run.json")
     }
 
-    /// Held while a command changes the network.
-    pub fn lock_file(&self) -> PathBuf {
-        self.root.join("lock")
-    }
-
     /// Certificates and keys, in the folder layout that cryptogen makes.
     pub fn crypto(&self) -> PathBuf {
         self.root.join("crypto")
