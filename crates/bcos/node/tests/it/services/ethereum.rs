@@ -197,3 +197,32 @@ async fn subscriptions_push_heads_logs_and_pending_transactions() {
     assert_eq!(ended["result"], false);
     world.node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_are_traced_on_the_state_before_them() {
+    let world = World::start(false).await;
+    let address = world.deploy().await;
+    let to = hex::decode(&address[2..]).unwrap();
+    let first = send(&world, &signed(&world, 2, 0, &to, &word(5))).await;
+    send(&world, &signed(&world, 2, 1, &to, &word(6))).await;
+    let hash = &first["transactionHash"];
+    let calls = world.eth("debug_traceTransaction", json!([hash, { "tracer": "callTracer" }])).await.unwrap();
+    assert_eq!((&calls["type"], &calls["from"], &calls["to"]), (&json!("CALL"), &first["from"], &json!(address)));
+    assert_eq!(calls["gasUsed"], first["gasUsed"]);
+    let steps = world.eth("debug_traceTransaction", json!([hash])).await.unwrap();
+    assert_eq!(steps["failed"], false);
+    let store = steps["structLogs"].as_array().unwrap().iter().find(|step| step["op"] == "SSTORE").unwrap().clone();
+    let slot = "0".repeat(64);
+    assert_eq!(store["storage"][&slot], json!(hex::encode(word(5))), "the state is that of its block: {store}");
+    let block = world.eth("debug_traceBlockByNumber", json!([first["blockNumber"], { "tracer": "callTracer" }])).await;
+    assert_eq!(block.unwrap(), json!([{ "txHash": hash, "result": calls }]));
+
+    let call = json!({ "to": address, "data": "0x01" });
+    let failed = world.eth("debug_traceCall", json!([call, "latest", { "tracer": "callTracer" }])).await.unwrap();
+    assert_eq!((&failed["error"], &failed["revertReason"]), (&json!("execution reverted"), &json!("no")));
+    let list = world.eth("eth_createAccessList", json!([{ "to": address, "data": "0x" }, "latest"])).await.unwrap();
+    assert_eq!(list["accessList"], json!([{ "address": address, "storageKeys": [format!("0x{slot}")] }]));
+    let refused = world.eth("debug_traceCall", json!([call, "latest", { "tracer": "prestateTracer" }])).await;
+    assert_eq!(refused.unwrap_err()["code"], -32602);
+    world.node.stop().await;
+}
