@@ -142,6 +142,7 @@ pub(crate) fn encode_version(value: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// Reads a value of [`HISTORY`].
+#[expect(clippy::option_option, reason = "the inner one is the cell's value: none when it is deleted")]
 pub(crate) fn decode_version(value: &bytes::Bytes) -> Option<Option<Bytes>> {
     match value.first()? {
         0 => Some(None),

@@ -4,8 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use alloy_primitives::{B256, Bytes, U256, hex};
 use bcos_types::{
-    BlockHeader, LogEntry, ParentInfo, Receipt, TransactionError, TxKind, VerifiedTx, genesis::version_number, merkle,
-    status,
+    BlockHeader, LogEntry, ParentInfo, Receipt, VerifiedTx, genesis::version_number, merkle,
 };
 use konsort_crypto::CryptoSuite;
 use rayon::prelude::*;
@@ -150,10 +149,11 @@ impl Chain {
             return Err(ChainError::Twice { number, hash: twice.hash });
         }
 
-        let inputs: Vec<_> = proposal.transactions.iter().map(input).collect();
+        let inputs: Vec<_> = proposal.transactions.iter().map(TxInput::of).collect();
         let execute = |state: &dyn StateAccess, index: usize| match &inputs[index] {
             Ok(input) => shared.executor.execute_transaction(state, &env, input, index as u32),
-            Err(error) => Ok(refused(error)),
+            // The pool should have refused it; it changes nothing.
+            Err(error) => Ok(TxOutcome { status: error.status(), ..TxOutcome::default() }),
         };
         let run = match order {
             Order::Parallel => {
@@ -296,37 +296,6 @@ fn sealers(view: &StateView, number: u64) -> Result<(Vec<Bytes>, Vec<u64>), Chai
         }
     }
     Ok((ids, weights))
-}
-
-/// What the executor needs of a transaction.
-fn input(transaction: &VerifiedTx) -> Result<TxInput, TransactionError> {
-    let data = &transaction.tx.data;
-    let web3 = transaction.tx.kind == TxKind::Web3;
-    let nonce = if web3 {
-        let digits = data.nonce.strip_prefix("0x").unwrap_or(&data.nonce);
-        u64::from_str_radix(digits, 16)
-            .map_err(|_| TransactionError::Field { field: "nonce", text: data.nonce.chars().take(80).collect() })?
-    } else {
-        0
-    };
-    Ok(TxInput {
-        web3,
-        sender: transaction.sender,
-        to: data.to_address()?,
-        input: data.input.clone(),
-        value: data.value()?,
-        nonce,
-        abi: data.abi.clone(),
-    })
-}
-
-/// A transaction that the pool should have refused changes nothing.
-fn refused(error: &TransactionError) -> TxOutcome {
-    let status = match error {
-        TransactionError::Field { field: "to", .. } => status::CALL_ADDRESS_ERROR,
-        _ => status::UNKNOWN,
-    };
-    TxOutcome { status, ..TxOutcome::default() }
 }
 
 fn receipts(

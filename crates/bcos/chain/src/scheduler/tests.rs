@@ -1,5 +1,7 @@
 //! Parallel equals serial, on toy transactions that read, write, delete, scan and fail as randomly as they can.
 
+#![allow(clippy::print_stdout)]
+
 use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
 use alloy_primitives::{Address, B256, Bytes};

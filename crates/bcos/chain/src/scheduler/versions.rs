@@ -73,6 +73,7 @@ impl Versions {
     }
 
     /// What the first `settled` transactions left in a cell; `None` when they did not write it.
+    #[expect(clippy::option_option, reason = "the inner one is the cell's value: none when it is deleted")]
     fn get(&self, settled: u32, key: &StateKey) -> Option<Option<Bytes>> {
         let shard = self.shard(key).read();
         let cell = shard.get(key)?;

@@ -64,6 +64,7 @@ impl TipCache {
     }
 
     /// A kept cell, if the cache stands at one of these blocks.
+    #[expect(clippy::option_option, reason = "the inner one is the cell's value: none when it is deleted")]
     pub(crate) fn get(&self, key: &StateKey, valid: &RangeInclusive<u64>) -> Option<Option<Bytes>> {
         let shard = self.shard(key).read();
         if !valid.contains(&self.number.load(Ordering::SeqCst)) {

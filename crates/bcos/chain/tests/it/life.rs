@@ -277,3 +277,79 @@ fn a_cell_of_the_past_can_be_read_with_every_cell_beside_it() {
         assert_eq!(view.rows("s_config", b"bugfix_z", 2).unwrap(), rows.iter().filter(|(key, _)| key[..] >= b"bugfix_z"[..]).take(2).cloned().collect::<Vec<_>>());
     }
 }
+
+/// The input of a method with two texts.
+fn two_texts(chain: &Chain, signature: &str, one: &str, two: &str) -> Vec<u8> {
+    use alloy_sol_types::SolValue as _;
+    let mut input = bcos_types::selector(chain.suite(), signature).to_vec();
+    input.extend((one.to_owned(), two.to_owned()).abi_encode_params());
+    input
+}
+
+#[test]
+fn settings_and_nodes_change_from_the_next_block_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Chain::create_or_open(folder.path(), &config()).unwrap();
+    let system = "0x0000000000000000000000000000000000001000".parse().unwrap();
+    let set = |nonce: &str, key: &str, value: &str| {
+        send(0, nonce, Some(system), two_texts(&chain, "setValueByKey(string,string)", key, value))
+    };
+    let block = extend(&chain, vec![set("limit", "tx_gas_limit", "500000"), send(0, "same block", None, counter())]);
+    for receipt in block.receipts().unwrap() {
+        assert_eq!(receipt.status, 0, "{receipt:?}");
+    }
+    let setting = chain.system_config("tx_gas_limit").unwrap().unwrap();
+    assert_eq!((setting.value.as_str(), setting.enable_number), ("500000", 2));
+    let env = |at| chain.env_at(&chain.state_at(at).unwrap()).unwrap();
+    // A call on block 1 is made under that block's settings, block 2 is executed under the new ones.
+    assert_eq!((env(Some(0)).gas_limit, env(None).gas_limit), (3_000_000_000, 3_000_000_000));
+    extend(&chain, vec![]);
+    assert_eq!((env(Some(1)).gas_limit, env(None).gas_limit), (3_000_000_000, 500_000));
+
+    let consensus = "0x0000000000000000000000000000000000001003".parse().unwrap();
+    let node = "ab".repeat(64);
+    let add_observer = {
+        use alloy_sol_types::SolValue as _;
+        let mut input = bcos_types::selector(chain.suite(), "addObserver(string)").to_vec();
+        input.extend((node.clone(),).abi_encode_params());
+        input
+    };
+    let add_sealer = {
+        use alloy_sol_types::SolValue as _;
+        let mut input = bcos_types::selector(chain.suite(), "addSealer(string,uint256)").to_vec();
+        input.extend((node.clone(), U256::from(7)).abi_encode_params());
+        input
+    };
+    let block = extend(&chain, vec![send(0, "observer", Some(consensus), add_observer)]);
+    assert_eq!(block.receipt(0).unwrap().unwrap().status, 0);
+    let nodes = chain.nodes().unwrap();
+    assert_eq!((nodes.len(), nodes[1].kind, nodes[1].enable_number), (2, NodeKind::Observer, 4));
+    let block = extend(&chain, vec![send(0, "sealer", Some(consensus), add_sealer)]);
+    assert_eq!(block.receipt(0).unwrap().unwrap().status, 0);
+    assert_eq!((block.header().sealer_list.len(), &block.header().consensus_weights[..]), (1, &[1][..]));
+    let block = extend(&chain, vec![]);
+    assert_eq!((block.header().sealer_list.len(), &block.header().consensus_weights[..]), (2, &[1, 7][..]));
+    assert_eq!(alloy_primitives::hex::encode(&block.header().sealer_list[1]), node);
+    let (ids, weights) = chain.sealers(&chain.state_of(chain.tip().hash()).unwrap()).unwrap();
+    assert_eq!((ids, weights), (block.header().sealer_list.clone(), vec![1, 7]));
+}
+
+#[test]
+fn a_committed_transaction_can_be_executed_again_on_what_it_met() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Chain::create_or_open(folder.path(), &config()).unwrap();
+    let mut blocks = Vec::new();
+    for number in 1..5 {
+        blocks.push(extend(&chain, scripted(&chain, number)));
+    }
+    for block in &blocks {
+        for (index, hash) in (0..).zip(block.transaction_hashes()) {
+            let before = chain.before(&hash).unwrap().unwrap();
+            assert_eq!((before.index, before.transaction.hash, before.env.number), (index, hash, block.number()));
+            let outcome = chain.executor().execute_verified(&before, &before.env, &before.transaction, index).unwrap();
+            let receipt = block.receipt(index as usize).unwrap().unwrap();
+            assert_eq!((outcome.gas_used, outcome.status, outcome.output), (receipt.gas_used, receipt.status, receipt.output.clone()));
+        }
+    }
+    assert!(chain.before(&B256::ZERO).unwrap().is_none());
+}

@@ -1,5 +1,7 @@
 //! Blocks executed in parallel, in simulated orders and serially with the real executor: the same receipts, state and roots.
 
+#![allow(clippy::print_stdout)]
+
 use alloy_primitives::{Address, B256};
 use bcos_chain::{Chain, Order, Proposal};
 use bcos_types::VerifiedTx;
