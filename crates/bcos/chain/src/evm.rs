@@ -232,37 +232,34 @@ impl<'a> Runner<'a> {
     fn first_frame(&mut self, first: FirstFrame) -> Result<FrameInit, ContextError<AccessError>> {
         let ctx = &mut self.machine.ctx;
         let memory = SharedMemory::new_with_buffer(ctx.local.shared_memory_buffer().clone());
-        let frame_input = match first.to {
-            Some(to) => {
-                let account = &ctx.journaled_state.load_account_with_code(to)?.data.info;
-                let known_bytecode = (account.code_hash, account.code.clone().unwrap_or_default());
-                // Without the setting the contract sees the value, but nothing moves.
-                let value = if ctx.chain.env.balance_transfer && !first.value.is_zero() {
-                    ctx.journaled_state.load_account(first.caller)?;
-                    CallValue::Transfer(first.value)
-                } else {
-                    CallValue::Apparent(first.value)
-                };
-                FrameInput::Call(Box::new(CallInputs {
-                    input: CallInput::Bytes(first.input),
-                    return_memory_offset: 0..0,
-                    gas_limit: first.gas,
-                    reservoir: 0,
-                    bytecode_address: to,
-                    known_bytecode,
-                    target_address: to,
-                    caller: first.caller,
-                    value,
-                    scheme: CallScheme::Call,
-                    is_static: false,
-                    charged_new_account_state_gas: false,
-                }))
-            }
-            None => {
-                let value = if ctx.chain.env.balance_transfer { first.value } else { U256::ZERO };
-                let scheme = CreateScheme::Custom { address: first.create_address };
-                FrameInput::Create(Box::new(CreateInputs::new(first.caller, scheme, value, first.input, first.gas, 0)))
-            }
+        let frame_input = if let Some(to) = first.to {
+            let account = &ctx.journaled_state.load_account_with_code(to)?.data.info;
+            let known_bytecode = (account.code_hash, account.code.clone().unwrap_or_default());
+            // Without the setting the contract sees the value, but nothing moves.
+            let value = if ctx.chain.env.balance_transfer && !first.value.is_zero() {
+                ctx.journaled_state.load_account(first.caller)?;
+                CallValue::Transfer(first.value)
+            } else {
+                CallValue::Apparent(first.value)
+            };
+            FrameInput::Call(Box::new(CallInputs {
+                input: CallInput::Bytes(first.input),
+                return_memory_offset: 0..0,
+                gas_limit: first.gas,
+                reservoir: 0,
+                bytecode_address: to,
+                known_bytecode,
+                target_address: to,
+                caller: first.caller,
+                value,
+                scheme: CallScheme::Call,
+                is_static: false,
+                charged_new_account_state_gas: false,
+            }))
+        } else {
+            let value = if ctx.chain.env.balance_transfer { first.value } else { U256::ZERO };
+            let scheme = CreateScheme::Custom { address: first.create_address };
+            FrameInput::Create(Box::new(CreateInputs::new(first.caller, scheme, value, first.input, first.gas, 0)))
         };
         Ok(FrameInit { depth: 0, memory, frame_input })
     }
@@ -398,8 +395,7 @@ fn prepare_nested_create(extension: &mut Extension<'_>, inputs: &mut CreateInput
     }
     match inputs.scheme() {
         CreateScheme::Create if !extension.web3 => {
-            let address =
-                sequence_address(extension.suite, extension.env.number, extension.index, extension.sequence);
+            let address = sequence_address(extension.suite, extension.env.number, extension.index, extension.sequence);
             inputs.set_scheme(CreateScheme::Custom { address });
         }
         CreateScheme::Create2 { salt } if extension.suite.kind() == konsort_crypto::SuiteKind::Sm => {

@@ -27,8 +27,8 @@ use konsort_crypto::{CryptoSuite, SuiteKind};
 use revm::context::JournalTr;
 use revm::handler::{EthPrecompiles, PrecompileProvider};
 use revm::interpreter::{CallInputs, CallScheme, Gas, InstructionResult, InterpreterResult};
-use revm::primitives::hardfork::SpecId;
 use revm::primitives::AddressSet;
+use revm::primitives::hardfork::SpecId;
 use revm::state::Bytecode;
 
 use crate::access::{AccessError, BlockEnv};
@@ -76,8 +76,6 @@ pub(crate) fn error_output(suite: &dyn CryptoSuite, text: &str) -> Bytes {
 pub(crate) enum Failure {
     /// The call is refused; the text goes to the caller.
     Refused(String),
-    /// The gas does not last.
-    OutOfGas,
     /// The state could not be read.
     Access(AccessError),
 }
@@ -112,10 +110,6 @@ impl std::fmt::Debug for Call<'_, '_> {
 impl Call<'_, '_> {
     pub(crate) fn env(&self) -> &BlockEnv {
         self.ctx.chain.env
-    }
-
-    pub(crate) fn origin(&self) -> Address {
-        self.ctx.chain.origin
     }
 
     pub(crate) fn suite(&self) -> &'static dyn CryptoSuite {
@@ -162,12 +156,7 @@ impl Call<'_, '_> {
     }
 
     /// Rows of a table in key order from `from` on, this transaction's changes included, at most `limit`.
-    pub(crate) fn rows(
-        &mut self,
-        table: &Arc<str>,
-        from: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, Failure> {
+    pub(crate) fn rows(&mut self, table: &Arc<str>, from: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, Failure> {
         let changed: Vec<(Bytes, Option<Bytes>)> = self
             .ctx
             .chain
@@ -234,16 +223,15 @@ impl Precompiles {
             return Ok(InterpreterResult::new(InstructionResult::Revert, output, Gas::new(inputs.gas_limit)));
         }
         let input = inputs.input.bytes(ctx);
-        let method: Option<Method> =
-            input.first_chunk::<4>().and_then(|selector| self.registry.find(kind, *selector));
-        let mut call =
-            Call {
+        let method: Option<Method> = input.first_chunk::<4>().and_then(|selector| self.registry.find(kind, *selector));
+        let mut call = Call {
             ctx,
             caller: inputs.caller,
             table,
             address: inputs.bytecode_address,
             is_static: inputs.is_static,
-            gas_used: input.len() as u64 / 32 * 3 };
+            gas_used: input.len() as u64 / 32 * 3,
+        };
         let answer = match method {
             Some(method) => method(&mut call, &input[4..]),
             None => registry::unknown_method(kind),
@@ -254,9 +242,7 @@ impl Precompiles {
             Ok(output) if gas.record_regular_cost(gas_used) => {
                 Ok(InterpreterResult::new(InstructionResult::Return, output.into(), gas))
             }
-            Ok(_) | Err(Failure::OutOfGas) => {
-                Ok(InterpreterResult::new(InstructionResult::PrecompileOOG, Bytes::new(), gas))
-            }
+            Ok(_) => Ok(InterpreterResult::new(InstructionResult::PrecompileOOG, Bytes::new(), gas)),
             Err(Failure::Refused(text)) => {
                 ctx.chain.failure = Some(status::PRECOMPILED_ERROR);
                 Ok(InterpreterResult::new(InstructionResult::Revert, error_output(suite, &text), gas))
@@ -309,12 +295,10 @@ impl<'a> PrecompileProvider<Ctx<'a>> for Precompiles {
             let result = InterpreterResult::new(InstructionResult::Revert, output, Gas::new(inputs.gas_limit));
             return Ok(Some(result));
         }
-        if code.original_byte_slice().starts_with(TABLE_CODE_PREFIX.as_bytes()) {
-            if let Some((kind, table)) = table_of_code(code) {
-                return self.run_method(ctx, inputs, kind, Some(table)).map(Some);
-            }
+        match table_of_code(code) {
+            Some((kind, table)) => self.run_method(ctx, inputs, kind, Some(table)).map(Some),
+            None => Ok(None),
         }
-        Ok(None)
     }
 
     fn warm_addresses(&self) -> &AddressSet {

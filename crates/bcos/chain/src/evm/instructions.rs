@@ -9,7 +9,7 @@ use revm::context_interface::cfg::gas_params::GasId;
 use revm::handler::instructions::InstructionProvider;
 use revm::interpreter::instructions::{GasTable, InstructionTable, gas_table_spec, instruction_table};
 use revm::interpreter::interpreter::{EthInterpreter, resize_memory};
-use revm::interpreter::interpreter_types::{MemoryTr, RuntimeFlag};
+use revm::interpreter::interpreter_types::RuntimeFlag;
 use revm::interpreter::{Instruction, InstructionContext, InstructionExecResult, InstructionResult};
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{B256, U256};

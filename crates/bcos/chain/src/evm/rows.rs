@@ -7,17 +7,20 @@ use alloy_primitives::Bytes;
 
 type RowKey = (Arc<str>, Bytes);
 
+/// A changed row's value; `None` deletes it.
+type RowValue = Option<Bytes>;
+
 /// Changed rows above the state.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    changed: BTreeMap<RowKey, Option<Bytes>>,
+    changed: BTreeMap<RowKey, RowValue>,
     /// What a change replaced: `None` when the row had not been changed before.
-    log: Vec<(RowKey, Option<Option<Bytes>>)>,
+    log: Vec<(RowKey, Option<RowValue>)>,
 }
 
 impl Rows {
     /// The changed value of a row: outer `None` when this transaction has not changed it.
-    pub(crate) fn get(&self, table: &Arc<str>, key: &Bytes) -> Option<Option<Bytes>> {
+    pub(crate) fn get(&self, table: &Arc<str>, key: &Bytes) -> Option<RowValue> {
         if self.changed.is_empty() {
             return None;
         }
@@ -25,14 +28,14 @@ impl Rows {
     }
 
     /// Sets or deletes a row.
-    pub(crate) fn set(&mut self, table: Arc<str>, key: Bytes, value: Option<Bytes>) {
+    pub(crate) fn set(&mut self, table: Arc<str>, key: Bytes, value: RowValue) {
         let key = (table, key);
         let before = self.changed.insert(key.clone(), value);
         self.log.push((key, before));
     }
 
     /// Changed rows of a table in key order.
-    pub(crate) fn of_table<'t>(&'t self, table: &'t Arc<str>) -> impl Iterator<Item = (&'t Bytes, &'t Option<Bytes>)> {
+    pub(crate) fn of_table<'t>(&'t self, table: &'t Arc<str>) -> impl Iterator<Item = (&'t Bytes, &'t RowValue)> {
         self.changed
             .range((Arc::clone(table), Bytes::new())..)
             .take_while(move |((name, _), _)| name == table)
@@ -54,7 +57,7 @@ impl Rows {
         }
     }
 
-    pub(crate) fn into_changed(self) -> BTreeMap<RowKey, Option<Bytes>> {
+    pub(crate) fn into_changed(self) -> BTreeMap<RowKey, RowValue> {
         self.changed
     }
 }

@@ -74,8 +74,7 @@ impl Executor {
         request: &CallRequest,
     ) -> Result<CallOutcome, AccessError> {
         let gas_limit = request.gas.map_or(env.gas_limit, |gas| gas.min(env.gas_limit));
-        let outcome =
-            self.run(state, env, &request.input(), 0, gas_limit, false, None::<&mut NoOpInspector>)?;
+        let outcome = self.run(state, env, &request.input(), 0, gas_limit, false, None::<&mut NoOpInspector>)?;
         Ok(CallOutcome::of(outcome))
     }
 

@@ -95,10 +95,10 @@ pub(super) fn settle(
             // The new code is known by its address; receipts of deployments carry no output.
             settled.output = Bytes::new();
         }
-    } else if finished.status.is_none() {
-        if let Some(text) = reason(finished.result) {
-            settled.output = error_output(ctx.chain.suite, text);
-        }
+    } else if finished.status.is_none()
+        && let Some(text) = reason(finished.result)
+    {
+        settled.output = error_output(ctx.chain.suite, text);
     }
     Ok(settled)
 }

@@ -175,7 +175,11 @@ fn addresses_of_new_contracts_follow_the_client_and_the_suite() {
         let mut world = World::default();
         let probe = deploy(&executor, &mut world, "Probe", &[], 3);
         assert_eq!(probe.as_slice(), &suite.hash(b"3_0_0")[..20]);
-        assert_eq!(world.account(probe).code_hash, suite.hash(&world.code_of(probe)), "code is named by the chain's hash");
+        assert_eq!(
+            world.account(probe).code_hash,
+            suite.hash(&world.code_of(probe)),
+            "code is named by the chain's hash"
+        );
         // A nested creation counts on.
         let outcome = world.apply(&executor, 4, &bcos(Some(probe), keccak_data("makeChild()", &[])), 5);
         assert_eq!(outcome.status, 0);
@@ -342,9 +346,8 @@ fn traces_show_calls_steps_and_places() {
     let plain = bcos(Some(token), transfer(&executor, BOB, 1));
     let untraced = executor.execute_transaction(&world, &env(3), &plain, 0).unwrap();
 
-    let (outcome, steps) = executor
-        .trace_steps(&world, &env(3), &Traced::Transaction(&plain, 0), &StepOptions::default())
-        .unwrap();
+    let (outcome, steps) =
+        executor.trace_steps(&world, &env(3), &Traced::Transaction(&plain, 0), &StepOptions::default()).unwrap();
     let sorted = |mut outcome: TxOutcome| {
         outcome.reads.sort_unstable();
         outcome
@@ -436,12 +439,10 @@ fn published_addresses_come_out() {
 #[test]
 fn commitments_are_checked_without_a_library_in_c() {
     // A published case of the reference tests: verify_kzg_proof_case_correct_proof_4_4.
-    let commitment = hex!(
-        "8f59a8d2a1a625a17f3fea0fe5eb8c896db3764f3185481bc22f91b4aaffcca25f26936857bc3a7c2539ea8ec3a952b7"
-    );
-    let proof = hex!(
-        "a62ad71d14c5719385c0686f1871430475bf3a00f0aa3f7b8dd99a9abc2160744faf0070725e00b60ad9a026a15b1a8c"
-    );
+    let commitment =
+        hex!("8f59a8d2a1a625a17f3fea0fe5eb8c896db3764f3185481bc22f91b4aaffcca25f26936857bc3a7c2539ea8ec3a952b7");
+    let proof =
+        hex!("a62ad71d14c5719385c0686f1871430475bf3a00f0aa3f7b8dd99a9abc2160744faf0070725e00b60ad9a026a15b1a8c");
     let z = hex!("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000000");
     let y = hex!("1522a4a7f34e1ea350ae07c29c96c7e79655aa926122e95fe69fcbd932ca49e9");
     let mut hash = konsort_crypto::hash::sha256(&commitment);

@@ -82,8 +82,7 @@ impl Executor {
         request: &CallRequest,
     ) -> Result<(CallOutcome, AccessList), AccessError> {
         let (input, index, gas_limit, charged) = Traced::Call(request).parts(env);
-        let outcome =
-            self.run(state, env, &input, index, gas_limit, charged, None::<&mut NoOpInspector>)?;
+        let outcome = self.run(state, env, &input, index, gas_limit, charged, None::<&mut NoOpInspector>)?;
         let mut touched: BTreeMap<Address, BTreeSet<B256>> = BTreeMap::new();
         for read in &outcome.reads {
             match read {

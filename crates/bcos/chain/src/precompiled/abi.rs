@@ -30,6 +30,7 @@ where
 }
 
 /// A code or count as the one return value; `int32` and `int256` look the same.
+#[expect(clippy::unnecessary_wraps, reason = "the last expression of most methods")]
 pub(crate) fn int(value: impl Into<i64>) -> Answer {
     let value: i64 = value.into();
     Ok(I256::try_from(value).unwrap_or_default().to_be_bytes::<32>().to_vec())

@@ -70,6 +70,7 @@ enum Node {
     Other(String, Vec<String>),
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the last expression of methods")]
 fn answer(code: i64, entries: Vec<Entry>) -> Answer {
     let code = I256::try_from(code).unwrap_or_default();
     Ok(encode::<(Int<256>, Array<EntryType>), _>(&(code, entries)))
@@ -343,11 +344,8 @@ fn put_link(call: &mut Call<'_, '_>, path: &str, address: &str, abi: &str) -> An
 
 fn link(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     let (path, address, abi) = decode::<(Text, Text, Text)>(data)?;
-    let path = if path.starts_with("/apps/") {
-        path
-    } else {
-        format!("/apps/{}", path.strip_prefix('/').unwrap_or(&path))
-    };
+    let path =
+        if path.starts_with("/apps/") { path } else { format!("/apps/{}", path.strip_prefix('/').unwrap_or(&path)) };
     put_link(call, &path, address.strip_prefix("0x").unwrap_or(&address), &abi)
 }
 
@@ -379,6 +377,7 @@ fn touch(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
 }
 
 /// The file system is there from the first block on.
+#[expect(clippy::unnecessary_wraps, reason = "a method's signature")]
 fn initialised(_call: &mut Call<'_, '_>, _data: &[u8]) -> Answer {
     Ok(Vec::new())
 }

@@ -27,6 +27,7 @@ fn text(data: &[u8]) -> Result<String, Failure> {
     Ok(decode::<(Text,)>(data)?.0)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the last expression of methods")]
 fn answer_text(text: String) -> Answer {
     Ok(encode::<(Text,), _>(&(text,)))
 }

@@ -25,6 +25,7 @@ fn keccak256(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
 }
 
 /// Whether the signature is valid, and whose it is; never an error.
+#[expect(clippy::unnecessary_wraps, reason = "a method's signature")]
 fn sm2_verify(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     let signer = decode::<(FixedBytes<32>, BytesType, FixedBytes<32>, FixedBytes<32>)>(data).ok().and_then(
         |(message, public_key, r, s)| {

@@ -202,7 +202,6 @@ fn describe_with_order(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     let (name,) = decode::<(Text,)>(data)?;
     call.charge(gas::LOAD);
     let info = info_of(call, &actual_name(&name))?;
-    let (order, key, columns) =
-        info.map(|info| (u8::from(info.numerical), info.key, info.columns)).unwrap_or_default();
+    let (order, key, columns) = info.map(|info| (u8::from(info.numerical), info.key, info.columns)).unwrap_or_default();
     Ok(encode::<((Uint<8>, Text, Array<Text>),), _>(&((order, key, columns),)))
 }

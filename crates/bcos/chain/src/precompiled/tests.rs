@@ -7,11 +7,11 @@ use konsort_crypto::SuiteKind;
 use super::abi::encode;
 use super::*;
 use crate::access::{
-    CONSENSUS_NODES_KEY, CONSENSUS_TABLE, ConsensusNode, ConsensusNodes, NodeKind, StateKey, StateRead,
-    SYSTEM_CONFIG_TABLE, SystemValue, TxOutcome,
+    CONSENSUS_NODES_KEY, CONSENSUS_TABLE, ConsensusNode, ConsensusNodes, NodeKind, SYSTEM_CONFIG_TABLE, StateKey,
+    StateRead, SystemValue, TxOutcome,
 };
 use crate::executor::{Executor, TxInput};
-use crate::test_world::{World, env};
+use crate::test_world::World;
 use bcos_types::codes;
 
 type Text = sol::String;
@@ -127,10 +127,7 @@ fn tables_of_rows() {
         };
         let signature = "createTable(string,(uint8,string,string[]))";
         assert_eq!(chain.code(at(0x1002), signature, &create("person", 1)), 0);
-        assert_eq!(
-            chain.code(at(0x1002), signature, &create("person", 1)),
-            i64::from(codes::TABLE_NAME_ALREADY_EXIST)
-        );
+        assert_eq!(chain.code(at(0x1002), signature, &create("person", 1)), i64::from(codes::TABLE_NAME_ALREADY_EXIST));
         assert_eq!(chain.refusal(at(0x1002), signature, &create("person2", 2)), "2 KeyOrder not exist!");
         assert!(chain.refusal(at(0x1002), signature, &create("a b", 0)).starts_with("Invalid table name"));
         assert_eq!(chain.open("nobody"), Address::ZERO);
@@ -138,9 +135,8 @@ fn tables_of_rows() {
         assert_ne!(table, Address::ZERO);
         assert_eq!(chain.open("/tables/person"), table);
 
-        let entry = |key: &str, age: &str, city: &str| {
-            encode::<(Entry,), _>(&((key, vec![age.to_owned(), city.to_owned()]),))
-        };
+        let entry =
+            |key: &str, age: &str, city: &str| encode::<(Entry,), _>(&((key, vec![age.to_owned(), city.to_owned()]),));
         for (key, age, city) in [("10", "40", "Xian"), ("-2", "30", "Wuhan"), ("9", "20", "Xiamen")] {
             assert_eq!(chain.code(table, "insert((string,string[]))", &entry(key, age, city)), 1);
         }
@@ -158,7 +154,12 @@ fn tables_of_rows() {
         let keys = |chain: &mut Chain, input: &[u8]| -> Vec<String> {
             let outcome = chain.send(table, signature, input);
             assert_eq!(outcome.status, 0);
-            assert!(outcome.reads.iter().any(|read| matches!(read, StateRead::Table(name) if &**name == "u_/tables/person")));
+            assert!(
+                outcome
+                    .reads
+                    .iter()
+                    .any(|read| matches!(read, StateRead::Table(name) if &**name == "u_/tables/person"))
+            );
             let (rows,) = <(sol::Array<Entry>,)>::abi_decode_params(&outcome.output).unwrap();
             rows.into_iter().map(|(key, _)| key).collect()
         };
@@ -294,11 +295,7 @@ fn settings_are_in_force_from_the_next_block() {
             "4294967296",
             "Invalid value 4294967296, the value for web3_chain_id must be less than UINT32_MAX.",
         ),
-        (
-            "compatibility_version",
-            "3.15.0",
-            "Set compatibility version should not lower than version nowadays.",
-        ),
+        ("compatibility_version", "3.15.0", "Set compatibility version should not lower than version nowadays."),
     ] {
         assert_eq!(chain.refusal(config, set, &texts(key, value)), reason);
     }
@@ -324,10 +321,7 @@ fn nodes_of_the_group() {
     assert_eq!(chain.code(consensus, add, &weighted(2, 3)), 0);
     let stored = ConsensusNodes::decode(&chain.world.get(&key).unwrap()).unwrap().0;
     let height = chain.height;
-    assert_eq!(
-        stored[1],
-        ConsensusNode { term_weight: 0, enable_number: height + 1, ..node(2, NodeKind::Sealer, 3) }
-    );
+    assert_eq!(stored[1], ConsensusNode { term_weight: 0, enable_number: height + 1, ..node(2, NodeKind::Sealer, 3) });
     assert_eq!(chain.code(consensus, "addObserver(string)", &text("ab")), i64::from(codes::INVALID_NODE_ID));
     let set = "setWeight(string,uint256)";
     assert_eq!(chain.code(consensus, set, &weighted(9, 1)), i64::from(codes::NODE_NOT_EXIST));
@@ -348,9 +342,8 @@ fn native_transfers_touch_only_their_users() {
     assert_eq!(chain.code(dag, "userAdd(string,uint256)", &user_amount("a", 10)), 0);
     let twice = chain.code(dag, "userAdd(string,uint256)", &user_amount("a", 10));
     assert_eq!(twice, i64::from(codes::INVALID_USER_ALREADY_EXIST));
-    let transfer = |from: &str, to: &str, amount: u64| {
-        encode::<(Text, Text, Number), _>(&(from, to, U256::from(amount)))
-    };
+    let transfer =
+        |from: &str, to: &str, amount: u64| encode::<(Text, Text, Number), _>(&(from, to, U256::from(amount)));
     let signature = "userTransfer(string,string,uint256)";
     let outcome = chain.send(dag, signature, &transfer("a", "b", 4));
     assert_eq!(outcome.status, 0);

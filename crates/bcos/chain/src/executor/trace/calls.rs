@@ -150,11 +150,10 @@ fn name_reasons(call: &mut TracedCall, suite: &dyn CryptoSuite) {
         // Contracts are compiled with either hash's selector, whatever the chain's is.
         let own = suite.hash(b"Error(string)");
         let selectors = [[own[0], own[1], own[2], own[3]], [0x08, 0xc3, 0x79, 0xa0]];
-        if let Some((selector, data)) = call.output.split_first_chunk::<4>() {
-            if selectors.contains(selector) {
-                call.revert_reason =
-                    <(sol_data::String,)>::abi_decode_params(data).ok().map(|(text,)| text);
-            }
+        if let Some((selector, data)) = call.output.split_first_chunk::<4>()
+            && selectors.contains(selector)
+        {
+            call.revert_reason = <(sol_data::String,)>::abi_decode_params(data).ok().map(|(text,)| text);
         }
     }
     for inner in &mut call.calls {

@@ -132,12 +132,11 @@ impl<CTX> Inspector<CTX, EthInterpreter> for StepTracer {
         let stack_bytes = interpreter.stack.data().len() * 32;
         let memory_bytes = interpreter.memory.len();
         let stack = (self.options.stack && self.has_room(stack_bytes)).then(|| interpreter.stack.data().clone());
-        let memory = (self.options.memory && self.has_room(memory_bytes))
-            .then(|| interpreter.memory.context_memory().to_vec());
-        let return_data = self
-            .options
-            .return_data
-            .then(|| Bytes::copy_from_slice(revm::interpreter::interpreter_types::ReturnData::buffer(&interpreter.return_data)));
+        let memory =
+            (self.options.memory && self.has_room(memory_bytes)).then(|| interpreter.memory.context_memory().to_vec());
+        let return_data = self.options.return_data.then(|| {
+            Bytes::copy_from_slice(revm::interpreter::interpreter_types::ReturnData::buffer(&interpreter.return_data))
+        });
         self.current = Some(self.steps.len());
         self.steps.push(Step {
             pc: interpreter.bytecode.pc(),
@@ -158,17 +157,18 @@ impl<CTX> Inspector<CTX, EthInterpreter> for StepTracer {
 
     fn step_end(&mut self, interpreter: &mut Interpreter<EthInterpreter>, _context: &mut CTX) {
         let left = interpreter.gas.remaining();
-        if let Some((target, slot)) = self.loading.take() {
-            if let Some(value) = interpreter.stack.data().last() {
-                let slots = self.storage.entry(target).or_default();
-                slots.insert(slot, B256::from(*value));
-                let slots = slots.clone();
-                self.show_storage(slots);
-            }
+        if let Some((target, slot)) = self.loading.take()
+            && let Some(value) = interpreter.stack.data().last()
+        {
+            let slots = self.storage.entry(target).or_default();
+            slots.insert(slot, B256::from(*value));
+            let slots = slots.clone();
+            self.show_storage(slots);
         }
         if let Some(step) = self.current.and_then(|at| self.steps.get_mut(at)) {
             step.gas_cost = step.gas.saturating_sub(left);
-            let result = revm::interpreter::interpreter_types::LoopControl::instruction_result(&mut interpreter.bytecode);
+            let result =
+                revm::interpreter::interpreter_types::LoopControl::instruction_result(&mut interpreter.bytecode);
             step.error = result.and_then(error_of);
         }
     }

@@ -132,9 +132,6 @@ impl Selection {
 
     pub(super) fn accepts(&self, key: &str, values: &[String]) -> bool {
         self.keys.iter().all(|(op, bound)| op.holds(key, bound))
-            && self
-                .columns
-                .iter()
-                .all(|(at, op, bound)| op.holds(values.get(*at).map_or("", String::as_str), bound))
+            && self.columns.iter().all(|(at, op, bound)| op.holds(values.get(*at).map_or("", String::as_str), bound))
     }
 }
