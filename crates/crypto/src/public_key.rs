@@ -174,8 +174,8 @@ impl Curve {
         if !self.is_high(parsed.s) {
             return Ok(if parsed.canonical { signature.to_vec() } else { EcdsaSignature::encode(parsed.r, parsed.s) });
         }
-        if greater(parsed.s, der::strip_zeros(self.order)) {
-            return Err(SignatureError::Malformed("S is larger than the order of the group"));
+        if !greater(der::strip_zeros(self.order), parsed.s) {
+            return Err(SignatureError::Malformed("S is not smaller than the order of the group"));
         }
         Ok(EcdsaSignature::encode(parsed.r, &subtract(self.order, parsed.s)))
     }

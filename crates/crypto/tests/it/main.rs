@@ -94,6 +94,9 @@ fn the_upper_half_is_refused_for_members_and_allowed_for_certificates() {
     key.public_key().verify_any_s(SignatureScheme::Ecdsa(HashAlgorithm::Sha256), b"m", &high).unwrap();
     assert_eq!(key.public_key().to_low_s(&high).unwrap(), low);
     assert_eq!(key.public_key().to_low_s(&low).unwrap(), low);
+    // Found by fuzzing: the order itself would be mirrored to zero, which is no signature either.
+    let order = hex::decode("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551").unwrap();
+    assert!(key.public_key().to_low_s(&EcdsaSignature::encode(&[5], &order)).is_err());
 }
 
 #[test]
