@@ -207,7 +207,7 @@ fn proposals_that_cannot_be_are_refused() {
     let odd = bcos_types::Transaction::signed(data, &key(0));
     let odd = bcos_types::VerifiedTx::verify(odd, chain.suite()).unwrap();
     let block = extend(&chain, vec![odd]);
-    assert_eq!(block.receipt(0).unwrap().unwrap().status, status::CALL_ADDRESS_ERROR);
+    assert_eq!(block.receipt(0).unwrap().unwrap().status, status::MALFORMED);
 }
 
 #[test]
