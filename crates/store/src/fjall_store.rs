@@ -7,6 +7,7 @@
 mod close;
 mod health;
 mod journal;
+mod long;
 
 use std::{
     ops::Bound,
@@ -125,7 +126,8 @@ fn open_engine(path: &Path) -> Result<(Database, Keyspace), StoreError> {
 
 /// The engine asserts some of what it reads; damage must stay an error.
 fn unpanicked<T>(path: &Path, run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(engine(path, "it stopped on what it read from its files")))
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(engine(path, "it stopped on what it read from its files")))
 }
 
 fn engine(path: &Path, what: impl Into<String>) -> StoreError {
@@ -241,6 +243,25 @@ impl Shared {
         Ok(())
     }
 
+    /// The value of a key, read with `read`.
+    fn get(
+        &self,
+        space: Space,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> fjall::Result<Option<fjall::UserValue>>,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let space = self.check_space(space)?;
+        if let Some((row, rest)) = long::shared_row(space, key) {
+            let found = read(&row).map_err(|error| self.failed(error))?;
+            return found.map_or(Ok(None), |value| self.find_long(&value, rest));
+        }
+        let mut row = Vec::with_capacity(key.len() + 1);
+        row.push(space);
+        row.extend_from_slice(key);
+        let found = read(&row).map_err(|error| self.failed(error))?;
+        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
     /// Reads every row: the first one that cannot be read is the error.
     fn read_everything(&self) -> Result<(), StoreError> {
         for row in self.database.snapshot().iter(&self.tree) {
@@ -267,9 +288,7 @@ fn row_key(scratch: &mut Vec<u8>, space: u8, key: &[u8]) -> fjall::UserKey {
 impl Store for FjallStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let shared = &self.shared;
-        let key = row_key(&mut Vec::with_capacity(key.len() + 1), shared.check_space(space)?, key);
-        let found = shared.tree.get(key).map_err(|error| shared.failed(error))?;
-        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+        shared.get(space, key, |row| shared.tree.get(row))
     }
 
     fn snapshot(&self) -> Arc<dyn Snapshot> {
@@ -282,18 +301,19 @@ impl Store for FjallStore {
         }
         let shared = &self.shared;
         shared.commit(batch.len(), |rows| {
-            let mut scratch = Vec::new();
+            let (mut scratch, mut long) = (Vec::new(), long::Changes::default());
             for operation in batch.operations {
-                match operation {
-                    Operation::Put(space, key, value) => {
-                        rows.insert(&shared.tree, row_key(&mut scratch, shared.check_space(space)?, &key), value);
-                    }
-                    Operation::Delete(space, key) => {
-                        rows.remove(&shared.tree, row_key(&mut scratch, shared.check_space(space)?, &key));
-                    }
+                let (space, key, value) = match operation {
+                    Operation::Put(space, key, value) => (space, key, Some(value)),
+                    Operation::Delete(space, key) => (space, key, None),
+                };
+                match long.take(&mut scratch, shared.check_space(space)?, &key, value) {
+                    Some((row, Some(value))) => rows.insert(&shared.tree, row, value),
+                    Some((row, None)) => rows.remove(&shared.tree, row),
+                    None => {}
                 }
             }
-            Ok(())
+            long.apply(shared, rows)
         })
     }
 
@@ -328,50 +348,68 @@ impl FjallSnapshot {
     fn iterate(&self, space: Space, start: &[u8], end: Option<&[u8]>) -> Result<fjall::Iter, StoreError> {
         let space = self.shared.check_space(space)?;
         let mut scratch = Vec::new();
-        let start = row_key(&mut scratch, space, start);
-        let end = end.map_or_else(|| vec![space + 1].into(), |end| row_key(&mut scratch, space, end));
-        Ok(self.snapshot.range(&self.shared.tree, (Bound::Included(start), Bound::Excluded(end))))
+        let start = match long::shared_row(space, start) {
+            Some((row, _)) => row.into(),
+            None => row_key(&mut scratch, space, start),
+        };
+        let end = match end.map(|end| (long::shared_row(space, end), end)) {
+            None => Bound::Excluded(fjall::UserKey::from([space + 1])),
+            Some((Some((row, _)), _)) => Bound::Included(row.into()),
+            Some((None, end)) => Bound::Excluded(row_key(&mut scratch, space, end)),
+        };
+        Ok(self.snapshot.range(&self.shared.tree, (Bound::Included(start), end)))
     }
 
-    /// The engine panics on a range that ends before it starts.
-    fn is_empty_range(start: &[u8], end: Option<&[u8]>) -> bool {
-        end.is_some_and(|end| end <= start)
-    }
-
-    fn entry(&self) -> impl Fn(fjall::Guard) -> Result<(Bytes, Bytes), StoreError> + Send + use<> {
-        let shared = Arc::clone(&self.shared);
-        move |guard| {
-            let (key, value) = guard.into_inner().map_err(|error| shared.failed(error))?;
-            Ok((Bytes::copy_from_slice(key.get(1..).unwrap_or_default()), Bytes::copy_from_slice(&value)))
+    /// The rows of a range, from either end.
+    fn rows(&self, space: Space, start: &[u8], end: Option<&[u8]>, reverse: bool) -> Entries<'static> {
+        // The engine panics on a range that ends before it starts.
+        if end.is_some_and(|end| end <= start) {
+            return Box::new(std::iter::empty());
         }
+        let mut rows = match self.iterate(space, start, end) {
+            Ok(rows) => rows,
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        let bounds = (start.to_vec(), end.map(<[u8]>::to_vec));
+        let shared = Arc::clone(&self.shared);
+        // Long keys of one row that are still to be given.
+        let mut pending: Vec<crate::Entry> = Vec::new();
+        Box::new(std::iter::from_fn(move || {
+            loop {
+                if let Some(entry) = pending.pop() {
+                    return Some(Ok(entry));
+                }
+                let row = if reverse { rows.next_back() } else { rows.next() }?;
+                let (key, value) = match row.into_inner() {
+                    Ok(row) => row,
+                    Err(error) => return Some(Err(shared.failed(error))),
+                };
+                if !long::is_shared(&key) {
+                    let key = Bytes::copy_from_slice(key.get(1..).unwrap_or_default());
+                    return Some(Ok((key, Bytes::copy_from_slice(&value))));
+                }
+                let Some(entries) = long::entries(&key, &value) else { return Some(Err(shared.damaged_long_keys())) };
+                let inside = |key: &[u8]| key >= &bounds.0[..] && bounds.1.as_ref().is_none_or(|end| key < &end[..]);
+                pending = entries.into_iter().filter(|(key, _)| inside(key)).collect();
+                if !reverse {
+                    pending.reverse();
+                }
+            }
+        }))
     }
 }
 
 impl Snapshot for FjallSnapshot {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let key = row_key(&mut Vec::with_capacity(key.len() + 1), self.shared.check_space(space)?, key);
-        let found = self.snapshot.get(&self.shared.tree, key).map_err(|error| self.shared.failed(error))?;
-        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+        self.shared.get(space, key, |row| self.snapshot.get(&self.shared.tree, row))
     }
 
     fn range(&self, space: Space, start: &[u8], end: Option<&[u8]>) -> Entries<'static> {
-        if Self::is_empty_range(start, end) {
-            return Box::new(std::iter::empty());
-        }
-        match self.iterate(space, start, end) {
-            Ok(iter) => Box::new(iter.map(self.entry())),
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        }
+        self.rows(space, start, end, false)
     }
 
     fn range_reverse(&self, space: Space, start: &[u8], end: Option<&[u8]>) -> Entries<'static> {
-        if Self::is_empty_range(start, end) {
-            return Box::new(std::iter::empty());
-        }
-        match self.iterate(space, start, end) {
-            Ok(iter) => Box::new(iter.rev().map(self.entry())),
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        }
+        self.rows(space, start, end, true)
     }
 }
 

@@ -109,7 +109,9 @@ const ITEM_BYTES: usize = 1 + 1 + 1 + 8 + 2 + 4 + 4;
 
 impl Item {
     fn parse(bytes: [u8; ITEM_BYTES]) -> io::Result<Self> {
-        let [2, kind, 0, _, _, _, _, _, _, _, _, k0, k1, v0, v1, v2, v3, s0, s1, s2, s3] = bytes else { return Err(bad()) };
+        let [2, kind, 0, _, _, _, _, _, _, _, _, k0, k1, v0, v1, v2, v3, s0, s1, s2, s3] = bytes else {
+            return Err(bad());
+        };
         let (value, stored) = (u32::from_le_bytes([v0, v1, v2, v3]), u32::from_le_bytes([s0, s1, s2, s3]));
         if kind > 1 || value != stored {
             return Err(bad());

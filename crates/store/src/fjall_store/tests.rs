@@ -158,7 +158,9 @@ fn the_own_reader_understands_the_engines_journal() {
     for number in 1..=22 {
         match reader.next(5).unwrap() {
             journal::Next::Known => assert!(number <= 5),
-            journal::Next::Batch(this, rows) => assert_eq!((this, rows.len()), (number, if number == 22 { 1 } else { 2 })),
+            journal::Next::Batch(this, rows) => {
+                assert_eq!((this, rows.len()), (number, if number == 22 { 1 } else { 2 }));
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -218,7 +220,9 @@ fn a_journal_cut_or_changed_anywhere_leaves_the_batches_before() {
 
 /// Where each batch of a journal begins.
 fn starts(journal: &[u8]) -> Vec<usize> {
-    (0..journal.len() - 12).filter(|at| *at == 0 || (*at > 3 && journal[at - 4..*at] == [b'F', b'J', b'L', 3])).collect()
+    (0..journal.len() - 12)
+        .filter(|at| *at == 0 || (*at > 3 && journal[at - 4..*at] == [b'F', b'J', b'L', 3]))
+        .collect()
 }
 
 /// Journals as they are after a rotation: `first` batches in one, the others in the next.
@@ -253,7 +257,9 @@ fn a_hole_between_journals_is_found() {
         fs::write(path.join("0.jnl"), &journal[..*starts(&journal).last().unwrap()]).unwrap();
     };
     let refused = |strict: Result<u64, StoreError>| match strict {
-        Err(StoreError::Engine { what, .. }) => assert!(what.contains("where batch") || what.contains("written"), "{what}"),
+        Err(StoreError::Engine { what, .. }) => {
+            assert!(what.contains("where batch") || what.contains("written"), "{what}");
+        }
         other => panic!("{other:?}"),
     };
     let (derived, strict) = again(&shorter);

@@ -110,7 +110,10 @@ fn opens_like(partner: &Ledger, folder: &Path, what: &str) -> bool {
     }
     assert_eq!(ledger.height(), partner.height(), "{what}");
     assert_eq!(ledger.commit_hash(), partner.commit_hash(), "{what}");
-    assert!(found.unwrap_or_else(|error| panic!("{what}: {error}")) == everything(partner).unwrap(), "{what}: other rows");
+    assert!(
+        found.unwrap_or_else(|error| panic!("{what}: {error}")) == everything(partner).unwrap(),
+        "{what}: other rows"
+    );
     folder.join("derived.damaged").exists()
 }
 
@@ -146,7 +149,9 @@ fn bits_flipped_anywhere_in_the_databases_change_nothing() {
         }
         rebuilt += usize::from(opens_like(&partner, damaged.path(), &what));
         // What was set right stays right.
-        assert!(!Ledger::open(damaged.path(), "ch", options()).unwrap().history("a", "k1").unwrap().any(|row| row.is_err()));
+        assert!(
+            !Ledger::open(damaged.path(), "ch", options()).unwrap().history("a", "k1").unwrap().any(|row| row.is_err())
+        );
     }
     println!("{rebuilt} of {rounds} were rebuilt from blocks, the others went on from what was whole");
     assert!(rebuilt > 0);

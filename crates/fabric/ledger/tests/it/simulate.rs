@@ -255,3 +255,25 @@ fn private_sets_are_hashed_and_ordered_by_clear_key() {
     assert_eq!(collection.private_hash, &konsort_crypto::hash::sha256(clear)[..]);
     assert_eq!(results.private_reads, [("a".to_owned(), COLLECTION.to_owned())]);
 }
+
+#[test]
+fn keys_longer_than_the_database_takes_are_committed_ranged_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::create(folder.path(), "ch", &genesis(), Options::default()).unwrap();
+    let keys: Vec<String> = [70_000, 65_535, 300_000].map(|length| "k".repeat(length)).to_vec();
+    let rwsets = keys.iter().map(|key| writes("basic", &[(key, "value"), ("short", "value")])).collect();
+    ledger.commit(next(1, ledger.info().current_hash, rwsets)).unwrap();
+    let check = |ledger: &Ledger| {
+        let state = ledger.snapshot();
+        for key in &keys {
+            assert_eq!(state.get("basic", key).unwrap().unwrap().value, "value");
+            assert_eq!(ledger.history("basic", key).unwrap().count(), 1);
+        }
+        let found: Vec<usize> = state.range("basic", "k", "").unwrap().map(|row| row.unwrap().key.len()).collect();
+        assert_eq!(found, [65_535, 70_000, 300_000, 5]);
+    };
+    check(&ledger);
+    drop(ledger);
+    check(&Ledger::open(folder.path(), "ch", Options::default()).unwrap());
+    check(&Ledger::rebuild(folder.path(), "ch", Options::default()).unwrap());
+}
