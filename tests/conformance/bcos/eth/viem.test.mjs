@@ -39,7 +39,7 @@ describe('viem', () => {
         assert.equal(event.eventName, 'Changed');
         assert.deepEqual(event.args, { by: account.address, value: 8n, note: 'viem' });
         assert.equal(await probe.read.value(), 8n);
-        assert.ok(await probe.estimateGas.set([9n, ''], { account }) > 0n);
+        assert.ok(await probe.estimateGas.set([9n, ''], { account, ...free }) > 0n);
     });
 
     test('reasons: text, own error, panic', async () => {
