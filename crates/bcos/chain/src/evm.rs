@@ -257,9 +257,15 @@ impl<'a> Runner<'a> {
                 charged_new_account_state_gas: false,
             }))
         } else {
-            let value = if ctx.chain.env.balance_transfer { first.value } else { U256::ZERO };
             let scheme = CreateScheme::Custom { address: first.create_address };
-            FrameInput::Create(Box::new(CreateInputs::new(first.caller, scheme, value, first.input, first.gas, 0)))
+            FrameInput::Create(Box::new(CreateInputs::new(
+                first.caller,
+                scheme,
+                first.value,
+                first.input,
+                first.gas,
+                0,
+            )))
         };
         Ok(FrameInit { depth: 0, memory, frame_input })
     }
@@ -275,20 +281,26 @@ impl<'a> Runner<'a> {
     {
         let nested = init.depth > 0;
         let ctx = &mut self.machine.ctx;
+        if nested {
+            ctx.chain.sequence += 1;
+        }
+        // Value that the new contract sees although it does not move.
+        let mut shown_value = None;
         match &mut init.frame_input {
-            FrameInput::Create(inputs) if nested => prepare_nested_create(&mut ctx.chain, inputs),
+            FrameInput::Create(inputs) => {
+                if nested {
+                    set_address(&ctx.chain, inputs);
+                }
+                if !inputs.value().is_zero() && owns_still_value(ctx, nested, inputs.caller(), inputs.value())? {
+                    shown_value = Some(inputs.value());
+                    inputs.set_value(U256::ZERO);
+                }
+            }
             FrameInput::Call(inputs) if nested => {
-                ctx.chain.sequence += 1;
                 if let CallValue::Transfer(value) = inputs.value {
-                    if value.is_zero() {
-                        // A transfer of nothing would touch the receiver.
+                    // A transfer of nothing would touch the receiver.
+                    if value.is_zero() || owns_still_value(ctx, nested, inputs.caller, value)? {
                         inputs.value = CallValue::Apparent(value);
-                    } else if !ctx.chain.env.balance_transfer {
-                        // The caller must own the value even though it does not move.
-                        let balance = ctx.journaled_state.load_account(inputs.caller)?.data.info.balance;
-                        if balance >= value {
-                            inputs.value = CallValue::Apparent(value);
-                        }
                     }
                 }
             }
@@ -305,7 +317,10 @@ impl<'a> Runner<'a> {
         let inputs_for_inspector = inspector.as_ref().map(|_| init.frame_input.clone());
         let mark = ctx.chain.rows.mark();
         match self.machine.frame_init(init)? {
-            ItemOrResult::Item(_) => {
+            ItemOrResult::Item(frame) => {
+                if let Some(value) = shown_value {
+                    frame.interpreter.input.call_value = value;
+                }
                 self.row_marks.push(mark);
                 Ok(None)
             }
@@ -388,11 +403,22 @@ where
     }
 }
 
-fn prepare_nested_create(extension: &mut Extension<'_>, inputs: &mut CreateInputs) {
-    extension.sequence += 1;
-    if !extension.env.balance_transfer && !inputs.value().is_zero() {
-        inputs.set_value(U256::ZERO);
+/// Whether a value is only shown: the chain's setting keeps balances still, and a contract that passes the value on owns it.
+/// A contract that does not own it fails as Ethereum has it.
+fn owns_still_value(
+    ctx: &mut Ctx<'_>,
+    nested: bool,
+    caller: Address,
+    value: U256,
+) -> Result<bool, ContextError<AccessError>> {
+    if ctx.chain.env.balance_transfer {
+        return Ok(false);
     }
+    Ok(!nested || ctx.journaled_state.load_account(caller)?.data.info.balance >= value)
+}
+
+/// Where the address of a contract's creation differs from Ethereum's, sets it.
+fn set_address(extension: &Extension<'_>, inputs: &mut CreateInputs) {
     match inputs.scheme() {
         CreateScheme::Create if !extension.web3 => {
             let address = sequence_address(extension.suite, extension.env.number, extension.index, extension.sequence);

@@ -36,7 +36,7 @@ use crate::evm::Ctx;
 use registry::{Method, Registry};
 
 /// First bytes of the code of a contract that stands for a table: then address of the implementation and table name.
-pub(crate) const TABLE_CODE_PREFIX: &str = "[precompiled]";
+pub(crate) const TABLE_CODE_PREFIX: &str = "[PRECOMPILED]";
 
 /// Number of a low address, `None` when the address is not below 2^32.
 pub(crate) fn low_number(address: &Address) -> Option<u32> {

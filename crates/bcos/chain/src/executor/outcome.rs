@@ -219,6 +219,7 @@ fn reason(result: InstructionResult) -> Option<&'static str> {
         status::STACK_UNDERFLOW => "Execution needs more items on EVM stack.",
         status::BAD_INSTRUCTION => "Execution invalid/undefined opcode.",
         status::BAD_JUMP_DESTINATION => "Execution has violated the jump destination restrictions.",
+        status::CONTRACT_ADDRESS_ALREADY_USED => "Contract address already used.",
         status::UNKNOWN => "Execution tried to execute an operation which is restricted in static mode.",
         _ => return None,
     })

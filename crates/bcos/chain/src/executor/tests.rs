@@ -457,3 +457,40 @@ fn commitments_are_checked_without_a_library_in_c() {
     assert_eq!((outcome.status, outcome.output.len()), (0, 64));
     assert_ne!(check(&z).status, 0);
 }
+
+#[test]
+fn constructors_see_a_value_that_does_not_move() {
+    // CALLVALUE, kept in slot 0; no code.
+    let init = hex!("345f55600080f3").to_vec();
+    let executor = Executor::new(SuiteKind::International);
+    let mut world = World::default();
+    let mut tx = bcos(None, init);
+    tx.value = U256::from(7);
+    let outcome = world.apply(&executor, 1, &tx, 0);
+    assert_eq!(outcome.status, 0);
+    let contract = outcome.contract_address.unwrap();
+    let slot = world.get(&StateKey::Slot(contract, B256::ZERO)).unwrap();
+    assert_eq!(U256::from_be_slice(&slot), U256::from(7));
+    assert_eq!(world.account(contract), AccountRecord { nonce: 1, ..AccountRecord::default() });
+    let moving = BlockEnv { balance_transfer: true, ..env(2) };
+    let outcome = executor.execute_transaction(&world, &moving, &tx, 0).unwrap();
+    assert_eq!(outcome.status, bcos_types::status::NOT_ENOUGH_CASH);
+    // The same place twice in one block cannot be; the same address again is refused.
+    let again = world.apply(&executor, 1, &tx, 0);
+    assert_eq!(again.status, bcos_types::status::CONTRACT_ADDRESS_ALREADY_USED);
+    assert_eq!(reason(&again.output), "Contract address already used.");
+}
+
+#[test]
+fn hashes_of_earlier_blocks_are_seen() {
+    // BLOCKHASH(3), and of block 999.
+    let executor = Executor::new(SuiteKind::International);
+    let mut world = World::default();
+    let code = hex!("6003405f526103e74060205260405ff3");
+    let mut init = hex!("6010600c60003960106000f3").to_vec();
+    init.extend_from_slice(&code);
+    let outcome = world.apply(&executor, 1, &bcos(None, init), 0);
+    let contract = outcome.contract_address.unwrap();
+    let outcome = world.apply(&executor, 10, &bcos(Some(contract), Vec::new()), 0);
+    assert_eq!(words(&outcome.output), [U256::from(3), U256::ZERO]);
+}

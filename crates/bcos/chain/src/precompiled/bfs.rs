@@ -155,17 +155,7 @@ pub(super) fn link_address(call: &mut Call<'_, '_>, path: &str) -> Result<Option
         return Ok(system_address(&name));
     }
     let row = call.row(&plain_path(path), &Bytes::from_static(LINK_ADDRESS))?;
-    Ok(row.and_then(|row| Address::parse_checksummed_or_not(&row)))
-}
-
-trait ParseAddress: Sized {
-    fn parse_checksummed_or_not(text: &[u8]) -> Option<Self>;
-}
-
-impl ParseAddress for Address {
-    fn parse_checksummed_or_not(text: &[u8]) -> Option<Self> {
-        std::str::from_utf8(text).ok()?.parse().ok()
-    }
+    Ok(row.and_then(|row| std::str::from_utf8(&row).ok()?.parse().ok()))
 }
 
 fn plain_path(path: &str) -> Arc<str> {
