@@ -112,7 +112,6 @@ fn trailing_bytes_are_ignored_as_upstream_does_but_not_on_certificates() {
 fn keys_that_are_no_keys_are_named() {
     assert!(PrivateKey::from_pem("").is_err());
     assert!(PrivateKey::from_pem("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").is_err());
-    assert!(PrivateKey::generate(KeyKind::Rsa).is_err());
     let mut point_off_curve = Writer::new();
     point_off_curve.sequence(|info| {
         info.sequence(|algorithm| {
@@ -123,6 +122,18 @@ fn keys_that_are_no_keys_are_named() {
         info.bit_string(&point);
     });
     assert!(PublicKey::from_spki_der(&point_off_curve.into_bytes()).is_err());
+}
+
+#[test]
+fn rsa_keys_are_made_and_read_back() {
+    let key = PrivateKey::generate(KeyKind::Rsa).unwrap();
+    let read = PrivateKey::from_pem(&key.to_pkcs8_pem()).unwrap();
+    assert_eq!((read.kind(), read.scalar()), (KeyKind::Rsa, None));
+    assert_eq!(*read.to_pkcs8_der(), *key.to_pkcs8_der());
+    let signature = read.sign(b"m");
+    let scheme = SignatureScheme::RsaPkcs1(HashAlgorithm::Sha256);
+    assert_eq!(key.public_key().verify_any_s(scheme, b"m", &signature), Ok(()));
+    assert!(key.public_key().verify_any_s(scheme, b"n", &signature).is_err());
 }
 
 #[test]
