@@ -241,6 +241,9 @@ impl Pbft {
             slot.contents.insert(digest, (Arc::new(proposal), certificate.head));
             slot.certificate = Some((certificate, digest));
         }
+        if self.entered && self.new_view.is_none() {
+            self.bind_to_prepared();
+        }
         Ok(())
     }
 

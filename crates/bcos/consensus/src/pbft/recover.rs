@@ -163,7 +163,7 @@ impl Pbft {
             }
             None if entered => {
                 self.peers[from].carried = Some(view);
-                self.carry_on(view);
+                self.carry_on();
             }
             _ => {}
         }
@@ -179,22 +179,29 @@ impl Pbft {
         }
     }
 
-    /// A view from before the present settings binds nobody to anything; it is enough that an honest member is
-    /// in it. Not for a view this node is on its way to: there it gave a report, and waits for the answer.
-    fn carry_on(&mut self, view: u64) {
-        let weight: u64 = (0..self.peers.len())
-            .filter(|i| self.peers[*i].carried == Some(view))
-            .map(|i| self.settings.weight(i))
-            .sum();
-        if view <= self.view || weight <= self.settings.max_faulty() {
-            return;
-        }
+    /// Members may have brought different views along from earlier settings, and no message can show how they got
+    /// there. The others follow to the highest view that an honest one is in (not to a view this node is on its
+    /// way to: there it gave a report, and waits for the answer). Without a new view message everybody stays bound
+    /// by what he prepared himself, so that a quorum for something else cannot come about.
+    fn carry_on(&mut self) {
+        let mut carried: Vec<(u64, u64)> = self
+            .peers
+            .iter()
+            .enumerate()
+            .filter_map(|(i, peer)| peer.carried.map(|view| (view, self.settings.weight(i))))
+            .collect();
+        carried.sort_unstable_by(|a, b| b.cmp(a));
+        let mut weight = 0;
+        let believed = carried.into_iter().find(|(_, w)| {
+            weight += w;
+            weight > self.settings.max_faulty()
+        });
+        let Some((view, _)) = believed.filter(|(view, _)| *view > self.view) else { return };
         self.view = view;
         self.entered = true;
         self.reason = None;
         self.new_view = None;
-        self.base = self.tip().number;
-        self.required.clear();
+        self.bind_to_prepared();
         self.wanted = None;
         self.suspecting = false;
         self.deadline = None;
@@ -202,8 +209,25 @@ impl Pbft {
         self.persist_view();
         self.out.push(Effect::View { view, entered: true });
         for number in self.slots.keys().copied().collect::<Vec<_>>() {
-            let kept = self.slots[&number].decided;
+            let kept = self.slots[&number].decided.or(self.required.get(&number).copied());
             self.abandon(number, kept);
+        }
+    }
+
+    /// In a view without new view message: only what this node prepared may take its number.
+    pub(super) fn bind_to_prepared(&mut self) {
+        self.base = self.tip().number;
+        self.required.clear();
+        let mut parent = self.tip().content;
+        for (number, slot) in &self.slots {
+            let prepared = slot.certificate.as_ref().map(|(_, digest)| *digest);
+            let Some(digest) = slot.decided.or(prepared) else { break };
+            let Some((_, head)) = slot.contents.get(&digest) else { break };
+            if *number != self.required_end() + 1 || head.parent != parent {
+                break;
+            }
+            self.required.insert(*number, digest);
+            parent = head.content(&*self.keys);
         }
     }
 
