@@ -76,6 +76,10 @@ struct Scratch {
     journal: revm::context::JournalInner<JournalEntry>,
 }
 
+/// Larger allocations are given back to the system.
+const MOST_KEPT_ACCOUNTS: usize = 1_024;
+const MOST_KEPT_MEMORY: usize = 1 << 20;
+
 thread_local! {
     static SCRATCH: RefCell<Option<Scratch>> = const { RefCell::new(None) };
 }
@@ -159,11 +163,17 @@ impl<'a> Runner<'a> {
     pub(crate) fn recycle(self) {
         let ctx = self.machine.ctx;
         let mut journal = ctx.journaled_state.inner;
-        journal.state.clear();
-        let state = std::mem::take(&mut journal.state);
-        journal.finalize();
-        journal.state = state;
-        let scratch = Scratch { frames: self.machine.frame_stack, local: ctx.local, journal };
+        let mut state = journal.finalize();
+        // Clearing a table costs its capacity: one large transaction must not slow all that follow.
+        if state.capacity() <= MOST_KEPT_ACCOUNTS {
+            state.clear();
+            journal.state = state;
+        }
+        let mut local = ctx.local;
+        if local.shared_memory_buffer.borrow().capacity() > MOST_KEPT_MEMORY {
+            local = LocalContext::default();
+        }
+        let scratch = Scratch { frames: self.machine.frame_stack, local, journal };
         SCRATCH.with(|cell| *cell.borrow_mut() = Some(scratch));
     }
 
@@ -387,6 +397,9 @@ impl<'a> Runner<'a> {
         else {
             return;
         };
+        if code.is_empty() {
+            return;
+        }
         let hash = ctx.chain.suite.hash(code.original_byte_slice());
         ctx.journaled_state.inner.set_code_with_hash(address, code, hash.into());
     }
