@@ -3,6 +3,8 @@
 pub mod call;
 mod outcome;
 #[cfg(test)]
+mod reads_tests;
+#[cfg(test)]
 mod tests;
 pub mod trace;
 

@@ -40,6 +40,10 @@ impl StateAccess for World {
 }
 
 impl World {
+    pub(crate) fn get_cell(&self, key: &StateKey) -> Result<Option<Bytes>, AccessError> {
+        StateAccess::get(self, key)
+    }
+
     pub(crate) fn get(&self, key: &StateKey) -> Option<Bytes> {
         self.cells.get(key).cloned()
     }
