@@ -42,13 +42,13 @@ pub enum StoreError {
         /// The limit.
         limit: usize,
     },
-    /// An earlier sync failed; what is on disk is unknown until the log is opened again.
-    #[error("the log in {path} stopped after a failed sync; find the cause in the log (disk full?) and restart", path = path.display())]
+    /// An earlier write or sync failed; what is on disk is unknown until the log or store is opened again.
+    #[error("{path} stopped after a failed write or sync; find the cause in the log (disk full?) and restart", path = path.display())]
     Poisoned {
-        /// Folder of the log.
+        /// Folder of the log or store.
         path: PathBuf,
     },
-    /// The key-value engine failed.
+    /// The key-value engine cannot make sense of its files: they are damaged.
     #[error("key-value store in {path}: {what}", path = path.display())]
     Engine {
         /// Folder of the store.

@@ -146,7 +146,7 @@ impl Shared {
     /// Translates an error of the engine; one that may mean damage makes the next opening look at everything.
     fn failed(&self, error: fjall::Error) -> StoreError {
         let error = health::translate(self.path(), error);
-        if matches!(error, StoreError::Engine { .. }) {
+        if matches!(error, StoreError::Engine { .. } | StoreError::Poisoned { .. }) {
             self.health.suspect();
         }
         error

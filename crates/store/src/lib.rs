@@ -17,7 +17,9 @@
 //!
 //! The two halves have different promises. A [`SegmentLog`] is durable when `sync` returns: it is the write-ahead log of a ledger.
 //! A [`Store`] is atomic per batch and keeps the order of batches, but a batch is durable only after [`Store::persist`]:
-//! who needs more derives it from a log and replays the tail.
+//! who needs more derives it from a log and replays the tail. Who can derive everything opens it with [`FjallStore::open_derived`] and
+//! removes the folder when that says [`StoreError::Engine`]. A store that is dropped writes out what it holds, so the next opening is
+//! quick; one that was killed reads again at most what its memory held.
 //!
 //! This crate knows nothing of blocks, transactions or channels, and it has no background policy of its own.
 

@@ -84,6 +84,8 @@ impl Health {
 pub(super) fn translate(path: &Path, error: fjall::Error) -> StoreError {
     let source = match error {
         fjall::Error::Locked => return StoreError::InUse { path: path.to_path_buf() },
+        // A full disk as well as a table that compaction could not read.
+        fjall::Error::Poisoned => return StoreError::Poisoned { path: path.to_path_buf() },
         fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => source,
         other => return engine(path, other.to_string()),
     };
