@@ -5,6 +5,7 @@ use std::fmt;
 use alloy_primitives::B256;
 use bytes::Bytes;
 
+use crate::api::HeaderSignature;
 use crate::keys::Keys;
 
 /// A consensus node's public key: the point's two coordinates, 64 bytes. In hex it is the node id of the ledger.
@@ -81,6 +82,25 @@ impl Settings {
     /// The weight that decides: everything but what may be faulty.
     pub fn quorum(&self) -> u64 {
         self.total_weight() - self.max_faulty()
+    }
+
+    /// Members that decide under Raft, where weights do not count: more than half.
+    pub fn majority(&self) -> u64 {
+        self.members.len() as u64 / 2 + 1
+    }
+
+    /// Whether a signature list makes a header final: different members in order of indices, together a quorum
+    /// (under Raft a majority).
+    pub fn is_final(&self, keys: &dyn Keys, raft: bool, header_hash: &B256, signatures: &[HeaderSignature]) -> bool {
+        let needed = if raft { self.majority() } else { self.quorum() };
+        let rising = signatures.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let member = |index: &u64| usize::try_from(*index).ok().and_then(|index| self.members.get(index));
+        let weight = |index: &u64| member(index).map_or(0, |m| if raft { 1 } else { m.weight });
+        rising
+            && signatures.iter().map(|(index, _)| weight(index)).sum::<u64>() >= needed
+            && signatures.iter().all(|(index, signature)| {
+                member(index).is_some_and(|m| keys.verify(&m.node_id, header_hash, signature))
+            })
     }
 
     /// The member that proposes block `number` in `view`.

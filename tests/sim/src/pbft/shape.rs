@@ -58,6 +58,8 @@ pub struct Shape {
     pub slow: u64,
     /// Clocks differ in speed (up to a tenth) and by hours.
     pub skew: bool,
+    /// Honest nodes lose their records in crashes: this must break something, or the checks see nothing.
+    pub amnesia: bool,
 }
 
 impl Shape {
@@ -77,6 +79,7 @@ impl Shape {
             partitions: 0,
             slow: 0,
             skew: false,
+            amnesia: false,
         }
     }
 
@@ -120,6 +123,22 @@ impl Shape {
     /// Four of six seal, one changes every five blocks.
     pub fn rotation() -> Self {
         Self { nodes: 6, scheme: Scheme::Rotating(4, 5), hostile: 1, ..Self::everything() }
+    }
+
+    /// Five members under Raft, with everything that may go wrong there.
+    pub fn raft() -> Self {
+        Self {
+            agreement: Agreement::Raft,
+            nodes: 5,
+            scheme: Scheme::Fixed(vec![1; 5]),
+            ..Self::everything()
+        }
+    }
+
+    /// Members under Raft come and go.
+    pub fn raft_membership() -> Self {
+        let committees = vec![vec![1, 1, 1, 0, 0], vec![1, 1, 1, 1, 0], vec![1, 1, 1, 1, 1], vec![0, 1, 1, 1, 0]];
+        Self { scheme: Scheme::Chosen(committees), ..Self::raft() }
     }
 
     /// Everything but hostile members, at once.

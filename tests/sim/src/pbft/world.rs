@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use bcos_consensus::{Consensus, Effect, Input, Pbft, PbftConfig, Proposal, Sealed, Settings, Verdict};
+use bcos_consensus::{Consensus, Effect, Input, Pbft, PbftConfig, Proposal, Raft, RaftConfig, Sealed, Settings, Verdict};
 use bytes::Bytes;
 
 use super::checks::{Checks, is_signed};
@@ -129,7 +129,7 @@ impl World {
     fn quorum(&self, settings: &Settings) -> u64 {
         match self.shape.agreement {
             Agreement::Pbft => settings.quorum(),
-            Agreement::Raft => settings.members.len() as u64 / 2 + 1,
+            Agreement::Raft => settings.majority(),
         }
     }
 
@@ -145,7 +145,22 @@ impl World {
         let settings = (*machine.settings(height + 1)).clone();
         let records = machine.records.clone();
         let core: Box<dyn Consensus> = match self.shape.agreement {
-            Agreement::Pbft | Agreement::Raft => {
+            Agreement::Raft => {
+                let config = RaftConfig {
+                    tick_ms: 20,
+                    retry_ms: RETRY_MS,
+                    compact_after: 12,
+                    ..RaftConfig::new(B256::repeat_byte(7))
+                };
+                match Raft::new(config, Box::new(SimKeys::new(id)), settings, recent, records) {
+                    Ok(core) => Box::new(core),
+                    Err(error) => {
+                        self.checks.fail(format!("node {id} does not start: {error}"));
+                        return;
+                    }
+                }
+            }
+            Agreement::Pbft => {
                 let config =
                     PbftConfig { timeout_ms: TIMEOUT_MS, retry_ms: RETRY_MS, ..PbftConfig::new(B256::repeat_byte(7)) };
                 match Pbft::new(config, Box::new(SimKeys::new(id)), settings, recent, records) {
@@ -171,7 +186,15 @@ impl World {
         }
         self.crashes += 1;
         // What was not synced survives up to some point.
-        let kept = self.rng.below(machine.unsynced.len() as u64 + 1) as usize;
+        let mut kept = self.rng.below(machine.unsynced.len() as u64 + 1) as usize;
+        if self.shape.agreement == Agreement::Raft {
+            // The records of a log belong together: a batch is written whole or not at all.
+            kept = if self.rng.chance(50) { machine.unsynced.len() } else { 0 };
+        }
+        if self.shape.amnesia {
+            machine.records.clear();
+            kept = 0;
+        }
         machine.sync_records(kept);
         machine.stop();
         let delay = self.rng.between(20, 900);
@@ -458,7 +481,7 @@ impl World {
         machine.append(block.clone());
         if self.honest(id) {
             let quorum = self.quorum(&settings);
-            self.checks.on_block(id, &settings, quorum, &block);
+            self.checks.on_block(id, &settings, self.shape.agreement == Agreement::Raft, quorum, &block);
         }
     }
 
@@ -507,7 +530,7 @@ impl World {
                 let machine = &self.machines[id];
                 let number = block.proposal.number;
                 let settings = machine.settings(number);
-                if !is_signed(&settings, self.quorum(&settings), &block.header_hash, &block.signatures) {
+                if !is_signed(&settings, self.shape.agreement == Agreement::Raft, self.quorum(&settings), &block.header_hash, &block.signatures) {
                     break;
                 }
                 self.append(id, block.proposal, block.header_hash, block.signatures);

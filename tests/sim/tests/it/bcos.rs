@@ -85,6 +85,27 @@ fn everything() {
 }
 
 #[test]
+fn raft() {
+    let total = explore("raft", &Shape::raft(), 60);
+    assert!(total.crashes > 0);
+}
+
+#[test]
+fn raft_membership() {
+    explore("raft_membership", &Shape::raft_membership(), 40);
+}
+
+#[test]
+fn nodes_that_forget_their_votes_are_noticed() {
+    let shape = Shape { amnesia: true, ..Shape::power_failures() };
+    let noticed = (0..40).filter(|seed| {
+        let violation = World::run(*seed, &shape).violation.unwrap_or_default();
+        violation.contains("votes for two proposals") || violation.contains("which it has left")
+    });
+    assert!(noticed.count() > 0);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in [2, 77] {
         assert_eq!(World::run(seed, &Shape::seven()), World::run(seed, &Shape::seven()));
