@@ -3,9 +3,11 @@
 //! Every pair of nodes shares one session. A node dials what `nodes.json` lists, again and again with growing pauses, and
 //! takes whoever dials it, has a certificate of the chain's CA, proves its node id, and is not kept out by the lists.
 
+mod amop;
 mod frame;
 mod handshake;
 mod lists;
+mod probe;
 mod session;
 mod tls;
 
@@ -27,10 +29,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+pub(crate) use amop::AmopLink;
 pub(crate) use frame::{Message, Standing};
+use frame::NO_GROUP;
 use handshake::{HandshakeError, Introduction};
+pub(crate) use probe::{Probe, Seen};
 use lists::Lists;
 use session::Session;
+pub(crate) use tls::roots;
 use tls::Tls;
 
 use crate::api::{PeerInfo, PeerView};
@@ -86,6 +92,8 @@ struct Inner {
     nodes_file: PathBuf,
     max_frame: usize,
     ports: Vec<Port>,
+    /// Messages about no group.
+    node: mpsc::Sender<(NodeId, Message)>,
     sessions: RwLock<HashMap<NodeId, Arc<Session>>>,
     changes: watch::Sender<u64>,
     lists: RwLock<Lists>,
@@ -127,6 +135,7 @@ impl Network {
         keys: Arc<NodeKeys>,
         suite: SuiteKind,
         ports: Vec<Port>,
+        node: mpsc::Sender<(NodeId, Message)>,
         metrics: &Metrics,
         shutdown: Shutdown,
     ) -> Result<Self, NetworkError> {
@@ -148,6 +157,7 @@ impl Network {
             nodes_file: config.p2p.nodes_file.clone(),
             max_frame: config.p2p.max_message,
             ports,
+            node,
             sessions: RwLock::default(),
             changes: watch::channel(0).0,
             lists: RwLock::new(Lists::new(&config.p2p.deny, &config.p2p.allow)),
@@ -220,6 +230,17 @@ impl Network {
         let frame = message.encode(group as u8);
         self.0.metrics.sent.add((frame.len() * targets.len()) as f64);
         targets.iter().filter(|session| session.send(frame.clone(), message.is_urgent())).count()
+    }
+
+    /// All connected nodes.
+    fn all(&self) -> Vec<NodeId> {
+        self.0.sessions.read().keys().cloned().collect()
+    }
+
+    /// Sends a message about no group.
+    fn send_plain(&self, to: &NodeId, message: &Message) -> bool {
+        let session = self.0.sessions.read().get(to).cloned();
+        session.is_some_and(|session| session.send(message.encode(NO_GROUP), false))
     }
 
     async fn listen(self, listener: TcpListener) {
@@ -357,6 +378,12 @@ impl Network {
                 return;
             }
         };
+        if group == NO_GROUP {
+            if self.0.node.try_send((node.clone(), message)).is_err() {
+                self.0.metrics.dropped.inc();
+            }
+            return;
+        }
         // A group this node does not run, or no longer runs.
         let Some(port) = places.get(group as usize).copied().flatten().and_then(|place| self.0.ports.get(place)) else {
             return;

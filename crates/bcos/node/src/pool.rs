@@ -6,6 +6,7 @@ mod refusal;
 mod waiting;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
@@ -43,6 +44,8 @@ pub(crate) trait LedgerView: Send + Sync + std::fmt::Debug {
     fn web3_chain_id(&self) -> u64;
     /// Whether this very transaction is committed.
     fn is_committed(&self, hash: &B256) -> bool;
+    /// Whether this node belongs to the group.
+    fn belongs(&self) -> bool;
 }
 
 /// The rules of one group's pool.
@@ -54,6 +57,8 @@ pub(crate) struct PoolRules {
     pub expiry: Duration,
     pub block_limit: u64,
     pub check_block_limit: bool,
+    /// Clients of a node outside the group are served, too.
+    pub from_free_nodes: bool,
     pub suite: &'static dyn CryptoSuite,
 }
 
@@ -76,6 +81,8 @@ struct Inner {
     ledger: Box<dyn LedgerView>,
     waiting: Mutex<Waiting>,
     arrivals: Notify,
+    /// Transactions that fill a block.
+    block_size: AtomicUsize,
     announced: broadcast::Sender<B256>,
     local: broadcast::Sender<VerifiedTx>,
 }
@@ -107,6 +114,7 @@ impl Pool {
             ledger,
             waiting,
             arrivals: Notify::new(),
+            block_size: AtomicUsize::new(usize::MAX),
             announced: broadcast::channel(ANNOUNCED).0,
             local: broadcast::channel(16_384).0,
         }))
@@ -118,6 +126,7 @@ impl Pool {
     /// the connections of many clients spread it over all cores.
     pub(crate) fn submit(&self, transaction: Transaction) -> Result<Ticket, SubmitError> {
         let inner = &*self.0;
+        self.check_belonging()?;
         if let Err(refusal) = self.precheck(&transaction) {
             // The same transaction again is another refusal, or another waiter, than a used nonce.
             if refusal != SubmitError::NonceCheckFail {
@@ -131,6 +140,7 @@ impl Pool {
 
     /// Takes a signed Ethereum transaction as `eth_sendRawTransaction` gets it.
     pub(crate) fn submit_web3(&self, raw: &[u8]) -> Result<Ticket, SubmitError> {
+        self.check_belonging()?;
         let verified = VerifiedTx::from_web3_raw(raw, wall_ms() as i64).map_err(refusal_of)?;
         self.static_check(&verified.tx)?;
         match self.enter(verified.clone()) {
@@ -141,17 +151,32 @@ impl Pool {
         }
     }
 
+    fn check_belonging(&self) -> Result<(), SubmitError> {
+        if self.0.rules.from_free_nodes || self.0.ledger.belongs() {
+            Ok(())
+        } else {
+            Err(SubmitError::RequestNotBelongToTheGroup)
+        }
+    }
+
     fn enter(&self, verified: VerifiedTx) -> Result<Ticket, SubmitError> {
         let inner = &*self.0;
         let (waiter, answer) = oneshot::channel();
         let hash = verified.hash;
         let base = self.base_nonce(&verified);
         self.check_account(&verified, base)?;
-        inner.waiting.lock().insert(verified.clone(), Some(waiter), base, false)?;
+        let ready = {
+            let mut waiting = inner.waiting.lock();
+            waiting.insert(verified.clone(), Some(waiter), base, false)?;
+            waiting.ready()
+        };
         // Without receivers there is nothing to tell.
         let _nobody = inner.announced.send(hash);
         let _alone = inner.local.send(verified);
-        inner.arrivals.notify_one();
+        // In between the sealer waits for its time, not for one more.
+        if ready <= 1 || ready == inner.block_size.load(Ordering::Relaxed) {
+            inner.arrivals.notify_one();
+        }
         Ok(Ticket { hash, answer })
     }
 
@@ -330,7 +355,12 @@ impl Pool {
         self.0.arrivals.notify_one();
     }
 
-    /// Whether anything can be sealed at this moment.
+    /// Says how many transactions fill a block.
+    pub(crate) fn set_block_size(&self, size: usize) {
+        self.0.block_size.store(size, Ordering::Relaxed);
+    }
+
+    /// How many transactions can be sealed at this moment.
     pub(crate) fn ready(&self) -> usize {
         self.0.waiting.lock().ready()
     }

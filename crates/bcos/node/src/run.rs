@@ -9,13 +9,14 @@ use std::time::Duration;
 use bcos_chain::ChainError;
 use bcos_consensus::{Consensus, Keys, NodeId, NodeKeys, Pbft, PbftConfig};
 use konsort_crypto::{SuiteKey, SuiteKind};
-use konsort_node::{Metrics, Shutdown, Tasks};
+use konsort_node::logging::LogHandle;
+use konsort_node::{Health, Metrics, Operations, OperationsOptions, Shutdown, Tasks};
 use tokio::sync::{mpsc, watch};
 
 use crate::api::{ConsensusStatus, Group, GroupInner, Node, NodeInner, SyncStatus};
 use crate::config::{ConsensusKind, GroupConfig, NodeConfig};
 use crate::host::{Ledger, Parts, Pipeline, PoolView, Reports, Votes, Worker};
-use crate::network::{Message, Network, NetworkError, Port};
+use crate::network::{AmopLink, Message, Network, NetworkError, Port};
 use crate::pool::{Pool, PoolRules};
 use crate::rpc::serve::{self, ServiceError, Services};
 use crate::sync::{Fetcher, FetcherParts, Gossip, GossipParts};
@@ -117,7 +118,7 @@ pub async fn run(config: NodeConfig, shutdown: Shutdown) -> Result<(), StartErro
     Ok(())
 }
 
-fn node_key(config: &NodeConfig) -> Result<SuiteKey, StartError> {
+pub(crate) fn node_key(config: &NodeConfig) -> Result<SuiteKey, StartError> {
     let wrong = |reason: String| StartError::Key { path: config.key.clone(), reason };
     let text = std::fs::read_to_string(&config.key)
         .map_err(|error| wrong(format!("{error}; put the node's node.pem there or correct the path")))?;
@@ -156,7 +157,9 @@ pub async fn start(config: NodeConfig, metrics: Metrics, shutdown: Shutdown) -> 
             .map_err(|source| StartError::Ledger { group: name.to_string(), source: Box::new(source) })?;
         opened.push((name, Arc::new(ledger), urgent_end, bulk_end));
     }
-    let network = Network::start(&config, Arc::clone(&keys), suite, ports, &metrics, shutdown.clone()).await?;
+    let (plain, plain_end) = mpsc::channel(QUEUE);
+    let network =
+        Network::start(&config, Arc::clone(&keys), suite, ports, plain, &metrics, shutdown.clone()).await?;
     let mut groups = Vec::new();
     let mut workers = Vec::new();
     for (place, ((name, ledger, urgent, bulk), group)) in opened.into_iter().zip(&config.groups).enumerate() {
@@ -171,7 +174,7 @@ pub async fn start(config: NodeConfig, metrics: Metrics, shutdown: Shutdown) -> 
         p2p_id: network.p2p_id().to_owned(),
         groups,
         metrics,
-        peers: Box::new(network),
+        peers: Box::new(network.clone()),
     }));
     let services = match serve::start(&node, &tasks).await {
         Ok(services) => services,
@@ -184,6 +187,23 @@ pub async fn start(config: NodeConfig, metrics: Metrics, shutdown: Shutdown) -> 
             return Err(error.into());
         }
     };
+    let link = AmopLink::new(network, Arc::clone(services.sdk.amop()));
+    services.sdk.amop().join(Arc::clone(&link) as _);
+    tasks.spawn(link.run(plain_end));
+    if let Some(address) = &node.config().metrics {
+        let operations = Operations::bind(OperationsOptions {
+            address: address.clone(),
+            tls: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: String::new(),
+            metrics: Some(node.metrics().clone()),
+            health: Health::new(),
+            log: LogHandle::detached(),
+        });
+        let operations = operations.await.map_err(ServiceError::from)?;
+        let stop = shutdown.clone();
+        tasks.spawn_graceful(async move { operations.serve(stop).await });
+    }
     tracing::info!(node = node.node_id(), rpc = %services.rpc, "the node runs, p2p on {}", node.p2p_endpoint());
     Ok(RunningNode { node, services, tasks, workers })
 }
@@ -221,6 +241,7 @@ impl Maker<'_> {
             expiry: self.config.pool.expiry,
             block_limit: genesis.block_limit,
             check_block_limit: self.config.pool.check_block_limit,
+            from_free_nodes: self.config.pool.from_free_nodes,
             suite: chain.suite(),
         };
         let pool = Pool::new(rules, Box::new(PoolView(Arc::clone(&self.ledger))));

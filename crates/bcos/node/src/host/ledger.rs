@@ -420,4 +420,8 @@ impl LedgerView for PoolView {
     fn is_committed(&self, hash: &B256) -> bool {
         self.0.is_committed(hash)
     }
+
+    fn belongs(&self) -> bool {
+        self.0.is_member(self.0.keys.me())
+    }
 }

@@ -10,7 +10,7 @@ const RECORDS: Space = Space(0);
 
 /// Why votes cannot be kept.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot keep the votes of consensus in {path}: {source}; check the disk, then start the node again")]
+#[error("cannot keep the votes of consensus in {path}: {source}; the group waits and tries again: make room on the disk or repair it")]
 pub(crate) struct VotesError {
     path: String,
     source: StoreError,
@@ -20,14 +20,15 @@ pub(crate) struct VotesError {
 #[derive(Debug)]
 pub(crate) struct Votes {
     store: FjallStore,
-    batch: Batch,
+    /// Not durable yet; the last of several for one key counts.
+    noted: Vec<(RecordKey, Option<Bytes>)>,
 }
 
 impl Votes {
     pub(crate) fn open(folder: &Path) -> Result<Self, VotesError> {
         let store = FjallStore::open(folder, &["votes"])
             .map_err(|source| VotesError { path: folder.display().to_string(), source })?;
-        Ok(Self { store, batch: Batch::default() })
+        Ok(Self { store, noted: Vec::new() })
     }
 
     fn failed(&self, source: StoreError) -> VotesError {
@@ -47,20 +48,26 @@ impl Votes {
     }
 
     /// Notes a record; [`Votes::flush`] makes it durable.
-    pub(crate) fn put(&mut self, key: RecordKey, value: Option<&Bytes>) {
-        match value {
-            Some(value) => self.batch.put(RECORDS, key.to_bytes(), value.to_vec()),
-            None => self.batch.delete(RECORDS, key.to_bytes()),
-        }
+    pub(crate) fn put(&mut self, key: RecordKey, value: Option<Bytes>) {
+        self.noted.push((key, value));
     }
 
-    /// Makes everything noted durable; false when there was nothing.
-    pub(crate) fn flush(&mut self) -> Result<bool, VotesError> {
-        if self.batch.is_empty() {
+    /// Writes everything noted, and makes it durable unless nobody else depends on it; false when there was nothing. After an
+    /// error it can be tried again.
+    pub(crate) fn flush(&mut self, durable: bool) -> Result<bool, VotesError> {
+        if self.noted.is_empty() {
             return Ok(false);
         }
-        let batch = std::mem::take(&mut self.batch);
-        self.store.write(batch).and_then(|()| self.store.persist()).map_err(|error| self.failed(error))?;
+        let mut batch = Batch::with_capacity(self.noted.len());
+        for (key, value) in &self.noted {
+            match value {
+                Some(value) => batch.put(RECORDS, key.to_bytes(), value.to_vec()),
+                None => batch.delete(RECORDS, key.to_bytes()),
+            }
+        }
+        let written = self.store.write(batch).and_then(|()| if durable { self.store.persist() } else { Ok(()) });
+        written.map_err(|error| self.failed(error))?;
+        self.noted.clear();
         Ok(true)
     }
 }
@@ -73,11 +80,11 @@ mod tests {
     fn records_survive_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let mut votes = Votes::open(folder.path()).unwrap();
-        assert!(!votes.flush().unwrap());
-        votes.put(RecordKey::Voted(3), Some(&Bytes::from_static(b"x")));
-        votes.put(RecordKey::View, Some(&Bytes::from_static(b"1")));
+        assert!(!votes.flush(true).unwrap());
+        votes.put(RecordKey::Voted(3), Some(Bytes::from_static(b"x")));
+        votes.put(RecordKey::View, Some(Bytes::from_static(b"1")));
         votes.put(RecordKey::Voted(2), None);
-        assert!(votes.flush().unwrap());
+        assert!(votes.flush(true).unwrap());
         drop(votes);
         let records = Votes::open(folder.path()).unwrap().records().unwrap();
         assert_eq!(records, [

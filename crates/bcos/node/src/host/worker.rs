@@ -12,7 +12,7 @@ use konsort_node::{Metrics, Shutdown};
 use tokio::sync::{mpsc, watch};
 
 use super::bodies::{Bodies, Found, Purpose};
-use super::votes::{Votes, VotesError};
+use super::votes::Votes;
 use super::{ImportError, Imported, Ledger, Pipeline};
 use crate::api::{ConsensusMember, ConsensusStatus};
 use crate::network::{Message, Network};
@@ -21,6 +21,8 @@ use crate::sync::Hint;
 
 /// Messages handled before the loop looks at everything else again.
 const BATCH: usize = 256;
+/// Pause between attempts to keep votes.
+const RETRY: Duration = Duration::from_secs(1);
 /// Ticks come at least this often.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -136,6 +138,9 @@ impl Worker {
             tracing::error!(group = %self.parts.group, "the group stops: {reason}");
             self.parts.shutdown.trigger(format!("group {}: {reason}", self.parts.group));
         }
+        if let Err(error) = self.flush() {
+            tracing::error!(group = %self.parts.group, "{error}");
+        }
         self.parts.pipeline.stop();
     }
 
@@ -152,6 +157,7 @@ impl Worker {
         self.peers_changed();
         self.step(Input::Tick)?;
         loop {
+            self.parts.pool.set_block_size(self.parts.ledger.tx_count_limit() as usize);
             self.seal()?;
             self.ask();
             self.show();
@@ -298,17 +304,38 @@ impl Worker {
                 self.effect(effect)?;
             }
         }
-        // Nothing waits for these yet, but a restart must find them.
-        self.flush()
+        // What was noted after the last message goes to the disk with the next one: nobody depends on it yet.
+        Ok(())
     }
 
+    /// A full disk stops the group until there is room again: without its votes on disk it must say nothing.
     fn flush(&mut self) -> Result<(), String> {
-        self.parts.votes.flush().map(|_| ()).map_err(|error: VotesError| error.to_string())
+        // A committee of one contradicts nobody: what it committed is in its chain.
+        let durable = self.parts.consensus.settings().members.len() > 1;
+        let mut told = false;
+        loop {
+            match self.parts.votes.flush(durable) {
+                Ok(_) => {
+                    if told {
+                        tracing::info!(group = %self.parts.group, "votes can be kept again, the group goes on");
+                    }
+                    return Ok(());
+                }
+                Err(error) if self.parts.shutdown.is_triggered() => return Err(error.to_string()),
+                Err(error) => {
+                    if !told {
+                        tracing::error!(group = %self.parts.group, "{error}");
+                        told = true;
+                    }
+                    std::thread::sleep(RETRY);
+                }
+            }
+        }
     }
 
     fn effect(&mut self, effect: Effect) -> Result<(), String> {
         match effect {
-            Effect::Persist { key, value } => self.parts.votes.put(key, value.as_ref()),
+            Effect::Persist { key, value } => self.parts.votes.put(key, value),
             Effect::Send { to, bytes } => {
                 self.flush()?;
                 self.parts.network.send(self.parts.place, &to, &Message::Consensus(bytes));
@@ -410,6 +437,7 @@ impl Worker {
             (Purpose::Verify { .. }, Found::Wrong) => {
                 tracing::warn!(group = %self.parts.group, number, "consensus: a proposal holds transactions that may not be in it");
                 self.bodies.forget(&digest);
+                self.parts.pool.release(number, &proposal.transactions);
                 self.input(Input::Verified { number, digest, verdict: Verdict::Invalid });
             }
             (Purpose::Execute, Found::All(transactions)) => {

@@ -53,7 +53,18 @@ pub(crate) enum Message {
     WantBlocks { id: u64, from: u64, count: u32 },
     /// The blocks from the wanted number on, as many as fit.
     Blocks { id: u64, items: Vec<Bytes> },
+    /// AMOP, about no group: the topics clients of the sender listen to.
+    Topics(Vec<Bytes>),
+    /// AMOP: for one listener.
+    AmopRequest { id: u64, payload: Bytes },
+    /// AMOP: the listener's answer, or why there is none.
+    AmopAnswer { id: u64, status: i16, payload: Bytes },
+    /// AMOP: for all listeners.
+    AmopBroadcast(Bytes),
 }
+
+/// The place of messages about no group.
+pub(crate) const NO_GROUP: u8 = u8::MAX;
 
 impl Message {
     /// Whether it may overtake bulk data on the connection.
@@ -73,12 +84,25 @@ impl Message {
             Self::Standing(_) => 6,
             Self::WantBlocks { .. } => 7,
             Self::Blocks { .. } => 8,
+            Self::Topics(_) => 9,
+            Self::AmopRequest { .. } => 10,
+            Self::AmopAnswer { .. } => 11,
+            Self::AmopBroadcast(_) => 12,
         };
         out.put_u8(kind);
         out.put_u8(group);
         match self {
-            Self::Consensus(bytes) => out.put_slice(bytes),
-            Self::Push(items) => put_items(&mut out, items),
+            Self::Consensus(bytes) | Self::AmopBroadcast(bytes) => out.put_slice(bytes),
+            Self::Push(items) | Self::Topics(items) => put_items(&mut out, items),
+            Self::AmopRequest { id, payload } => {
+                out.put_u64(*id);
+                out.put_slice(payload);
+            }
+            Self::AmopAnswer { id, status, payload } => {
+                out.put_u64(*id);
+                out.put_i16(*status);
+                out.put_slice(payload);
+            }
             Self::Have(hashes) => put_hashes(&mut out, hashes),
             Self::WantTransactions { id, hashes } => {
                 out.put_u64(*id);
@@ -107,8 +131,11 @@ impl Message {
     fn size(&self) -> usize {
         let items = |items: &[Bytes]| items.iter().map(|item| item.len() + 4).sum::<usize>() + 16;
         match self {
-            Self::Consensus(bytes) => bytes.len(),
-            Self::Push(list) | Self::Transactions { items: list, .. } | Self::Blocks { items: list, .. } => items(list),
+            Self::Consensus(bytes)
+            | Self::AmopBroadcast(bytes)
+            | Self::AmopRequest { payload: bytes, .. }
+            | Self::AmopAnswer { payload: bytes, .. } => bytes.len() + 16,
+            Self::Push(list) | Self::Topics(list) | Self::Transactions { items: list, .. } | Self::Blocks { items: list, .. } => items(list),
             Self::Have(hashes) | Self::WantTransactions { hashes, .. } => hashes.len() * 32 + 16,
             Self::Standing(_) | Self::WantBlocks { .. } => 96,
         }
@@ -119,7 +146,7 @@ impl Message {
         let mut reader = Reader(frame);
         let (kind, group) = (reader.u8()?, reader.u8()?);
         let message = match kind {
-            1 => Self::Consensus(std::mem::take(&mut reader.0)),
+            1 => Self::Consensus(reader.rest()),
             2 => Self::Push(reader.items()?),
             3 => Self::Have(reader.hashes()?),
             4 => Self::WantTransactions { id: reader.u64()?, hashes: reader.hashes()? },
@@ -133,6 +160,10 @@ impl Message {
             }),
             7 => Self::WantBlocks { id: reader.u64()?, from: reader.u64()?, count: reader.u32()? },
             8 => Self::Blocks { id: reader.u64()?, items: reader.items()? },
+            9 => Self::Topics(reader.items()?),
+            10 => Self::AmopRequest { id: reader.u64()?, payload: reader.rest() },
+            11 => Self::AmopAnswer { id: reader.u64()?, status: reader.u16()?.cast_signed(), payload: reader.rest() },
+            12 => Self::AmopBroadcast(reader.rest()),
             other => return Err(FrameError::Kind(other)),
         };
         reader.end()?;
@@ -161,6 +192,10 @@ pub(crate) struct Reader(pub Bytes);
 impl Reader {
     pub(crate) fn bytes(&mut self, count: usize) -> Result<Bytes, FrameError> {
         if self.0.len() < count { Err(FrameError::Short) } else { Ok(self.0.split_to(count)) }
+    }
+
+    fn rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.0)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
@@ -237,7 +272,11 @@ mod tests {
             Message::Transactions { id: 9, items: items.clone() },
             Message::Standing(Standing { genesis: hash, number: 5, hash, archived: 1, time_ms: 77 }),
             Message::WantBlocks { id: 3, from: 4, count: 5 },
-            Message::Blocks { id: 3, items },
+            Message::Blocks { id: 3, items: items.clone() },
+            Message::Topics(items),
+            Message::AmopRequest { id: 5, payload: Bytes::from_static(b"ask") },
+            Message::AmopAnswer { id: 5, status: -4008, payload: Bytes::from_static(b"late") },
+            Message::AmopBroadcast(Bytes::from_static(b"news")),
         ]
     }
 
@@ -252,7 +291,14 @@ mod tests {
     fn cut_and_padded_frames_are_refused() {
         for message in all() {
             let frame = message.encode(0);
-            if matches!(message, Message::Consensus(_)) {
+            // Their payload is whatever is left.
+            if matches!(
+                message,
+                Message::Consensus(_)
+                    | Message::AmopRequest { .. }
+                    | Message::AmopAnswer { .. }
+                    | Message::AmopBroadcast(_)
+            ) {
                 continue;
             }
             for length in 0..frame.len() {

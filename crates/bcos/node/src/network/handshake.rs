@@ -155,8 +155,14 @@ async fn exchange(
         let p2p_id = certificates.and_then(<[_]>::first).and_then(|leaf| super::tls::key_id(leaf)).unwrap_or_default();
         (exported.map_err(HandshakeError::Exporter)?, p2p_id)
     };
-    write(stream, &hello(introduction, keys)).await?;
+    // The listener speaks first: under TLS 1.3 its verdict on the dialler's certificate comes with the dialler's first read.
+    if !dialled {
+        write(stream, &hello(introduction, keys)).await?;
+    }
     let (node, groups) = read_hello(read(stream).await?, introduction)?;
+    if dialled {
+        write(stream, &hello(introduction, keys)).await?;
+    }
     if node == *keys.me() {
         return Err(HandshakeError::Myself);
     }

@@ -71,7 +71,7 @@ pub(crate) struct Seal {
 pub(crate) enum Claim {
     /// All are here and reserved, in the order asked.
     Found(Vec<VerifiedTx>),
-    /// These are not here; nothing was reserved.
+    /// These are not here; the others are reserved.
     Missing(Vec<B256>),
     /// One of them is in an earlier proposal, stands twice, or may not be in this block.
     Conflict,
@@ -327,6 +327,10 @@ impl Waiting {
     pub(super) fn claim(&mut self, number: u64, hashes: &[B256], system: bool, trusted: bool) -> Claim {
         let missing: Vec<B256> = hashes.iter().filter(|hash| !self.entries.contains_key(*hash)).copied().collect();
         if !missing.is_empty() {
+            // What is here must not be sealed a second time while the rest is on its way.
+            for hash in hashes {
+                self.reserve(number, hash, false);
+            }
             return Claim::Missing(missing);
         }
         if !trusted && (system && hashes.len() != 1 || !self.is_claimable(number, hashes, system)) {
@@ -334,20 +338,27 @@ impl Waiting {
         }
         let mut found = Vec::with_capacity(hashes.len());
         for hash in hashes {
-            let Some(entry) = self.entries.get_mut(hash) else { continue };
-            let tx = entry.tx.clone();
-            if entry.place != Place::Sealed(number) {
-                entry.place = Place::Sealed(number);
-                let sequence = entry.sequence;
-                self.unready(sequence);
-                self.sealed.entry(number).or_default().push(*hash);
-            }
+            let Some(tx) = self.reserve(number, hash, true) else { continue };
             if !self.is_tracked(&tx) {
                 self.track(&tx);
             }
             found.push(tx);
         }
         Claim::Found(found)
+    }
+
+    /// Marks a transaction as part of the proposal; one that another proposal has only when `take` says so.
+    fn reserve(&mut self, number: u64, hash: &B256, take: bool) -> Option<VerifiedTx> {
+        let entry = self.entries.get_mut(hash)?;
+        let tx = entry.tx.clone();
+        let free = !matches!(entry.place, Place::Sealed(_));
+        if free || take && entry.place != Place::Sealed(number) {
+            entry.place = Place::Sealed(number);
+            let sequence = entry.sequence;
+            self.unready(sequence);
+            self.sealed.entry(number).or_default().push(*hash);
+        }
+        Some(tx)
     }
 
     fn is_claimable(&self, number: u64, hashes: &[B256], system: bool) -> bool {
@@ -508,3 +519,6 @@ fn is_system(tx: &VerifiedTx) -> bool {
     let to = to.strip_prefix("0x").unwrap_or(to);
     SYSTEM.contains(&to)
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,8 @@ const FAR: u64 = 8;
 const TELL: Duration = Duration::from_secs(2);
 /// How long a node is not asked after it sent something wrong.
 const SHUN: Duration = Duration::from_secs(30);
+/// How long it is not asked after it had nothing to send.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the task is told.
 #[derive(Debug)]
@@ -71,6 +73,7 @@ enum Doing {
 pub(crate) struct Fetcher {
     parts: FetcherParts,
     standings: HashMap<NodeId, Standing>,
+    /// Until when nodes are not asked.
     shunned: HashMap<NodeId, Instant>,
     height: u64,
     /// When the height last changed, or was last seen to be the highest.
@@ -159,7 +162,7 @@ impl Fetcher {
                     return;
                 }
                 if items.is_empty() {
-                    self.shunned.insert(from, Instant::now());
+                    self.shunned.insert(from, Instant::now() + PAUSE);
                     self.doing = Doing::Nothing;
                 } else {
                     self.doing = Doing::Importing { at: Instant::now() };
@@ -168,7 +171,7 @@ impl Fetcher {
             }
             Hint::Imported(imported) => {
                 if imported.outcome.is_err() {
-                    self.shunned.insert(imported.from, Instant::now());
+                    self.shunned.insert(imported.from, Instant::now() + SHUN);
                 } else if imported.reached > 0 {
                     // Handed to the commit thread: what follows can be asked for already.
                     self.height = self.height.max(imported.reached);
@@ -208,7 +211,7 @@ impl Fetcher {
     fn usable(&self, node: &NodeId, standing: &Standing) -> bool {
         standing.number > self.height
             && standing.genesis == self.parts.ledger.genesis_hash()
-            && self.shunned.get(node).is_none_or(|at| at.elapsed() > SHUN)
+            && self.shunned.get(node).is_none_or(|until| Instant::now() > *until)
     }
 
     fn act(&mut self) {
@@ -218,7 +221,7 @@ impl Fetcher {
         match &self.doing {
             Doing::Asked { node, at, .. } if at.elapsed() > PATIENCE => {
                 tracing::debug!(group = %self.parts.group, %node, "no blocks came in time, another node is asked");
-                self.shunned.insert(node.clone(), Instant::now());
+                self.shunned.insert(node.clone(), Instant::now() + PAUSE);
                 self.doing = Doing::Nothing;
             }
             // The worker always answers; this is only a net against a lost answer.

@@ -24,6 +24,8 @@ use crate::pool::Pool;
 const PUSH: usize = 1000;
 /// Bytes of transactions or blocks in one answer.
 const ANSWER: usize = 8 << 20;
+/// How long transactions are gathered for one push.
+const GATHER: Duration = Duration::from_millis(2);
 /// How long announcements are gathered, and how long an announced transaction may take to come by itself.
 const RELAY: Duration = Duration::from_millis(200);
 /// Announced transactions that may be unknown at once.
@@ -77,7 +79,11 @@ impl Gossip {
                     gossip.message(from, message, &mut unknown).await;
                 }
                 transaction = local.recv() => match transaction {
-                    Ok(first) => gossip.push(first, &mut local),
+                    Ok(first) => {
+                        // A moment later there are more, and one message carries them all.
+                        tokio::time::sleep(GATHER).await;
+                        gossip.push(first, &mut local);
+                    }
                     Err(RecvError::Lagged(_)) => gossip.announce_all(None),
                     Err(RecvError::Closed) => return,
                 },
@@ -107,6 +113,11 @@ impl Gossip {
 
     /// Everything clients handed in since the last time, to everybody.
     fn push(&self, first: VerifiedTx, local: &mut broadcast::Receiver<VerifiedTx>) {
+        if self.parts.network.peers(self.parts.place).is_empty() {
+            // Whoever connects gets a list of everything that waits.
+            *local = local.resubscribe();
+            return;
+        }
         let mut next = Some(first);
         while next.is_some() {
             let mut items = Vec::new();
@@ -209,6 +220,8 @@ impl Gossip {
             Message::WantBlocks { id, from: first, count } => {
                 if !self.parts.blocks_to_free_nodes && !self.parts.ledger.is_member(&from) {
                     tracing::debug!(group = %self.parts.group, node = %from, "a node outside the group gets no blocks");
+                    let nothing = Message::Blocks { id, items: Vec::new() };
+                    self.parts.network.send(self.parts.place, &from, &nothing);
                     return;
                 }
                 let parts = Arc::clone(&self.parts);
@@ -229,8 +242,8 @@ impl Gossip {
             Message::Blocks { id, items } => {
                 let _stopped = self.parts.hints.send(Hint::Blocks { from, id, items });
             }
-            // The network sends these elsewhere.
-            Message::Consensus(_) | Message::Standing(_) => {}
+            // Not for this task, whatever a partner sends.
+            _ => {}
         }
     }
 

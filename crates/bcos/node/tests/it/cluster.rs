@@ -24,13 +24,18 @@ fn ports(count: usize) -> Vec<u16> {
 
 /// The folders of a chain.
 pub(crate) struct Cluster {
-    pub folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     pub nodes: Vec<PathBuf>,
     pub addresses: Vec<String>,
 }
 
 impl Cluster {
     pub(crate) fn build(count: usize) -> Self {
+        Self::build_outside(count, 0)
+    }
+
+    /// The last `outside` nodes are not among the sealers of the first block.
+    pub(crate) fn build_outside(count: usize, outside: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("program");
         std::fs::write(&program, "").unwrap();
@@ -47,8 +52,12 @@ impl Cluster {
         let addresses: Vec<String> = ports(count).into_iter().map(|port| format!("127.0.0.1:{port}")).collect();
         for node in &nodes {
             std::fs::write(node.join("nodes.json"), serde_json::json!({ "nodes": addresses }).to_string()).unwrap();
+            let genesis = std::fs::read_to_string(node.join("config.genesis")).unwrap();
+            let left_out: Vec<String> = (count - outside..count).map(|index| format!("node.{index}=")).collect();
+            let kept = genesis.lines().filter(|line| !left_out.iter().any(|key| line.trim().starts_with(key)));
+            std::fs::write(node.join("config.genesis"), kept.collect::<Vec<_>>().join("\n")).unwrap();
         }
-        Self { folder, nodes, addresses }
+        Self { _folder: folder, nodes, addresses }
     }
 
     pub(crate) fn config(&self, node: usize) -> NodeConfig {

@@ -2,5 +2,6 @@
 
 mod cluster;
 mod four;
+mod members;
 mod services;
 mod single;
