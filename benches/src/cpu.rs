@@ -70,3 +70,10 @@ pub(crate) fn difference(
     result.insert("total".into(), result.values().sum());
     result
 }
+
+/// Resident memory of a process in MiB.
+pub(crate) fn resident_mib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches("kB").trim().parse::<f64>().unwrap_or(0.0) / 1024.0
+}

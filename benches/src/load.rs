@@ -17,7 +17,7 @@ pub(crate) enum Pace {
 }
 
 /// What came of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// Calls that ended well.
     pub(crate) succeeded: usize,
@@ -32,6 +32,25 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Calls that ended well after so many milliseconds, and the texts of those that did not.
+    pub(crate) fn of(mut latencies: Vec<f64>, mut errors: Vec<String>, took: Duration) -> Self {
+        latencies.sort_by(f64::total_cmp);
+        let failed = errors.len();
+        errors.truncate(3);
+        Self { succeeded: latencies.len(), errors, failed, took, latencies }
+    }
+
+    /// Takes in another run that came after this one.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        self.took += other.took;
+        self.errors.extend(other.errors);
+        self.errors.truncate(3);
+        self.latencies.extend(other.latencies);
+        self.latencies.sort_by(f64::total_cmp);
+    }
+
     /// Calls per second.
     pub(crate) fn rate(&self) -> f64 {
         self.succeeded as f64 / self.took.as_secs_f64()

@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints")]
 
+mod bcos;
 mod cpu;
 mod fabric;
 mod load;
@@ -23,11 +24,14 @@ struct Arguments {
 enum Bench {
     /// Throughput, latency and CPU per transaction of a network with gateway peers
     Fabric(fabric::Options),
+    /// Throughput, latency and CPU per transaction of chains with one and with four nodes, and of anvil
+    Bcos(bcos::Options),
 }
 
 fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match Arguments::parse().bench {
         Bench::Fabric(options) => runtime.block_on(fabric::run(&options)),
+        Bench::Bcos(options) => runtime.block_on(bcos::run(&options)),
     }
 }

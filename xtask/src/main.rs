@@ -32,9 +32,9 @@ enum Verb {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
-    /// Measure: `cargo xtask bench fabric --help`
+    /// Measure: `cargo xtask bench fabric --help`, `cargo xtask bench bcos --help`
     Bench {
-        /// `fabric`, then its own arguments
+        /// `fabric` or `bcos`, then its own arguments
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
