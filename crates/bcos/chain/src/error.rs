@@ -15,7 +15,9 @@ pub enum ChainError {
     #[error(transparent)]
     Access(#[from] AccessError),
     /// Something stored is not what was written.
-    #[error("{what} in the ledger cannot be read; restore the node's data folder from a copy or let the node synchronize anew")]
+    #[error(
+        "{what} in the ledger cannot be read; restore the node's data folder from a copy or let the node synchronize anew"
+    )]
     Damaged {
         /// What cannot be read.
         what: String,
@@ -50,7 +52,9 @@ pub enum ChainError {
         blocks: u64,
     },
     /// A proposal does not follow a block that is committed last or executed.
-    #[error("block {number} cannot be executed: its parent {parent} is neither the last committed block {tip} nor an executed one; execute the parent first")]
+    #[error(
+        "block {number} cannot be executed: its parent {parent} is neither the last committed block {tip} nor an executed one; execute the parent first"
+    )]
     UnknownParent {
         /// Number of the proposal.
         number: u64,
@@ -86,7 +90,9 @@ pub enum ChainError {
         hash: B256,
     },
     /// A block that does not follow the last committed one.
-    #[error("block {number} ({hash}) cannot be committed: the next block is {next} on parent {tip}; execute it again on that parent")]
+    #[error(
+        "block {number} ({hash}) cannot be committed: the next block is {next} on parent {tip}; execute it again on that parent"
+    )]
     NotNext {
         /// Number of the block.
         number: u64,
@@ -98,7 +104,9 @@ pub enum ChainError {
         tip: B256,
     },
     /// A commit that follows one which could not be completed.
-    #[error("block {number} ({hash}) is written but not yet part of the state; commit it again before any other block, or restart the node")]
+    #[error(
+        "block {number} ({hash}) is written but not yet part of the state; commit it again before any other block, or restart the node"
+    )]
     Unfinished {
         /// Number of the written block.
         number: u64,

@@ -34,10 +34,7 @@ pub(crate) fn build(config: &ChainConfig) -> Result<(BlockHeader, Layer), ChainE
     let mut header = config.genesis.header().map_err(|error| ChainError::Genesis(error.to_string()))?;
     header.seal(suite);
     let mut cells = settings(config, header.version);
-    cells.push((
-        StateKey::row(CONSENSUS_TABLE, CONSENSUS_NODES_KEY.to_vec()),
-        Some(nodes(config, suite)?.encode()),
-    ));
+    cells.push((StateKey::row(CONSENSUS_TABLE, CONSENSUS_NODES_KEY.to_vec()), Some(nodes(config, suite)?.encode())));
     for account in &config.alloc {
         let code_hash = if account.code.is_empty() { B256::ZERO } else { suite.hash(&account.code).into() };
         let record = AccountRecord { nonce: account.nonce, balance: account.balance, code_hash };
@@ -57,7 +54,8 @@ pub(crate) fn build(config: &ChainConfig) -> Result<(BlockHeader, Layer), ChainE
 fn check(config: &ChainConfig) -> Result<(), ChainError> {
     let genesis = &config.genesis;
     let refuse = |text: String| Err(ChainError::Genesis(text));
-    let version = version_number(&genesis.compatibility_version).map_err(|error| ChainError::Genesis(error.to_string()))?;
+    let version =
+        version_number(&genesis.compatibility_version).map_err(|error| ChainError::Genesis(error.to_string()))?;
     if !(OLDEST_VERSION..=NEWEST_VERSION).contains(&version) {
         return refuse(format!(
             "version.compatibility_version is {}, this node runs chains of {} to {}; found the chain with one of these",
@@ -82,13 +80,17 @@ fn check(config: &ChainConfig) -> Result<(), ChainError> {
         return refuse(format!("web3.chain_id is {}, it must be below 2^32", config.web3_chain_id));
     }
     if genesis.sealers.is_empty() {
-        return refuse("consensus.node.0 is missing: a chain needs at least one sealer; add its node id and weight".into());
+        return refuse(
+            "consensus.node.0 is missing: a chain needs at least one sealer; add its node id and weight".into(),
+        );
     }
     let mut seen = std::collections::BTreeSet::new();
     for (id, weight) in &genesis.sealers {
         if id.len() != 2 * NODE_ID_BYTES || !id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             let bytes = 2 * NODE_ID_BYTES;
-            return refuse(format!("the node id {id:.160} is not {bytes} lower-case hex digits; copy it from conf/node.nodeid"));
+            return refuse(format!(
+                "the node id {id:.160} is not {bytes} lower-case hex digits; copy it from conf/node.nodeid"
+            ));
         }
         if *weight == 0 {
             return refuse(format!("the sealer {id} has weight 0; give it at least 1"));

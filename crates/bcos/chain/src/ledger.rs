@@ -1,6 +1,5 @@
 //! The chain of one group: the block files are the truth, state and indexes follow from them.
 
-mod before;
 mod block;
 mod commit;
 mod execute;
@@ -22,7 +21,6 @@ use konsort_store::{SegmentLog, Snapshot, Store};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{ChainConfig, executor::Executor, scheduler::Scheduler, state::TipCache};
-pub use before::Before;
 pub use block::{CommittedBlock, Totals};
 pub use execute::{ExecutedBlock, Order, Proposal};
 pub use nonces::NONCE_BLOCKS;

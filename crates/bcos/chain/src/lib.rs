@@ -48,7 +48,7 @@ mod state;
 
 pub use config::{Allocation, ChainConfig, FEATURES};
 pub use error::ChainError;
-pub use ledger::{Before, Chain, CommittedBlock, ExecutedBlock, Located, NONCE_BLOCKS, Order, Proposal, Totals};
+pub use ledger::{Chain, CommittedBlock, ExecutedBlock, Located, NONCE_BLOCKS, Order, Proposal, Totals};
 pub use state::StateView;
 pub mod executor;
 mod evm;

@@ -27,15 +27,16 @@ use versions::{VersionView, Versions};
 pub type Execute<'a> = dyn Fn(&dyn StateAccess, usize) -> Result<TxOutcome, AccessError> + Sync + 'a;
 
 /// Blocks below this size are not worth waking other cores.
-const MIN_PARALLEL: usize = 8;
+const MIN_PARALLEL: usize = 32;
 /// Speculation stops for the rest of a block when, of at least this many speculated transactions, more than half were in vain.
 const JUDGE_AFTER: usize = 32;
 /// With fewer than one in so many transactions left to speculate a block is executed serially.
 const WORTH_ONE_IN: usize = 8;
 /// Of blocks that look serial, one in so many is speculated all the same, to notice when they no longer are.
 const PROBE_ONE_IN: usize = 16;
-/// How long the in-order thread waits for a worker's outcome before it executes the transaction itself, rounds.
-const WAIT_ROUNDS: usize = 64;
+/// How long the in-order thread waits for a worker's outcome before it executes the transaction itself, rounds of some tens of
+/// nanoseconds: about as long as a small transaction takes. It never yields: on a busy machine the worker may be far from running.
+const WAIT_ROUNDS: usize = 256;
 /// How many earlier transactions count as near: a read of what they wrote would have been stale under speculation.
 const NEAR: u32 = 16;
 
@@ -250,11 +251,7 @@ impl<'a> Block<'a> {
                     return None;
                 }
                 rounds += 1;
-                if rounds % 8 == 0 {
-                    std::thread::yield_now();
-                } else {
-                    std::hint::spin_loop();
-                }
+                std::hint::spin_loop();
             }
         }
         place.outcome.lock().take()

@@ -108,3 +108,75 @@ fn every_question_is_a_read() {
         }
     }
 }
+
+/// Runtime code as a deployed contract.
+fn install(world: &mut World, address: Address, code: &[u8]) {
+    let hash = alloy_primitives::keccak256(code);
+    world.set(StateKey::Code(hash), Bytes::copy_from_slice(code));
+    world.set_account(address, crate::access::AccountRecord { nonce: 1, code_hash: hash, ..Default::default() });
+}
+
+#[test]
+fn a_failing_read_deep_down_is_an_error_and_the_thread_goes_on() {
+    let executor = Executor::new(SuiteKind::International);
+    let mut world = World::default();
+    let (inner, outer) = (Address::repeat_byte(0xaa), Address::repeat_byte(0xbb));
+    // Reads slot 0.
+    install(&mut world, inner, &hex!("5f5400"));
+    // Calls it and goes on whatever the answer.
+    let call = [&hex!("5f5f5f5f5f73")[..], inner.as_slice(), &hex!("5af100")].concat();
+    install(&mut world, outer, &call);
+    let tx = input(1, Some(outer), Vec::new(), false);
+    world.failing_slots = true;
+    for _ in 0..3 {
+        let error = executor.execute_transaction(&world, &env(2), &tx, 0).unwrap_err();
+        assert_eq!(error, AccessError::Dependency { index: 3 });
+    }
+    world.failing_slots = false;
+    assert_eq!(executor.execute_transaction(&world, &env(2), &tx, 0).unwrap().status, 0);
+}
+
+#[test]
+fn any_code_ends_and_asks_only_what_it_says() {
+    use rand::{Rng as _, SeedableRng as _};
+
+    let seed: u64 = rand::random();
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let executor = Executor::new(SuiteKind::International);
+    let mut world = World::default();
+    let contracts: Vec<Address> = (0..8_u8).map(|byte| Address::repeat_byte(0xc0 + byte)).collect();
+    // Instructions that reach state, calls and creations more often than chance would.
+    let favoured = hex!("54555c5d31333b3c3f40f0f1f2f4f5fafdff5f60015f5f5f5f5a80905152");
+    for round in 0..1_500 {
+        let target = contracts[random.random_range(0..contracts.len())];
+        let mut code = Vec::new();
+        for _ in 0..random.random_range(1..200) {
+            match random.random_range(0..10_u8) {
+                0..6 => code.push(favoured[random.random_range(0..favoured.len())]),
+                6 | 7 => code.push(random.random()),
+                8 => {
+                    code.push(0x73);
+                    code.extend_from_slice(contracts[random.random_range(0..contracts.len())].as_slice());
+                }
+                _ => code.extend([0x61, 0x10, random.random_range(0..16)]),
+            }
+        }
+        install(&mut world, target, &code);
+        let block = BlockEnv { gas_limit: 300_000, balance_transfer: random.random(), ..env(round + 1) };
+        let create = random.random_range(0..4) == 0;
+        let tx = TxInput {
+            value: U256::from(random.random_range(0..2_u8)),
+            ..input(1, (!create).then_some(target), if create { code } else { vec![1, 2, 3] }, random.random())
+        };
+        let listening = Listening { world: &world, asked: RefCell::default() };
+        let outcome = executor.execute_transaction(&listening, &block, &tx, 0).unwrap();
+        let reads: BTreeSet<StateRead> = outcome.reads.iter().cloned().collect();
+        assert_eq!(reads, *listening.asked.borrow(), "seed {seed} round {round}");
+        assert!(outcome.gas_used <= 300_000, "seed {seed} round {round}");
+        if outcome.status != 0 {
+            let nonce_only = |key: &StateKey| matches!(key, StateKey::Account(address) if *address == tx.sender);
+            assert!(outcome.writes.iter().all(|(key, _)| nonce_only(key)), "seed {seed} round {round}");
+        }
+        world.write(&outcome);
+    }
+}

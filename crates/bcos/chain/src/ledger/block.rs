@@ -156,7 +156,9 @@ impl CommittedBlock {
     /// Bytes this block takes in memory, about.
     pub(super) fn weight(&self) -> usize {
         let body = match &self.0.body {
-            Body::Memory { transactions, .. } => transactions.iter().map(|transaction| transaction.raw.len() * 2 + 1024).sum(),
+            Body::Memory { transactions, .. } => {
+                transactions.iter().map(|transaction| transaction.raw.len() * 2 + 1024).sum()
+            }
             Body::Record { places, record } => record.len() + places.len() * 112,
         };
         body + 1024

@@ -3,9 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use alloy_primitives::{B256, Bytes, U256, hex};
-use bcos_types::{
-    BlockHeader, LogEntry, ParentInfo, Receipt, VerifiedTx, genesis::version_number, merkle,
-};
+use bcos_types::{BlockHeader, LogEntry, ParentInfo, Receipt, VerifiedTx, genesis::version_number, merkle};
 use konsort_crypto::CryptoSuite;
 use rayon::prelude::*;
 
@@ -225,7 +223,11 @@ impl Chain {
     pub fn state_of(&self, hash: B256) -> Result<StateView, ChainError> {
         let number = {
             let tip = self.shared.tip.read();
-            if hash == tip.block.hash() { Some(tip.number()) } else { tip.executed.get(&hash).map(ExecutedBlock::number) }
+            if hash == tip.block.hash() {
+                Some(tip.number())
+            } else {
+                tip.executed.get(&hash).map(ExecutedBlock::number)
+            }
         };
         let number = number.unwrap_or_default() + 1;
         Ok(self.state_after(number, hash)?.0)
@@ -239,11 +241,7 @@ impl Chain {
     }
 
     /// The least gas with which a call succeeds on the state after a block, or the outcome with which it fails.
-    pub fn estimate_gas(
-        &self,
-        request: &CallRequest,
-        at: Option<u64>,
-    ) -> Result<Result<u64, CallOutcome>, ChainError> {
+    pub fn estimate_gas(&self, request: &CallRequest, at: Option<u64>) -> Result<Result<u64, CallOutcome>, ChainError> {
         let view = self.state_at(at)?;
         let env = self.env_at(&view)?;
         Ok(self.shared.executor.estimate_gas(&view, &env, request)?)

@@ -11,9 +11,7 @@ use super::{
     nonces::{self, NonceWindow},
     record,
 };
-use crate::{
-    ChainConfig, ChainError, executor::Executor, genesis, keys, scheduler::Scheduler, state::TipCache,
-};
+use crate::{ChainConfig, ChainError, executor::Executor, genesis, keys, scheduler::Scheduler, state::TipCache};
 
 /// Folder of the block files inside a chain's folder.
 const BLOCKS: &str = "blocks";
@@ -43,7 +41,8 @@ impl Chain {
             Err(error) if is_derived_damage(&error) => error,
             done => return done,
         };
-        let refused = |source: std::io::Error| ChainError::damaged(format!("the state in {} ({source})", derived.display()));
+        let refused =
+            |source: std::io::Error| ChainError::damaged(format!("the state in {} ({source})", derived.display()));
         remove(&damaged).map_err(refused)?;
         std::fs::rename(&derived, &damaged).or_else(|_| remove(&derived)).map_err(refused)?;
         tracing::warn!(
@@ -130,7 +129,8 @@ fn remove(folder: &Path) -> std::io::Result<()> {
 
 /// A stored block, its record, and where its cells begin in it.
 pub(super) fn stored(log: &SegmentLog, number: u64) -> Result<(CommittedBlock, bytes::Bytes, usize), ChainError> {
-    let record = log.get(number)?.ok_or_else(|| ChainError::damaged(format!("block {number} (it is not in the files)")))?;
+    let record =
+        log.get(number)?.ok_or_else(|| ChainError::damaged(format!("block {number} (it is not in the files)")))?;
     let (block, cells) = record::decode(number, record.clone())?;
     if block.number() != number {
         return Err(ChainError::damaged(format!("block {number} (the record is that of block {})", block.number())));

@@ -110,7 +110,11 @@ impl Chain {
         self.proof(transaction, CommittedBlock::receipt_hashes)
     }
 
-    fn proof(&self, hash: &B256, leaves: impl Fn(&CommittedBlock) -> Vec<B256>) -> Result<Option<Vec<B256>>, ChainError> {
+    fn proof(
+        &self,
+        hash: &B256,
+        leaves: impl Fn(&CommittedBlock) -> Vec<B256>,
+    ) -> Result<Option<Vec<B256>>, ChainError> {
         let Some((number, index)) = self.place(hash)? else { return Ok(None) };
         let block = self.block(number)?;
         Ok(block.and_then(|block| merkle::proof(self.shared.suite, &leaves(&block), index as usize)))

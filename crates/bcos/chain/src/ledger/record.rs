@@ -39,7 +39,9 @@ fn put_u32(out: &mut Vec<u8>, number: usize) -> Result<(), ChainError> {
 /// The bytes of a record.
 pub(super) fn encode(parts: &Parts<'_>) -> Result<Vec<u8>, ChainError> {
     let payload: usize = parts.transactions.iter().chain(&parts.receipts).map(|(_, bytes)| bytes.len()).sum();
-    let mut out = Vec::with_capacity(256 + parts.header.len() + payload + parts.transactions.len() * 80 + parts.cells.len() * 128);
+    let mut out = Vec::with_capacity(
+        256 + parts.header.len() + payload + parts.transactions.len() * 80 + parts.cells.len() * 128,
+    );
     out.push(FORM);
     out.extend_from_slice(parts.hash.as_slice());
     out.extend_from_slice(&parts.totals.transactions.to_be_bytes());
@@ -113,9 +115,8 @@ pub(super) fn decode(number: u64, bytes: bytes::Bytes) -> Result<(CommittedBlock
     }
     let hash = cursor.hash().ok_or_else(unreadable)?;
     let (header, totals, places) = read_places(&mut cursor).ok_or_else(unreadable)?;
-    let header = BlockHeader::decode(&header).map_err(|error| {
-        ChainError::damaged(format!("the header of block {number} ({error})"))
-    })?;
+    let header = BlockHeader::decode(&header)
+        .map_err(|error| ChainError::damaged(format!("the header of block {number} ({error})")))?;
     let cells = cursor.at;
     Ok((CommittedBlock::stored(hash, header, totals, places, cursor.bytes), cells))
 }
@@ -134,7 +135,12 @@ fn read_places(cursor: &mut Cursor) -> Option<(bytes::Bytes, Totals, Vec<Place>)
         let start = cursor.at;
         cursor.take(transaction)?;
         cursor.take(receipt)?;
-        places.push(Place { hash, receipt_hash, transaction: start..start + transaction, receipt: start + transaction..cursor.at });
+        places.push(Place {
+            hash,
+            receipt_hash,
+            transaction: start..start + transaction,
+            receipt: start + transaction..cursor.at,
+        });
     }
     Some((header, totals, places))
 }

@@ -79,7 +79,9 @@ fn play(toy: &Toy, state: &dyn StateAccess, index: usize) -> Result<TxOutcome, A
         let mix = |sum: u64, value: u64| sum.wrapping_mul(0x9e37_79b9).wrapping_add(value);
         match *step {
             Step::Read(at) => sum = mix(sum, read(&mut outcome, &writes, cell(at))?),
-            Step::Follow(width) => sum = mix(sum, read(&mut outcome, &writes, cell((sum % u64::from(width.max(1))) as u8))?),
+            Step::Follow(width) => {
+                sum = mix(sum, read(&mut outcome, &writes, cell((sum % u64::from(width.max(1))) as u8))?)
+            }
             Step::Write(at) => drop(writes.insert(cell(at), Some(sum.to_be_bytes().to_vec().into()))),
             Step::Delete(at) => drop(writes.insert(cell(at), None)),
             Step::Scan(limit) => {

@@ -70,7 +70,11 @@ fn nothing_acknowledged_is_lost_in_a_crash_whatever_reached_the_disk() {
             std::mem::forget(chain);
             let chain = open(&after_files, &after_store)
                 .unwrap_or_else(|error| panic!("crash at {crash_at}, variant {variant}: {error}"));
-            assert!(chain.height() >= acknowledged && chain.height() <= crash_at + 1, "{} of {acknowledged}", chain.height());
+            assert!(
+                chain.height() >= acknowledged && chain.height() <= crash_at + 1,
+                "{} of {acknowledged}",
+                chain.height()
+            );
             if chain.height() < BLOCKS {
                 finish(&chain, &reference);
             }

@@ -68,7 +68,8 @@ fn genesis_hashes_and_settings_are_upstreams() {
 fn a_chain_is_founded_extended_read_and_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let mut founding = config();
-    founding.alloc = vec![Allocation { address: account(5), balance: U256::from(70), nonce: 3, ..Allocation::default() }];
+    founding.alloc =
+        vec![Allocation { address: account(5), balance: U256::from(70), nonce: 3, ..Allocation::default() }];
     let chain = Chain::create_or_open(folder.path(), &founding).unwrap();
     assert_eq!((chain.height(), chain.total_counts().transactions), (0, 0));
 
@@ -97,7 +98,10 @@ fn a_chain_is_founded_extended_read_and_opened_again() {
             assert_eq!(read.header().transactions_root, merkle::root(chain.suite(), &read.transaction_hashes()));
             assert_eq!(read.header().receipts_root, merkle::root(chain.suite(), &read.receipt_hashes()));
         }
-        assert_eq!(first.header().gas_used, first.receipts().unwrap().iter().map(|receipt| receipt.gas_used).sum::<u64>());
+        assert_eq!(
+            first.header().gas_used,
+            first.receipts().unwrap().iter().map(|receipt| receipt.gas_used).sum::<u64>()
+        );
         assert_eq!(third.header().state_root, B256::ZERO);
         assert!(chain.block(4).unwrap().is_none() && chain.hash_by_number(4).unwrap().is_none());
 
@@ -269,12 +273,18 @@ fn a_cell_of_the_past_can_be_read_with_every_cell_beside_it() {
         for (key, value) in dump {
             assert_eq!(view.get(key).unwrap().as_ref(), Some(value), "{key:?} at {number}");
         }
-        let rows: Vec<_> = dump.iter().filter_map(|(key, value)| match key {
-            StateKey::Row { table, key } if **table == *"s_config" => Some((key.clone(), value.clone())),
-            _ => None,
-        }).collect();
+        let rows: Vec<_> = dump
+            .iter()
+            .filter_map(|(key, value)| match key {
+                StateKey::Row { table, key } if **table == *"s_config" => Some((key.clone(), value.clone())),
+                _ => None,
+            })
+            .collect();
         assert_eq!(view.rows("s_config", b"", usize::MAX).unwrap(), rows);
-        assert_eq!(view.rows("s_config", b"bugfix_z", 2).unwrap(), rows.iter().filter(|(key, _)| key[..] >= b"bugfix_z"[..]).take(2).cloned().collect::<Vec<_>>());
+        assert_eq!(
+            view.rows("s_config", b"bugfix_z", 2).unwrap(),
+            rows.iter().filter(|(key, _)| key[..] >= b"bugfix_z"[..]).take(2).cloned().collect::<Vec<_>>()
+        );
     }
 }
 
@@ -335,21 +345,25 @@ fn settings_and_nodes_change_from_the_next_block_on() {
 }
 
 #[test]
-fn a_committed_transaction_can_be_executed_again_on_what_it_met() {
+fn committed_transactions_can_be_executed_again_on_what_they_met() {
     let folder = tempfile::tempdir().unwrap();
     let chain = Chain::create_or_open(folder.path(), &config()).unwrap();
-    let mut blocks = Vec::new();
     for number in 1..5 {
-        blocks.push(extend(&chain, scripted(&chain, number)));
-    }
-    for block in &blocks {
-        for (index, hash) in (0..).zip(block.transaction_hashes()) {
-            let before = chain.before(&hash).unwrap().unwrap();
-            assert_eq!((before.index, before.transaction.hash, before.env.number), (index, hash, block.number()));
-            let outcome = chain.executor().execute_verified(&before, &before.env, &before.transaction, index).unwrap();
+        let block = extend(&chain, scripted(&chain, number));
+        let seen = chain.replay(number, 1..=usize::MAX, |executor, state, env, input, index| {
+            let outcome = executor.execute_transaction(state, env, input, index)?;
+            Ok((outcome.clone(), (index, outcome)))
+        });
+        let seen = seen.unwrap();
+        assert_eq!(seen.len(), block.len() - 1);
+        for (index, outcome) in seen.into_iter().flatten() {
             let receipt = block.receipt(index as usize).unwrap().unwrap();
-            assert_eq!((outcome.gas_used, outcome.status, outcome.output), (receipt.gas_used, receipt.status, receipt.output.clone()));
+            let expected = (receipt.gas_used, receipt.status, receipt.output.clone());
+            assert_eq!((outcome.gas_used, outcome.status, outcome.output), expected);
         }
     }
-    assert!(chain.before(&B256::ZERO).unwrap().is_none());
+    let nothing = |number| chain.replay(number, 0..=0, |_, _, _, _, _| Ok((Default::default(), ()))).unwrap_err();
+    assert!(
+        matches!(nothing(0), ChainError::NoSuchBlock { .. }) && matches!(nothing(5), ChainError::NoSuchBlock { .. })
+    );
 }

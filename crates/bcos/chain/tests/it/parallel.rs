@@ -19,7 +19,7 @@ fn someone(number: u8) -> Address {
 
 /// Any mix of transfers (few or many recipients, one hot one, a chain of them), counter calls, deployments and failures.
 fn random_block(random: &mut StdRng, number: u64, counter: Address, token: Address) -> Vec<VerifiedTx> {
-    let count = random.random_range(0..48);
+    let count = random.random_range(0..96);
     let shape = random.random_range(0..5);
     let recipients = *[1, 2, ACCOUNTS].get(random.random_range(0..3)).unwrap();
     let one = |index: usize, random: &mut StdRng| {
@@ -73,7 +73,12 @@ fn parallel_blocks_equal_serial_ones_and_two_chains_agree() {
         }
         roots.insert(serial.header().state_root);
         if tried.is_multiple_of(COMMIT_ONE_IN) {
-            chain.commit(if tried.is_multiple_of(2 * COMMIT_ONE_IN) { &parallel } else { &simulated }, signatures(&serial)).unwrap();
+            chain
+                .commit(
+                    if tried.is_multiple_of(2 * COMMIT_ONE_IN) { &parallel } else { &simulated },
+                    signatures(&serial),
+                )
+                .unwrap();
             partner.commit(&serial, signatures(&serial)).unwrap();
         }
         if tried.is_multiple_of(4096) {
