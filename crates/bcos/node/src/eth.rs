@@ -12,7 +12,7 @@ use bcos_chain::{CommittedBlock, StateView};
 use bcos_types::web3;
 use serde_json::{Value, json};
 
-use crate::api::{Group, Node};
+use crate::api::{Group, Node, SubmitError};
 use crate::rpc::criteria::{Bound, Criteria};
 use crate::rpc::edge::{Incoming, Session, Surface, Work};
 use crate::rpc::envelope::{self, Manner, Request};
@@ -20,7 +20,7 @@ use crate::rpc::error::{INTERNAL_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, RpcEr
 use crate::rpc::filters::{Filters, Kind};
 use crate::rpc::ledger::{self, Ledger, access};
 use crate::rpc::params::Params;
-use crate::rpc::{changed, groups, logs, text};
+use crate::rpc::{Counted, changed, groups, logs, text};
 use objects::Place;
 use subscriptions::Subscriptions;
 
@@ -38,6 +38,7 @@ pub(crate) struct Eth {
     subscriptions: Subscriptions,
     batch: usize,
     wait_for_receipt: bool,
+    counted: Counted,
 }
 
 impl Eth {
@@ -48,6 +49,7 @@ impl Eth {
             subscriptions: Subscriptions::default(),
             batch: web3.batch_limit,
             wait_for_receipt: web3.sync_transaction,
+            counted: Counted::new(node.metrics(), "eth"),
             node,
             group,
         }
@@ -310,13 +312,18 @@ impl Eth {
 
     async fn send(&self, params: Params<'_>) -> Result<Value, RpcError> {
         let raw = params.bytes(0, "transaction")?;
-        let transaction = web3::from_raw(&raw).map_err(|error| RpcError::new(-32000, error.to_string()))?;
+        let (hash, committed) = match self.group.submit_web3(&raw) {
+            Ok(accepted) => accepted,
+            Err(SubmitError::Malformed) => {
+                let reason = web3::from_raw(&raw).err().map_or("malformed transaction".to_owned(), |error| error.to_string());
+                return Err(RpcError::new(-32000, reason));
+            }
+            Err(refusal) => return Err(calls::refused(refusal)),
+        };
         if !self.wait_for_receipt {
-            let hash = self.group.submit_hash(transaction).await.map_err(calls::refused)?;
             return Ok(text::data(hash).into());
         }
-        let committed = self.group.submit(transaction).await.map_err(calls::refused)?;
-        let hash = committed.transaction.hash;
+        let committed = committed.await.map_err(calls::refused)?;
         if committed.receipt.status == 0 {
             return Ok(text::data(hash).into());
         }
@@ -449,6 +456,12 @@ impl Eth {
     }
 
     async fn serve(self: &Arc<Self>, session: Option<&Arc<Session>>, request: Request) -> Result<Value, RpcError> {
+        let answer = self.work(session, request).await;
+        self.counted.count(&answer);
+        answer
+    }
+
+    async fn work(self: &Arc<Self>, session: Option<&Arc<Session>>, request: Request) -> Result<Value, RpcError> {
         match (request.method.as_str(), session) {
             ("eth_subscribe", Some(session)) => {
                 let params = Params(&request.params);
@@ -482,6 +495,17 @@ impl Surface for Eth {
 
     fn closed(&self, session: &Arc<Session>) {
         self.subscriptions.closed(session.id());
+    }
+}
+
+/// Reads a parameter in every way that methods here read one.
+pub(crate) fn fuzz_parameter(value: &Value) {
+    if let Ok(call) = calls::request(value) {
+        let _reason = calls::reason(&call.data);
+    }
+    if let Some(text) = value.as_str() {
+        let _read = (slot(text), Bound::parse(text), text::number_256(text, ""));
+        let _transaction = text::bytes(text, "").map(|raw| web3::from_raw(&raw).is_ok());
     }
 }
 

@@ -41,4 +41,6 @@ pub use config::{ConfigError, NodeConfig};
 pub use doctor::{Finding, Severity, doctor};
 pub use network::NetworkError;
 pub use run::{RunningNode, StartError, run, start};
+#[doc(hidden)]
+pub use rpc::fuzz_request;
 pub use rpc::serve::ServiceError;

@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
 use bcos_types::{Transaction, signed_call_hash};
+use konsort_node::Metrics;
+use konsort_node::metrics::Counter;
 use serde_json::{Value, json};
 
 use crate::api::{Committed, Group, Node, SubmitError};
@@ -35,12 +37,35 @@ const MOST_BATCHED: usize = 100;
 pub(crate) struct Rpc {
     node: Node,
     filters: Arc<Filters>,
+    counted: Counted,
+}
+
+/// Requests of one surface.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    answered: Counter,
+    refused: Counter,
+}
+
+impl Counted {
+    pub(crate) fn new(metrics: &Metrics, surface: &str) -> Self {
+        let requests = metrics.counter("bcos_rpc_requests", "Requests of clients, by surface and outcome.", &["surface", "outcome"]);
+        Self { answered: requests.with(&[surface, "answered"]), refused: requests.with(&[surface, "refused"]) }
+    }
+
+    pub(crate) fn count(&self, answer: &Result<Value, RpcError>) {
+        match answer {
+            Ok(_) => self.answered.inc(),
+            Err(_) => self.refused.inc(),
+        }
+    }
 }
 
 impl Rpc {
     pub(crate) fn new(node: Node) -> Self {
         let filters = Arc::new(Filters::new(node.config().rpc.filter_timeout));
-        Self { node, filters }
+        let counted = Counted::new(node.metrics(), "bcos");
+        Self { node, filters, counted }
     }
 
     /// The filters, to be swept from time to time.
@@ -50,7 +75,12 @@ impl Rpc {
 
     /// Answers the JSON text of a request or a batch.
     pub(crate) async fn answer(&self, body: &[u8]) -> Vec<u8> {
-        envelope::answer(body, Manner::Bcos, MOST_BATCHED, |request| self.call(request)).await
+        let serve = async |request| {
+            let answer = self.call(request).await;
+            self.counted.count(&answer);
+            answer
+        };
+        envelope::answer(body, Manner::Bcos, MOST_BATCHED, serve).await
     }
 
     /// Answers one request.
@@ -215,6 +245,10 @@ impl Rpc {
     fn committed(group: &Group, committed: &Committed, input: bool, prove: bool) -> Result<Value, RpcError> {
         let (suite, hash) = (group.suite(), committed.transaction.hash);
         let mut out = views::receipt(&committed.receipt, &hash, suite);
+        if committed.receipt.status != 0 {
+            // As upstream, which has the hash of a failed one only in getTransactionReceipt.
+            out.insert("hash".to_owned(), "0x".into());
+        }
         views::add_transaction(&mut out, &committed.transaction, input);
         if prove {
             let proof = views::proof(&Ledger(group).receipt_proof(&hash)?);
@@ -302,6 +336,27 @@ pub(crate) async fn changed(group: &Group, changes: Changes, manner: Manner) -> 
             let matcher = Arc::new(criteria.matcher);
             let found = logs::scan(group, *range.start(), *range.end(), matcher, logs::MOST_LOGS).await?;
             Ok(found.iter().map(|log| log.to_json(manner)).collect())
+        }
+    }
+}
+
+/// Reads bytes in every way that clients' requests are read; for fuzzing, which wants to see no panic.
+pub fn fuzz_request(bytes: &[u8]) {
+    for manner in [Manner::Bcos, Manner::Ethereum] {
+        let requests = match envelope::read(bytes, manner, MOST_BATCHED) {
+            Ok(envelope::Body::One(request)) => vec![request],
+            Ok(envelope::Body::Batch(requests)) => requests,
+            Err(_) => return,
+        };
+        for request in requests {
+            let Ok(request) = envelope::check(request, manner) else { continue };
+            let params = Params(&request.params);
+            for at in 0..params.0.len() {
+                let _checked = (params.hash(at, ""), params.address(at, ""), params.bytes(at, ""), params.integer(at, ""));
+                let _ = Criteria::parse(&params.0[at], manner).map(|criteria| criteria.check_range());
+                crate::eth::fuzz_parameter(&params.0[at]);
+                crate::sdk::fuzz_event(&params.0[at]);
+            }
         }
     }
 }

@@ -84,7 +84,11 @@ impl Sdk {
             told = newest;
             let now = member_ids(&group);
             if now != members {
-                members = now;
+                // Before the first block nobody has told who the members are.
+                let first = std::mem::replace(&mut members, now).is_empty();
+                if first {
+                    continue;
+                }
                 self.push(kind::GROUP_NOTIFY, &groups::info(&self.node, &group));
             }
         }
@@ -189,6 +193,11 @@ impl Surface for Sdk {
         self.amop.closed(session.id());
         self.events.closed(session.id());
     }
+}
+
+/// Reads the request of an event subscription.
+pub(crate) fn fuzz_event(value: &Value) {
+    let _wanted = events::parse(value);
 }
 
 /// JSON with the newline that upstream's writer ends it with.

@@ -67,6 +67,11 @@ impl Subscriptions {
             }
             own.insert(id.clone(), stop.clone());
         }
+        // The connection may have ended while this request waited; then nobody else takes the entry away.
+        if session.is_closed() {
+            self.closed(session.id());
+            return Err(RpcError::internal("the connection is closed"));
+        }
         // The position is taken now, so that nothing between this answer and the task's first look is lost.
         let next = eth.ledger().head() + 1;
         let (eth, session, name) = (Arc::clone(eth), Arc::clone(session), id.clone());

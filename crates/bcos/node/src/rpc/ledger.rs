@@ -10,8 +10,10 @@ use tokio::sync::Semaphore;
 use super::error::{LEDGER_ABSENT, LEDGER_ARGUMENT, RpcError};
 use crate::api::Group;
 
-/// Calls, traces and searches at one time: they take whole cores, which sealing and verifying need too.
-static HEAVY: Semaphore = Semaphore::const_new(4);
+/// Calls at one time: they take whole cores, which sealing and verifying need too.
+static CALLS: Semaphore = Semaphore::const_new(8);
+/// Traces and searches at one time, apart from calls, which they would hold up.
+static SEARCHES: Semaphore = Semaphore::const_new(2);
 
 /// A group's ledger.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +35,18 @@ pub(crate) fn access<T>(result: Result<T, AccessError>) -> Result<T, RpcError> {
     })
 }
 
-/// Does what takes long beside the threads that serve connections, a few at a time.
+/// Does what takes long beside the threads that serve connections, two at a time.
 pub(crate) async fn heavy<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RpcError> + Send + 'static,
 ) -> Result<T, RpcError> {
-    let _place = HEAVY.acquire().await.map_err(|_| RpcError::internal("the node stops"))?;
+    beside(&SEARCHES, work).await
+}
+
+async fn beside<T: Send + 'static>(
+    places: &'static Semaphore,
+    work: impl FnOnce() -> Result<T, RpcError> + Send + 'static,
+) -> Result<T, RpcError> {
+    let _place = places.acquire().await.map_err(|_| RpcError::internal("the node stops"))?;
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(_) => Err(RpcError::internal("the request could not be worked on to its end")),
@@ -63,7 +72,7 @@ pub(crate) async fn call(group: &Group, from: Address, to: Address, data: Bytes)
 /// Tries a call at a block.
 pub(crate) async fn execute(group: &Group, request: CallRequest, at: Option<u64>) -> Result<CallOutcome, RpcError> {
     let chain_of = group.chain().clone();
-    heavy(move || chain(chain_of.call(&request, at))).await
+    beside(&CALLS, move || chain(chain_of.call(&request, at))).await
 }
 
 /// The least gas a call succeeds with.
@@ -73,7 +82,7 @@ pub(crate) async fn estimate(
     at: Option<u64>,
 ) -> Result<Result<u64, CallOutcome>, RpcError> {
     let chain_of = group.chain().clone();
-    heavy(move || chain(chain_of.estimate_gas(&request, at))).await
+    beside(&CALLS, move || chain(chain_of.estimate_gas(&request, at))).await
 }
 
 impl<'a> Ledger<'a> {

@@ -82,21 +82,27 @@ pub(crate) async fn scan(
     matcher: Arc<Matcher>,
     most: usize,
 ) -> Result<Vec<Found>, RpcError> {
+    // New blocks are in memory, and handing over costs more than looking.
+    if to <= from + 1 {
+        return scan_here(group, from, to, &matcher, most);
+    }
     let group = group.clone();
-    heavy(move || {
-        let mut found = Vec::new();
-        for number in from..=to {
-            search(&Ledger(&group).block(number)?, &matcher, &mut found)?;
-            if found.len() > most {
-                return Err(RpcError::new(
-                    -32005,
-                    format!("query returned more than {most} results; ask for blocks {from} to {} first", number - 1),
-                ));
-            }
+    heavy(move || scan_here(&group, from, to, &matcher, most)).await
+}
+
+fn scan_here(group: &Group, from: u64, to: u64, matcher: &Matcher, most: usize) -> Result<Vec<Found>, RpcError> {
+    let mut found = Vec::new();
+    for number in from..=to {
+        search(&Ledger(group).block(number)?, matcher, &mut found)?;
+        if found.len() > most {
+            let first = number.saturating_sub(1);
+            return Err(RpcError::new(
+                -32005,
+                format!("query returned more than {most} results; ask for blocks {from} to {first} first"),
+            ));
         }
-        Ok(found)
-    })
-    .await
+    }
+    Ok(found)
 }
 
 /// Searches one block.

@@ -21,11 +21,6 @@ pub(crate) fn quantity(number: u64) -> String {
     format!("{number:#x}")
 }
 
-/// A signed number that is never negative on a healthy chain, as a quantity.
-pub(crate) fn quantity_of(number: i64) -> String {
-    quantity(u64::try_from(number).unwrap_or(0))
-}
-
 /// A 256-bit quantity.
 pub(crate) fn quantity_256(number: &U256) -> String {
     format!("{number:#x}")
@@ -88,21 +83,6 @@ pub(crate) fn number_256(text: &str, what: &str) -> Result<U256, RpcError> {
     U256::from_str_radix(digits, 16).map_err(|_| wrong())
 }
 
-/// Mixed-case spelling of an address (or any lower-case hex text) by the hash of that text, without `0x`.
-pub(crate) fn checksum(lower: &str, hash: &[u8; 32]) -> String {
-    let nibbles = hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    lower
-        .chars()
-        .zip(nibbles)
-        .map(|(digit, nibble)| if nibble >= 8 { digit.to_ascii_uppercase() } else { digit })
-        .collect()
-}
-
-/// An address as Ethereum tools print it.
-pub(crate) fn checksummed(address: &Address) -> String {
-    address.to_checksum(None)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +91,6 @@ mod tests {
     fn quantities_have_no_leading_zeros() {
         assert_eq!(quantity(0), "0x0");
         assert_eq!(quantity(0x4ee8), "0x4ee8");
-        assert_eq!(quantity_of(-1), "0x0");
         assert_eq!(quantity_256(&U256::from(256)), "0x100");
         assert_eq!(word(&U256::from(1)), format!("0x{}1", "0".repeat(63)));
         assert_eq!(number("0x10", "n").unwrap(), 16);
@@ -120,13 +99,5 @@ mod tests {
         assert_eq!(number_of_text("0x10"), U256::from(16));
         assert_eq!(number_of_text("16"), U256::from(16));
         assert_eq!(number_of_text(""), U256::ZERO);
-    }
-
-    #[test]
-    fn a_checksum_follows_the_hash_of_the_lower_case_text() {
-        let lower = "82a3c3289a9f234a38aceed3016d1ff0e0f922b3";
-        let hash = alloy_primitives::keccak256(lower);
-        let address: Address = lower.parse().unwrap();
-        assert_eq!(format!("0x{}", checksum(lower, &hash.0)), checksummed(&address));
     }
 }

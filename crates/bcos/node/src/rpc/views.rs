@@ -143,3 +143,6 @@ pub(crate) fn header(header: &BlockHeader, hash: &B256) -> Map<String, Value> {
 pub(crate) fn proof(items: &[B256]) -> Value {
     items.iter().map(|item| Value::String(hex::encode(item))).collect()
 }
+
+#[cfg(test)]
+mod tests;

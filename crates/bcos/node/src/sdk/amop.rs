@@ -152,6 +152,7 @@ impl Amop {
         self.state.lock().waiting.remove(&seq);
         match answer {
             Ok(Ok(answer)) => answer,
+            // The subscriber is gone.
             Ok(Err(_)) => Err((NO_CLIENT, NO_CLIENT_TEXT.to_owned())),
             Err(_) => Err((TIMED_OUT, format!("no answer on topic {topic} within {} s", PATIENCE.as_secs()))),
         }

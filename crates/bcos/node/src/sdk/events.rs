@@ -36,7 +36,7 @@ pub(crate) struct Events {
 
 /// A request, its form checked.
 #[derive(Debug, PartialEq)]
-struct Wanted {
+pub(super) struct Wanted {
     id: String,
     group: String,
     from: Option<u64>,
@@ -168,7 +168,7 @@ fn event(found: &Found) -> Value {
     })
 }
 
-fn parse(request: &Value) -> Result<Wanted, i32> {
+pub(super) fn parse(request: &Value) -> Result<Wanted, i32> {
     let (Some(id), Some(group), Some(params)) =
         (request["id"].as_str(), request["group"].as_str(), request["params"].as_object())
     else {

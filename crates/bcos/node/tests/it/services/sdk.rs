@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::client::Socket;
 use super::world::{TOPIC, World, word};
+use crate::cluster::Cluster;
 
 const SEQ: &str = "0123456789abcdef0123456789abcdef";
 
@@ -235,4 +236,37 @@ async fn the_port_wants_a_certificate_of_the_chains_authority() {
     let stream = TcpStream::connect(&world.rpc).await.unwrap();
     assert!(connector(&world, false).connect(name, stream).await.is_err());
     world.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn amop_reaches_the_sdks_of_other_nodes() {
+    let cluster = Cluster::build(2);
+    let (one, two) = (cluster.start(0).await, cluster.start(1).await);
+    let mut publisher = Socket::open(&one.rpc_address().to_string()).await;
+    let mut subscriber = Socket::open(&two.rpc_address().to_string()).await;
+    greet(&mut publisher).await;
+    greet(&mut subscriber).await;
+    send(&mut subscriber, kind::AMOP_SUBSCRIBE, SEQ, br#"{"topics":["far"]}"#).await;
+    let message = AmopMessage { version: 0, topic: "far".into(), data: b"hello".to_vec().into() };
+    let payload = message.encode().unwrap();
+    // The news of the topic takes its time to the other node.
+    let asked = 'asked: {
+        for _ in 0..200 {
+            send(&mut publisher, kind::AMOP_REQUEST, SEQ, &payload).await;
+            let early = tokio::time::timeout(std::time::Duration::from_millis(100), wait(&mut publisher, kind::NONE)).await;
+            if early.is_err() {
+                break 'asked wait(&mut subscriber, kind::AMOP_REQUEST).await;
+            }
+        }
+        panic!("the topic never reached the other node");
+    };
+    assert_eq!(&asked.payload[..], &payload[..]);
+    let seq = String::from_utf8(asked.seq.to_vec()).unwrap();
+    send(&mut subscriber, kind::AMOP_RESPONSE, &seq, b"world").await;
+    let answer = wait(&mut publisher, kind::AMOP_RESPONSE).await;
+    assert_eq!((answer.status, &answer.seq[..], &answer.payload[..]), (0, SEQ.as_bytes(), &b"world"[..]));
+    send(&mut publisher, kind::AMOP_BROADCAST, SEQ, &payload).await;
+    assert_eq!(&wait(&mut subscriber, kind::AMOP_BROADCAST).await.payload[..], &payload[..]);
+    one.stop().await;
+    two.stop().await;
 }
