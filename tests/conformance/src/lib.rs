@@ -13,8 +13,10 @@ pub mod deploy;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context as _, bail, ensure};
@@ -136,15 +138,9 @@ impl Network {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("node.log"))?;
         let arguments: &[&str] =
             if node["role"] == "peer" { &["peer", "node", "start"] } else { &["orderer", "start"] };
-        Command::new(konsort()?)
-            .args(arguments)
-            .env("FABRIC_CFG_PATH", &folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .map(Running)
-            .with_context(|| format!("cannot start {name}"))
+        let mut command = Command::new(konsort()?);
+        command.args(arguments).env("FABRIC_CFG_PATH", &folder).stdout(log.try_clone()?).stderr(log);
+        Running::start(&mut command)
     }
 
     /// Environment of the `peer` command for an organisation's user.
@@ -210,11 +206,29 @@ pub fn network_namespaces() -> bool {
     apt(&["update"]) && apt(&["install", "-y", "--no-install-recommends", "iproute2"]) && works()
 }
 
+/// Two rows of so many free ports, for programs that count up from the first.
+pub fn free_rows(length: u16) -> (u16, u16) {
+    let free = |first: u16| (first..first + length).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+    // Tests that run at the same time must not find the same rows.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 20_000) as u16;
+    let mut rows = std::iter::repeat_with(|| 10_000 + (start + NEXT.fetch_add(length, Ordering::Relaxed)) % 20_000)
+        .filter(|first| free(*first));
+    let mut row = || rows.next().unwrap_or(10_000);
+    (row(), row())
+}
+
 /// A process that ends with the test, however the test ends.
 #[derive(Debug)]
 pub struct Running(std::process::Child);
 
 impl Running {
+    /// Starts a process without input.
+    pub fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let shown = format!("{command:?}");
+        command.stdin(Stdio::null()).spawn().map(Self).with_context(|| format!("cannot start {shown}"))
+    }
+
     /// Ends the process at once (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.0.kill()?;

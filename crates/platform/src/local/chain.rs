@@ -208,7 +208,8 @@ impl LocalChain {
 
     /// A client of a node, with the SDK's certificates and the account of the data folder.
     pub fn client(&self, node: &ChainNode) -> Result<Client, LocalError> {
-        Client::new(&node.rpc(), &self.host_folder().join("sdk"), &self.account(), &self.spec)
+        let spec = &self.spec;
+        Client::new(&node.rpc(), &self.host_folder().join("sdk"), &self.account(), &spec.chain_id, &spec.group_id)
     }
 
     fn account(&self) -> PathBuf {

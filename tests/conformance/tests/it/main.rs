@@ -1,6 +1,8 @@
 //! Stock clients against the real program.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod chain;
+mod chain_faults;
 mod chaincode;
 mod descriptors;
 mod faults;

@@ -9,7 +9,6 @@ use konsort_crypto::{SuiteKey, SuiteKind, random_bytes};
 use konsort_node::{ClientTls, DialOptions, Roots, TlsIdentity, http_request};
 use serde_json::{Value, json};
 
-use super::ChainSpec;
 use crate::local::LocalError;
 
 /// `sample_contract/Asset.sol`, compiled with solc 0.8.30, EVM Paris, 200 optimiser runs, without a metadata hash.
@@ -48,7 +47,8 @@ pub(super) fn make_account(path: &Path) -> Result<(), LocalError> {
 }
 
 impl Client {
-    pub(super) fn new(address: &str, sdk: &Path, account: &Path, spec: &ChainSpec) -> Result<Self, LocalError> {
+    /// Speaks to the node at `host:port` about one group, with the certificates of the SDK's folder and an account's PEM file.
+    pub fn new(address: &str, sdk: &Path, account: &Path, chain_id: &str, group_id: &str) -> Result<Self, LocalError> {
         let read = |path: &Path| {
             std::fs::read(path).map_err(|source| LocalError::Io { what: format!("read {}", path.display()), source })
         };
@@ -64,13 +64,13 @@ impl Client {
             address: address.to_owned(),
             options: DialOptions::tls(tls),
             key: Arc::new(key),
-            chain_id: spec.chain_id.clone(),
-            group_id: spec.group_id.clone(),
+            chain_id: chain_id.to_owned(),
+            group_id: group_id.to_owned(),
         })
     }
 
     /// One JSON-RPC call; group and node name are put before the parameters.
-    async fn rpc(&self, method: &str, parameters: &[Value]) -> Result<Value, LocalError> {
+    pub async fn rpc(&self, method: &str, parameters: &[Value]) -> Result<Value, LocalError> {
         let failed = step(&format!("{method} of {}", self.address));
         let mut params = vec![json!(self.group_id), json!("")];
         params.extend_from_slice(parameters);
@@ -95,8 +95,17 @@ impl Client {
         number.as_u64().ok_or_else(|| step("getBlockNumber")(format!("the answer {number} is no number")))
     }
 
-    /// Sends a signed transaction and waits for its receipt, which must report success.
-    async fn send(&self, what: &str, to: &str, input: Vec<u8>, abi: &str) -> Result<Value, LocalError> {
+    /// The output of a call of a contract, hex with 0x.
+    pub async fn call(&self, contract: &str, input: &[u8]) -> Result<String, LocalError> {
+        let answer = self.rpc("call", &[json!(contract), json!(format!("0x{}", hex::encode(input)))]).await?;
+        match (answer["status"].as_i64(), answer["output"].as_str()) {
+            (Some(0), Some(output)) => Ok(output.to_owned()),
+            _ => Err(step("call")(format!("{contract} answered {answer}"))),
+        }
+    }
+
+    /// Signs a transaction, sends it and waits for its receipt, which must report success; the error names `what`.
+    pub async fn send(&self, what: &str, to: &str, input: Vec<u8>, abi: &str) -> Result<Value, LocalError> {
         let head = i64::try_from(self.block_number().await?).unwrap_or(i64::MAX - BLOCK_LIMIT);
         let data = TransactionData {
             chain_id: self.chain_id.clone(),
@@ -118,7 +127,7 @@ impl Client {
     }
 
     /// Deploys the sample and gives its address.
-    pub(super) async fn deploy_sample(&self) -> Result<String, LocalError> {
+    pub async fn deploy_sample(&self) -> Result<String, LocalError> {
         let what = "deploying the sample contract";
         let code = hex::decode(BYTECODE.trim()).map_err(|error| step(what)(error.to_string()))?;
         let receipt = self.send(what, "", code, ABI.trim()).await?;
@@ -138,10 +147,9 @@ impl Client {
             value: alloy_sol_types::private::U256::from(100),
         };
         self.send(what, contract, create.abi_encode(), "").await?;
-        let input = format!("0x{}", hex::encode(&readCall { id }.abi_encode()));
-        let answer = self.rpc("call", &[json!(contract), json!(input)]).await?;
+        let answer = self.call(contract, &readCall { id }.abi_encode()).await?;
         let failed = |why: String| step(what)(why);
-        let output = answer["output"].as_str().and_then(|text| hex::decode(text.trim_start_matches("0x")).ok());
+        let output = hex::decode(answer.trim_start_matches("0x")).ok();
         let asset = output.and_then(|output| readCall::abi_decode_returns(&output).ok());
         match asset {
             Some(asset) if asset.owner.0 == self.key.address() => Ok(()),

@@ -1,0 +1,161 @@
+//! Nodes of a chain that are killed or stopped under load: nothing that had a receipt is lost, nothing is doubled, no fork.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::chain::{Chain, agree, create, has};
+
+/// A view change after a leader's silence takes the consensus timeout (3 s); two in a row back off.
+const PROGRESS: Duration = Duration::from_secs(15);
+
+/// Writers, each on a node of its own, that go on with the next asset when a node does not answer.
+struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    writers: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn start(chain: &Chain, count: usize) -> Self {
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let writer = |writer: usize| {
+            let clients: Vec<_> = (0..chain.nodes().len()).map(|index| chain.client(index)).collect();
+            let (stop, done, contract) = (Arc::clone(&stop), Arc::clone(&done), chain.contract().to_owned());
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                for number in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let id = format!("w{writer}-{number}");
+                    let client = &clients[(writer + number) % clients.len()];
+                    let answer = tokio::time::timeout(Duration::from_secs(20), create(client, &contract, &id)).await;
+                    match answer {
+                        Ok(Ok(_)) => {
+                            done.fetch_add(1, Ordering::Relaxed);
+                            acknowledged.push(id);
+                        }
+                        _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                    }
+                }
+                acknowledged
+            })
+        };
+        let writers = (0..count).map(writer).collect();
+        Self { stop, done, writers }
+    }
+
+    /// Waits until more transactions are committed than at this moment.
+    async fn progress(&self, after: &str) {
+        let (start, before) = (Instant::now(), self.done.load(Ordering::Relaxed));
+        while self.done.load(Ordering::Relaxed) < before + 5 {
+            assert!(start.elapsed() < PROGRESS, "no progress within {PROGRESS:?} after {after}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        eprintln!("progress {:?} after {after}", start.elapsed());
+    }
+
+    async fn stop(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Vec::new();
+        for writer in self.writers {
+            all.extend(writer.await.unwrap());
+        }
+        all
+    }
+}
+
+/// Every node has the same blocks, each transaction once, and every acknowledged asset.
+async fn assert_one_history(chain: &Chain, acknowledged: &[String]) {
+    let clients: Vec<_> = (0..chain.nodes().len()).map(|index| chain.client(index)).collect();
+    let height = clients[0].block_number().await.unwrap();
+    agree(&clients, height, Duration::from_secs(30)).await;
+    let mut seen = BTreeSet::new();
+    for number in 1..=height {
+        let block = clients[1].rpc("getBlockByNumber", &[json!(number), json!(false), json!(true)]).await.unwrap();
+        for hash in block["transactions"].as_array().unwrap() {
+            let hash = hash.as_str().or(hash["hash"].as_str()).unwrap().to_owned();
+            assert!(seen.insert(hash.clone()), "transaction {hash} is in two blocks");
+        }
+    }
+    for (index, id) in acknowledged.iter().enumerate() {
+        let client = &clients[index % clients.len()];
+        assert!(has(client, chain.contract(), id).await, "asset {id} had a receipt and is lost");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_sealers_lose_one_then_the_leader_then_a_third_stands_still() {
+    let chain = Chain::up(&[]);
+    let load = Load::start(&chain, 4);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let pid = |index: usize| chain.nodes()[index]["pid"].clone();
+    conformance::kill(&pid(0)).unwrap();
+    load.progress("one of four was killed").await;
+    let mut first = chain.start_node(0);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let status = chain.client(1).rpc("getConsensusStatus", &[]).await.unwrap();
+    let status: serde_json::Value = serde_json::from_str(status.as_str().unwrap()).unwrap();
+    let leader = status["consensusNodeList"][status["leaderIndex"].as_u64().unwrap() as usize]["nodeID"].clone();
+    let index = chain.nodes().iter().position(|node| node["node_id"] == leader).unwrap();
+    let index = if index == 0 { 1 } else { index };
+    conformance::kill(&pid(index)).unwrap();
+    load.progress("the leader was killed").await;
+    let mut second = chain.start_node(index);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let still = (1..4).find(|other| *other != index).unwrap();
+    let signal = |name: &str| {
+        let pid = pid(still).as_u64().unwrap().to_string();
+        conformance::run(std::process::Command::new("kill").args([name, &pid])).unwrap();
+    };
+    signal("-STOP");
+    load.progress("one stands still").await;
+    signal("-CONT");
+    load.progress("it goes on").await;
+    let acknowledged = load.stop().await;
+    assert!(acknowledged.len() > 40, "only {} transactions had a receipt", acknowledged.len());
+    assert_one_history(&chain, &acknowledged).await;
+    first.kill().unwrap();
+    second.kill().unwrap();
+}
+
+/// Rounds of the loop; `KONSORT_KILL_ROUNDS` changes it for longer runs.
+fn rounds() -> u64 {
+    std::env::var("KONSORT_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_killed_again_and_again_reopens_with_its_partners_blocks() {
+    let chain = Chain::up(&[]);
+    let load = Load::start(&chain, 3);
+    conformance::kill(&chain.nodes()[3]["pid"]).unwrap();
+    let (victim, partner) = (chain.client(3), chain.client(0));
+    let mut last = 0;
+    for round in 0..rounds() {
+        let mut node = chain.start_node(3);
+        let until = Instant::now() + Duration::from_secs(20);
+        let height = loop {
+            match victim.block_number().await {
+                Ok(height) => break height,
+                Err(error) => assert!(Instant::now() < until, "round {round}: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert!(height >= last, "round {round}: block {height} after {last}");
+        last = height;
+        agree(&[partner.clone(), victim.clone()], height, Duration::from_secs(10)).await;
+        tokio::time::sleep(Duration::from_millis(round * 37 % 250)).await;
+        node.kill().unwrap();
+    }
+    let acknowledged = load.stop().await;
+    let mut node = chain.start_node(3);
+    let target = partner.block_number().await.unwrap();
+    agree(&[partner, victim], target, Duration::from_secs(30)).await;
+    assert_one_history(&chain, &acknowledged).await;
+    node.kill().unwrap();
+}
