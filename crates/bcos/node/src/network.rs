@@ -479,7 +479,7 @@ impl PeerView for Network {
                 p2p_id: session.partner.p2p_id.clone(),
                 node_id: session.partner.node.to_hex(),
                 endpoint: session.endpoint.to_string(),
-                groups: session.partner.groups.iter().map(|group| group.to_string()).collect(),
+                groups: session.partner.groups.iter().map(ToString::to_string).collect(),
             })
             .collect();
         peers.sort_by(|a, b| a.node_id.cmp(&b.node_id));

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bcos_chain::ChainError;
-use bcos_consensus::{Consensus, Keys, NodeId, NodeKeys, Pbft, PbftConfig};
+use bcos_consensus::{Consensus, Keys, NodeId, NodeKeys, Pbft, PbftConfig, Raft, RaftConfig};
 use konsort_crypto::{SuiteKey, SuiteKind};
 use konsort_node::logging::LogHandle;
 use konsort_node::{Health, Metrics, Operations, OperationsOptions, Shutdown, Tasks};
@@ -321,9 +321,6 @@ impl Maker<'_> {
 
     fn consensus(&self, votes: &Votes) -> Result<Box<dyn Consensus>, StartError> {
         let genesis = &self.group.genesis;
-        if genesis.consensus == ConsensusKind::Raft {
-            return Err(self.failed("consensus_type=raft is not supported yet; write pbft in config.genesis"));
-        }
         let settings = self.ledger.settings().map_err(|error| self.failed(error))?;
         let records = votes.records().map_err(|error| self.failed(error))?;
         let config = PbftConfig {
@@ -333,6 +330,14 @@ impl Maker<'_> {
         };
         let keys = Box::new(NodeKeys::new(self.key.clone()));
         let recent = self.ledger.recent(RECENT).map_err(|error| self.failed(error))?;
+        if genesis.consensus == ConsensusKind::Raft {
+            let config =
+                RaftConfig { window: self.config.consensus.pipeline, ..RaftConfig::new(self.ledger.genesis_hash()) };
+            let keys = Box::new(NodeKeys::new(self.key.clone()));
+            return Raft::new(config, keys, settings, recent, records)
+                .map(|raft| Box::new(raft) as Box<dyn Consensus>)
+                .map_err(|error| self.failed(error));
+        }
         Pbft::new(config, keys, settings, recent, records)
             .map(|pbft| Box::new(pbft) as Box<dyn Consensus>)
             .map_err(|error| self.failed(error))

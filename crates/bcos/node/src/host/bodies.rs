@@ -129,10 +129,21 @@ impl Bodies {
         self.wanted.values().map(|wanted| wanted.asked.map_or_else(Instant::now, |asked| asked + PATIENCE)).min()
     }
 
-    /// Whether the proposal of this number waits to be executed.
+    /// Whether the transactions of a proposal below this number are still on their way. Among them may be rivals of what waits
+    /// here: sealing those would make a block that nobody accepts.
+    pub(super) fn waits_below(&self, number: u64) -> bool {
+        self.wanted.values().any(|wanted| wanted.proposal.number < number)
+    }
+
+    /// The proposal is not followed any more.
     pub(super) fn forget(&mut self, digest: &B256) {
         self.wanted.remove(digest);
         self.ready.remove(digest);
+    }
+
+    /// A proposal was given up: nobody waits for its transactions any more.
+    pub(super) fn abandoned(&mut self, proposal: &Arc<Proposal>) {
+        self.wanted.retain(|_, wanted| !Arc::ptr_eq(&wanted.proposal, proposal));
     }
 
     /// Takes the transactions for execution.

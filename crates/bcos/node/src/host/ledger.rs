@@ -312,11 +312,11 @@ impl Ledger {
     fn check_signatures(&self, header: &BlockHeader, parent: B256, hash: B256) -> Result<(), ImportError> {
         let state = self.chain.state_of(parent)?;
         let (ids, weights) = self.chain.sealers(&state)?;
-        let total = weights.iter().fold(0_u64, |sum, weight| sum.saturating_add(*weight));
-        let quorum = match self.consensus {
-            ConsensusKind::Raft => 1,
-            ConsensusKind::Pbft | ConsensusKind::Rpbft { .. } => total - total.saturating_sub(1) / 3,
-        };
+        let raft = self.consensus == ConsensusKind::Raft;
+        let member = |(id, weight): (&alloy_primitives::Bytes, &u64)| Member { node_id: NodeId(id.0.clone()), weight: *weight };
+        let settings = Settings::new(ids.iter().zip(&weights).map(member).collect());
+        // Raft counts heads.
+        let quorum = if raft { settings.majority() } else { settings.quorum() };
         let mut seen = HashSet::new();
         let signed: Vec<(usize, &[u8])> = header
             .signatures
@@ -326,8 +326,8 @@ impl Ledger {
             .collect();
         let weight: u64 = signed
             .into_par_iter()
-            .filter(|(index, signature)| self.keys.verify(&NodeId(ids[*index].0.clone()), &hash, signature))
-            .map(|(index, _)| weights[index])
+            .filter(|(index, signature)| self.keys.verify(&settings.members[*index].node_id, &hash, signature))
+            .map(|(index, _)| if raft { 1 } else { settings.weight(index) })
             .sum();
         if weight < quorum { Err(ImportError::Signatures { number: header.number, weight, quorum }) } else { Ok(()) }
     }

@@ -357,6 +357,7 @@ impl Worker {
                 self.parts.pipeline.commit(number, header_hash, signatures);
             }
             Effect::Abandon { proposal } => {
+                self.bodies.abandoned(&proposal);
                 self.timestamps.retain(|(number, _)| *number != proposal.number);
                 self.parts.pool.release(proposal.number, &proposal.transactions);
             }
@@ -465,7 +466,7 @@ impl Worker {
     /// Makes the block agreement asked for, when there is something to put into it.
     fn seal(&mut self) -> Result<(), String> {
         while let Some((number, view)) = self.wanted {
-            if self.parts.pool.ready() == 0 || self.seal_due().is_some() {
+            if self.parts.pool.ready() == 0 || self.seal_due().is_some() || self.bodies.waits_below(number) {
                 return Ok(());
             }
             let seal = self.parts.pool.seal(number, self.parts.ledger.tx_count_limit() as usize);

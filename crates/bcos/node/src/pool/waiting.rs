@@ -1,6 +1,6 @@
 //! The pool's books: pure, without clock-driven tasks or locks of their own.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use super::{SubmitError, web3_nonce};
 use crate::Committed;
 
 pub(super) type Waiter = oneshot::Sender<Result<Committed, SubmitError>>;
+/// Who waited for a transaction that was dropped, if anybody, and the answer.
+pub(super) type Dropped = (Option<Waiter>, Result<Committed, SubmitError>);
 
 /// An Ethereum transaction waits this long for those before it; upstream executes nonces with gaps, so later it goes.
 const GAP_PATIENCE: Duration = Duration::from_secs(3);
@@ -194,10 +196,12 @@ impl Waiting {
                 let nonce = web3_nonce(&tx).ok_or(SubmitError::Malformed)?;
                 let books = self.accounts.entry(tx.sender).or_default();
                 books.next = books.next.max(base);
-                if !books.by_nonce.contains_key(&nonce) {
-                    books.by_nonce.insert(nonce, hash);
-                } else if !forced {
-                    return Err(SubmitError::NonceCheckFail);
+                match books.by_nonce.entry(nonce) {
+                    btree_map::Entry::Vacant(free) => {
+                        free.insert(hash);
+                    }
+                    btree_map::Entry::Occupied(_) if forced => {}
+                    btree_map::Entry::Occupied(_) => return Err(SubmitError::NonceCheckFail),
                 }
                 if nonce > books.next {
                     place = Place::Gapped;
@@ -476,7 +480,7 @@ impl Waiting {
         expiry: Duration,
         head: u64,
         check_block_limit: bool,
-    ) -> (Vec<(Option<Waiter>, Result<Committed, SubmitError>)>, bool) {
+    ) -> (Vec<Dropped>, bool) {
         let now = Instant::now();
         let mut dropped = Vec::new();
         let mut impatient: AddressMap<u64> = AddressMap::default();

@@ -125,17 +125,15 @@ impl Fetcher {
     fn hint(&mut self, hint: Hint) {
         match hint {
             Hint::Standing(node, standing) => {
-                if standing.genesis != self.parts.ledger.genesis_hash() {
-                    if !self.standings.contains_key(&node) {
-                        tracing::warn!(
-                            group = %self.parts.group,
-                            %node,
-                            "the node has another genesis block ({}) than this one ({}): compare both config.genesis files",
-                            standing.genesis,
-                            self.parts.ledger.genesis_hash()
-                        );
-                    }
-                    // Kept so that it is shown and warned of once; never asked.
+                let ours = self.parts.ledger.genesis_hash();
+                // It is kept, so that it is warned of once and shown; it is never asked.
+                if standing.genesis != ours && !self.standings.contains_key(&node) {
+                    tracing::warn!(
+                        group = %self.parts.group,
+                        %node,
+                        "the node has another genesis block ({}) than this one ({ours}): compare both config.genesis files",
+                        standing.genesis
+                    );
                 }
                 self.standings.insert(node, standing);
             }

@@ -60,6 +60,16 @@ impl Cluster {
         Self { _folder: folder, nodes, addresses }
     }
 
+    /// Changes the genesis configuration of all nodes.
+    pub(crate) fn edit_genesis(&self, from: &str, to: &str) {
+        for node in &self.nodes {
+            let path = node.join("config.genesis");
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from));
+            std::fs::write(&path, text.replace(from, to)).unwrap();
+        }
+    }
+
     pub(crate) fn config(&self, node: usize) -> NodeConfig {
         let folder: &Path = &self.nodes[node];
         let mut config = NodeConfig::load(&folder.join("config.ini"), &[folder.join("config.genesis")]).unwrap();

@@ -77,3 +77,67 @@ async fn four_nodes_commit_the_same_blocks_and_one_that_was_away_catches_up() {
         node.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_raft_three_nodes_go_on_without_any_one_of_them() {
+    let cluster = Cluster::build(3);
+    cluster.edit_genesis("consensus_type=pbft", "consensus_type=raft");
+    let mut running = cluster.start_all().await;
+    connected(&running, 2).await;
+    let account = Account::new();
+    let contract = deploy(&group(&running[0]), &account).await;
+    let mut calls = 0;
+    for round in 0..3 {
+        for i in 0..6 {
+            let group = group(&running[i % 3]);
+            let call = group.submit(account.transaction(&group, Some(contract), &[]));
+            tokio::time::timeout(Duration::from_secs(30), call).await.expect("an answer").unwrap();
+            calls += 1;
+        }
+        let gone = running.remove(round);
+        gone.stop().await;
+        let from = group(&running[0]);
+        let call = from.submit(account.transaction(&from, Some(contract), &[]));
+        tokio::time::timeout(Duration::from_secs(30), call).await.expect("an answer without one node").unwrap();
+        calls += 1;
+        running.insert(round, cluster.start(round).await);
+        let height = same_height(&running).await;
+        same_blocks(&running, height);
+        assert!(running.iter().all(|node| count(&group(node), contract) == U256::from(calls)));
+    }
+    for node in running {
+        node.stop().await;
+    }
+}
+
+/// Transactions with one nonce at different nodes: one of them is committed, the other is answered, nobody stands still.
+#[tokio::test(flavor = "multi_thread")]
+async fn rivals_at_different_nodes_do_not_stop_the_chain() {
+    let cluster = Cluster::build(4);
+    let running = cluster.start_all().await;
+    connected(&running, 3).await;
+    let account = Account::new();
+    let contract = deploy(&group(&running[0]), &account).await;
+    let mut pairs = Vec::new();
+    for i in 0..20 {
+        let nonce = format!("rival {i}");
+        for (node, input) in [(i % 4, [1]), ((i + 1) % 4, [2])] {
+            let group = group(&running[node]);
+            let rival = account.with_nonce(&group, Some(contract), &input, &nonce);
+            pairs.push(tokio::spawn(group.submit(rival)));
+        }
+    }
+    let mut outcomes = Vec::new();
+    for call in pairs {
+        outcomes.push(tokio::time::timeout(Duration::from_secs(30), call).await.expect("an answer").unwrap());
+    }
+    for pair in outcomes.chunks(2) {
+        assert_eq!(pair.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{pair:?}");
+    }
+    let height = same_height(&running).await;
+    same_blocks(&running, height);
+    assert!(running.iter().all(|node| count(&group(node), contract) == U256::from(20)));
+    for node in running {
+        node.stop().await;
+    }
+}

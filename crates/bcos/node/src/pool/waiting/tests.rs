@@ -157,12 +157,12 @@ fn what_waits_too_long_is_answered_with_its_code() {
     let mut old = add(&mut waiting, &plain("b"));
     add(&mut waiting, &plain("c"));
     waiting.seal(1, 0);
-    let send = |(answers, _): (Vec<(Option<Waiter>, Result<Committed, SubmitError>)>, bool)| {
+    let send = |(answers, _): (Vec<Dropped>, bool)| {
         for (waiter, answer) in answers {
             let _ = waiter.unwrap().send(answer);
         }
     };
-    send(waiting.expire(Duration::from_secs(600), 7, true));
+    send(waiting.expire(Duration::from_mins(10), 7, true));
     assert_eq!(late.try_recv().unwrap().unwrap_err(), SubmitError::BlockLimitCheckFail);
     assert!(old.try_recv().is_err());
     let sealed = waiting.seal(9, 1).transactions;
@@ -187,6 +187,6 @@ fn ethereum_transactions_wait_for_the_nonces_before_them() {
     assert_eq!((answers.len(), waiting.ready()), (3, 0));
     // Upstream executes nonces with gaps, so the last one does not wait for ever.
     waiting.entries.get_mut(&five.hash).unwrap().arrived -= GAP_PATIENCE;
-    assert!(waiting.expire(Duration::from_secs(600), 1, true).1);
+    assert!(waiting.expire(Duration::from_mins(10), 1, true).1);
     assert_eq!(hashes(&waiting.seal(2, 9).transactions), [five.hash]);
 }
