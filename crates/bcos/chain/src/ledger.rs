@@ -73,6 +73,10 @@ impl Tip {
     fn number(&self) -> u64 {
         self.block.number()
     }
+
+    fn place(&self) -> (u64, B256) {
+        (self.block.number(), self.block.hash())
+    }
 }
 
 #[derive(Default)]

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use konsort_store::{Snapshot, StoreError, prefix_end};
 
+use cache::Stamp;
 pub(crate) use cache::TipCache;
 pub(crate) use layer::{Layer, Overlay, merge_rows};
 
@@ -38,7 +39,8 @@ pub struct StateView {
     base: u64,
     /// The block whose state this is.
     number: u64,
-    cache: Option<Arc<TipCache>>,
+    /// With the blocks at which it is right for this view: what no layer wrote has one value in the snapshot and after every layer.
+    cache: Option<(Arc<TipCache>, Vec<Stamp>)>,
 }
 
 impl std::fmt::Debug for StateView {
@@ -60,11 +62,13 @@ impl StateView {
     pub(crate) fn over(
         layers: Vec<Arc<BlockLayer>>,
         snapshot: Arc<dyn Snapshot>,
-        base: u64,
+        (base, base_hash): (u64, B256),
         cache: Arc<TipCache>,
     ) -> Self {
         let number = layers.first().map_or(base, |layer| layer.number);
-        Self { layers, snapshot, base, number, cache: Some(cache) }
+        let blocks = layers.iter().map(|layer| layer.hash).chain([base_hash]);
+        let valid = blocks.map(|block| cache.stamp(block)).collect();
+        Self { layers, snapshot, base, number, cache: Some((cache, valid)) }
     }
 
     /// The state after block `number`, which is not after `base`, the last block in the snapshot.
@@ -211,14 +215,12 @@ impl StateAccess for StateView {
                 return Ok(value.clone());
             }
         }
-        let Some(cache) = &self.cache else { return self.stored(&keys::cell(key)) };
-        // A cell that no layer wrote has one value in all blocks from the snapshot's to this view's.
-        let valid = self.base..=self.number;
-        if let Some(value) = cache.get(key, &valid) {
+        let Some((cache, valid)) = &self.cache else { return self.stored(&keys::cell(key)) };
+        if let Some(value) = cache.get(key, valid) {
             return Ok(value);
         }
         let value = self.stored(&keys::cell(key))?;
-        cache.keep(key, value.clone(), &valid);
+        cache.keep(key, value.clone(), valid);
         Ok(value)
     }
 

@@ -83,7 +83,7 @@ impl Chain {
         shared.nonces.write().push(number, nonces::of(block.transactions()));
         shared.recent.lock().push(committed.clone());
         let snapshot = shared.store.snapshot();
-        shared.cache.advance(number, block.cells());
+        shared.cache.advance(hash, block.cells());
         {
             let mut tip = shared.tip.write();
             tip.block = committed.clone();

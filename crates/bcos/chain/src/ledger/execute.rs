@@ -215,7 +215,7 @@ impl Chain {
         if parent_number.checked_add(1) != Some(number) {
             return Err(ChainError::WrongNumber { number, parent: parent_number });
         }
-        let view = StateView::over(layers.clone(), Arc::clone(&tip.snapshot), tip.number(), Arc::clone(&shared.cache));
+        let view = StateView::over(layers.clone(), Arc::clone(&tip.snapshot), tip.place(), Arc::clone(&shared.cache));
         Ok((view, layers))
     }
 

@@ -100,7 +100,7 @@ impl Chain {
             store,
             executor: Executor::new(config.suite()),
             scheduler: Scheduler::new(config.threads),
-            cache: Arc::new(TipCache::new(block.number())),
+            cache: Arc::new(TipCache::new(block.hash())),
             commit: parking_lot::Mutex::new(Progress::default()),
             tip: parking_lot::RwLock::new(tip),
             nonces: parking_lot::RwLock::new(nonces),

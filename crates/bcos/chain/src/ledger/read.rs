@@ -138,7 +138,7 @@ impl Chain {
         match number {
             Some(number) if number > height => Err(ChainError::NoSuchBlock { number, height }),
             Some(number) if number < height => Ok(StateView::past(snapshot, height, number)),
-            _ => Ok(StateView::over(Vec::new(), snapshot, height, Arc::clone(&self.shared.cache))),
+            _ => Ok(StateView::over(Vec::new(), snapshot, tip.place(), Arc::clone(&self.shared.cache))),
         }
     }
 

@@ -163,3 +163,57 @@ pub(super) fn cells(number: u64, record: &bytes::Bytes, at: usize) -> Result<Lay
     read().ok_or_else(|| ChainError::damaged(format!("the cells that block {number} wrote")))?;
     Ok(layer)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record() -> bytes::Bytes {
+        let mut cells = Layer::default();
+        cells.apply(&[(StateKey::row("t", "a"), Some("value".into())), (StateKey::Code(B256::ZERO), None)]);
+        let header = BlockHeader { number: 7, ..BlockHeader::default() };
+        let parts = Parts {
+            hash: B256::with_last_byte(1),
+            header: header.encode(),
+            totals: Totals { transactions: 9, failed: 2 },
+            transactions: vec![(B256::with_last_byte(2), b"one"), (B256::with_last_byte(3), b"two")],
+            receipts: vec![(B256::with_last_byte(4), b"receipt"), (B256::with_last_byte(5), b"")],
+            cells: &cells,
+        };
+        encode(&parts).unwrap().into()
+    }
+
+    #[test]
+    fn a_record_comes_back() {
+        let record = record();
+        let (block, at) = decode(7, record.clone()).unwrap();
+        assert_eq!((block.number(), block.hash(), block.len()), (7, B256::with_last_byte(1), 2));
+        assert_eq!(block.totals(), Totals { transactions: 9, failed: 2 });
+        assert_eq!(block.transaction_hashes(), [2, 3].map(B256::with_last_byte));
+        assert_eq!(block.receipt_hashes(), [4, 5].map(B256::with_last_byte));
+        let cells = cells(7, &record, at).unwrap();
+        assert_eq!(cells.len(), 2);
+        assert_eq!(cells.get(&StateKey::row("t", "a")), Some(&Some("value".into())));
+        assert_eq!(cells.get(&StateKey::Code(B256::ZERO)), Some(&None));
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_record_is_an_error_or_another_record(at in 0_usize..400, byte: u8, cut in 0_usize..400) {
+            let mut bytes = record().to_vec();
+            let length = bytes.len();
+            bytes[at % length] = byte;
+            bytes.truncate(length - cut % length);
+            let bytes = bytes::Bytes::from(bytes);
+            if let Ok((block, at)) = decode(7, bytes.clone()) {
+                let _ = cells(7, &bytes, at);
+                for index in 0..block.len() {
+                    let _ = (block.transaction(index), block.receipt(index));
+                }
+                prop_assert!(block.transaction(block.len()).unwrap().is_none());
+            }
+        }
+    }
+}

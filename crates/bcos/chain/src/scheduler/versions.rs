@@ -119,3 +119,29 @@ impl StateAccess for VersionView<'_> {
         self.base.block_hash(number)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_is_stale_from_the_next_write_on() {
+        let versions = Versions::default();
+        let (row, other) = (StateKey::row("t", "k"), StateKey::row("u", "k"));
+        versions.settle(3, &[(row.clone(), Some("three".into()))]);
+        versions.settle(5, &[(row.clone(), None)]);
+        let fresh = |settled, read: StateRead| versions.unchanged_since(settled, &[read]);
+        for (settled, expected) in [(0, false), (3, false), (4, false), (5, true), (6, true)] {
+            assert_eq!(fresh(settled, StateRead::Key(row.clone())), expected, "cell, {settled}");
+            assert_eq!(fresh(settled, StateRead::Table("t".into())), expected, "table, {settled}");
+            assert!(fresh(settled, StateRead::Key(other.clone())) && fresh(settled, StateRead::Table("u".into())));
+        }
+        let value = |settled| versions.get(settled, &row);
+        assert_eq!(
+            [value(2), value(3), value(4), value(5)],
+            [None, Some(Some("three".into())), Some(Some("three".into())), Some(None)]
+        );
+        assert_eq!(versions.rows(2, "t", b"").len(), 0);
+        assert_eq!(versions.rows(9, "t", b"").into_iter().collect::<Vec<_>>(), [("k".into(), None)]);
+    }
+}

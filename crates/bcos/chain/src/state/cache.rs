@@ -3,11 +3,10 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher as _, RandomState},
-    ops::RangeInclusive,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use alloy_primitives::Bytes;
+use alloy_primitives::{B256, Bytes};
 use parking_lot::RwLock;
 
 use super::Layer;
@@ -43,20 +42,28 @@ impl Shard {
     }
 }
 
+/// A block, as this process's cache knows it: a keyed hash of its hash, so nobody can make two blocks share one.
+pub(crate) type Stamp = u64;
+
 /// Some cells of the state after one block, the newest committed.
 #[derive(Debug)]
 pub(crate) struct TipCache {
     hasher: RandomState,
-    /// The block. Raised before the shards follow; who looks into a shard compares it under the shard's lock, so that no value of one
+    /// The block. Changed before the shards follow; who looks into a shard compares it under the shard's lock, so that no value of one
     /// block is taken for another's.
-    number: AtomicU64,
+    block: AtomicU64,
     shards: Vec<RwLock<Shard>>,
 }
 
 impl TipCache {
-    pub(crate) fn new(number: u64) -> Self {
+    pub(crate) fn new(block: B256) -> Self {
+        let hasher = RandomState::new();
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Self { hasher: RandomState::new(), number: AtomicU64::new(number), shards }
+        Self { block: AtomicU64::new(hasher.hash_one(block)), hasher, shards }
+    }
+
+    pub(crate) fn stamp(&self, block: B256) -> Stamp {
+        self.hasher.hash_one(block)
     }
 
     fn shard(&self, key: &StateKey) -> &RwLock<Shard> {
@@ -65,25 +72,25 @@ impl TipCache {
 
     /// A kept cell, if the cache stands at one of these blocks.
     #[expect(clippy::option_option, reason = "the inner one is the cell's value: none when it is deleted")]
-    pub(crate) fn get(&self, key: &StateKey, valid: &RangeInclusive<u64>) -> Option<Option<Bytes>> {
+    pub(crate) fn get(&self, key: &StateKey, valid: &[Stamp]) -> Option<Option<Bytes>> {
         let shard = self.shard(key).read();
-        if !valid.contains(&self.number.load(Ordering::SeqCst)) {
+        if !valid.contains(&self.block.load(Ordering::SeqCst)) {
             return None;
         }
         shard.cells.get(key).cloned()
     }
 
     /// Keeps a cell that was read from the store, if the cache still stands at one of these blocks.
-    pub(crate) fn keep(&self, key: &StateKey, value: Option<Bytes>, valid: &RangeInclusive<u64>) {
+    pub(crate) fn keep(&self, key: &StateKey, value: Option<Bytes>, valid: &[Stamp]) {
         let mut shard = self.shard(key).write();
-        if valid.contains(&self.number.load(Ordering::SeqCst)) {
+        if valid.contains(&self.block.load(Ordering::SeqCst)) {
             shard.insert(key, value);
         }
     }
 
-    /// Moves on to the next block. Called by one thread at a time, before the block's number is told to readers.
-    pub(crate) fn advance(&self, number: u64, written: &Layer) {
-        self.number.store(number, Ordering::SeqCst);
+    /// Moves on to the next block. Called by one thread at a time, before the block is told to readers.
+    pub(crate) fn advance(&self, block: B256, written: &Layer) {
+        self.block.store(self.stamp(block), Ordering::SeqCst);
         for (key, value) in written.iter() {
             self.shard(key).write().insert(key, value.clone());
         }
@@ -95,17 +102,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_of_an_older_block_neither_sees_nor_leaves_a_cell() {
-        let cache = TipCache::new(4);
+    fn a_reader_of_another_block_neither_sees_nor_leaves_a_cell() {
+        let [old, new, fork] = [4, 5, 6].map(B256::with_last_byte);
+        let cache = TipCache::new(old);
+        let at = |block| [cache.stamp(block)];
         let key = StateKey::row("t", "k");
-        cache.keep(&key, Some("old".into()), &(4..=4));
-        assert_eq!(cache.get(&key, &(4..=4)), Some(Some("old".into())));
+        cache.keep(&key, Some("old".into()), &at(old));
+        assert_eq!(cache.get(&key, &at(old)), Some(Some("old".into())));
         let mut layer = Layer::default();
         layer.apply(&[(key.clone(), Some("new".into()))]);
-        cache.advance(5, &layer);
-        assert_eq!(cache.get(&key, &(4..=4)), None);
-        cache.keep(&key, Some("old".into()), &(4..=4));
-        assert_eq!(cache.get(&key, &(5..=6)), Some(Some("new".into())));
+        cache.advance(new, &layer);
+        assert_eq!(cache.get(&key, &at(old)), None);
+        cache.keep(&key, Some("old".into()), &at(old));
+        // A block that lost against the new one has read the cell below, and comes to keep it only now.
+        cache.keep(&key, Some("old".into()), &[cache.stamp(old), cache.stamp(fork)]);
+        assert_eq!(cache.get(&key, &[cache.stamp(old), cache.stamp(new)]), Some(Some("new".into())));
     }
 
     #[test]

@@ -144,3 +144,21 @@ fn a_state_without_its_blocks_is_refused() {
     let text = open(&MemoryFiles::default(), &store).unwrap_err().to_string();
     assert!(text.contains("2 blocks") && text.contains("derived"), "{text}");
 }
+
+#[test]
+fn a_flipped_bit_in_a_block_is_refused_by_name() {
+    let (files, store) = (MemoryFiles::default(), MemoryStore::default());
+    let chain = open(&files, &store).unwrap();
+    for number in 1..=4 {
+        extend(&chain, scripted(&chain, number));
+    }
+    drop(chain);
+    let name = konsort_store::LogFiles::list(&files)
+        .unwrap()
+        .into_iter()
+        .find(|name| name.starts_with('0') && !name.ends_with(".idx"))
+        .unwrap();
+    files.flip(&name, 900);
+    let error = open(&files, &MemoryStore::default()).unwrap_err().to_string();
+    assert!(error.contains("damaged") && error.contains(&name), "{error}");
+}

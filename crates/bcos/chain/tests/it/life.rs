@@ -367,3 +367,94 @@ fn committed_transactions_can_be_executed_again_on_what_they_met() {
         matches!(nothing(0), ChainError::NoSuchBlock { .. }) && matches!(nothing(5), ChainError::NoSuchBlock { .. })
     );
 }
+
+#[test]
+fn a_damaged_state_is_moved_away_and_derived_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Chain::create_or_open(folder.path(), &config()).unwrap();
+    for number in 1..6 {
+        extend(&chain, scripted(&chain, number));
+    }
+    let (tip, state) = (chain.tip().hash(), chain.state_hash(None).unwrap());
+    drop(chain);
+    let mut folders = vec![folder.path().join("derived")];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                std::fs::write(entry.path(), b"not what was written").unwrap();
+            }
+        }
+    }
+    let chain = Chain::create_or_open(folder.path(), &config()).unwrap();
+    assert_eq!((chain.tip().hash(), chain.state_hash(None).unwrap()), (tip, state));
+    assert!(folder.path().join("derived.damaged").exists());
+    extend(&chain, scripted(&chain, 6));
+}
+
+#[test]
+fn a_chain_with_the_other_suite_lives_as_well() {
+    let mut founding = bcos_chain::ChainConfig::new(SuiteKind::Sm, vec![(SEALER.into(), 1)]);
+    founding.genesis.consensus_type = "rpbft".into();
+    founding.genesis.epoch_sealer_num = 2;
+    for number in 0..4_u8 {
+        founding.genesis.sealers.push((format!("{number:0128x}"), 1));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Chain::create_or_open(folder.path(), &founding).unwrap();
+    let nodes = chain.nodes().unwrap();
+    assert_eq!(nodes.iter().filter(|node| node.kind == NodeKind::Sealer).count(), 2);
+    assert_eq!(nodes.iter().filter(|node| node.kind == NodeKind::Candidate).count(), 3);
+    assert_eq!(chain.system_config("feature_rpbft").unwrap().unwrap().value, "1");
+    let key = konsort_crypto::SuiteKey::from_bytes(SuiteKind::Sm, &[7; 32]).unwrap();
+    let sign = |nonce: &str, to: Option<alloy_primitives::Address>, input: Vec<u8>| {
+        let data = bcos_types::TransactionData {
+            nonce: nonce.into(),
+            to: to.map_or_else(String::new, |to| format!("{to:#x}")),
+            input: input.into(),
+            ..bcos_types::TransactionData::default()
+        };
+        bcos_types::VerifiedTx::verify(bcos_types::Transaction::signed(data, &key), chain.suite()).unwrap()
+    };
+    let block = extend(&chain, vec![sign("one", None, counter())]);
+    assert_eq!(block.header().sealer_list.len(), 2);
+    let counter = block.receipt(0).unwrap().unwrap().contract_address.unwrap();
+    let block = extend(&chain, vec![sign("two", Some(counter), Vec::new())]);
+    let hash = block.transaction_hashes()[0];
+    let proof = chain.transaction_proof(&hash).unwrap().unwrap();
+    assert!(merkle::verify(chain.suite(), &hash, &block.header().transactions_root, &proof));
+    let before = chain.state_hash(None).unwrap();
+    drop(chain);
+    let chain = Chain::create_or_open(folder.path(), &founding).unwrap();
+    assert_eq!(chain.state_hash(None).unwrap(), before);
+    assert_eq!(chain.state_at(None).unwrap().storage(counter, B256::ZERO).unwrap(), U256::from(1));
+}
+
+#[test]
+fn ethereum_transactions_are_found_by_their_own_hash_and_count_in_their_account() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/golden/bcos/web3_transactions.json");
+    let golden: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let chain = Chain::create_or_open(folder.path(), &config()).unwrap();
+    let mut found = 0;
+    for vector in golden["vectors"].as_array().unwrap() {
+        let Some(raw) = vector["raw"].as_str().and_then(|raw| alloy_primitives::hex::decode(raw).ok()) else {
+            continue;
+        };
+        let Ok(transaction) = bcos_types::VerifiedTx::from_web3_raw(&raw, 1) else { continue };
+        if chain.place(&transaction.hash).unwrap().is_some() {
+            continue;
+        }
+        let nonce = bcos_types::web3::fields(&transaction.tx).unwrap().nonce;
+        let before = chain.state_at(None).unwrap().account(transaction.sender).unwrap().nonce;
+        extend(&chain, vec![transaction.clone()]);
+        assert_eq!(vector["hash"].as_str().unwrap().parse::<B256>().unwrap(), transaction.hash);
+        assert_eq!(chain.place(&transaction.hash).unwrap(), Some((chain.height(), 0)));
+        let after = chain.state_at(None).unwrap().account(transaction.sender).unwrap().nonce;
+        assert_eq!(after, before.max(nonce) + 1);
+        assert!(!chain.has_nonce(&transaction.tx.data.nonce));
+        found += 1;
+    }
+    assert!(found >= 3, "{found} vectors");
+}
