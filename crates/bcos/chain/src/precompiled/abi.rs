@@ -1,8 +1,8 @@
 //! Arguments in, return values out, by Solidity's encoding.
 
 use alloy_primitives::I256;
+use alloy_sol_types::SolType;
 use alloy_sol_types::abi::TokenSeq;
-use alloy_sol_types::{SolType, private::SolTypeValue};
 
 use super::{Answer, Failure};
 
@@ -17,16 +17,6 @@ where
     for<'a> T::Token<'a>: TokenSeq<'a>,
 {
     T::abi_decode_params(data).map_err(|_| Failure::Refused("InternalPrecompiledFailed".into()))
-}
-
-/// Encodes return values.
-pub(crate) fn encode<T, E>(values: &E) -> Vec<u8>
-where
-    T: SolType,
-    E: SolTypeValue<T>,
-    for<'a> T::Token<'a>: TokenSeq<'a>,
-{
-    T::abi_encode_params(values)
 }
 
 /// A code or count as the one return value; `int32` and `int256` look the same.

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, Bytes, I256, U256};
+use alloy_sol_types::SolType;
 
-use super::abi::{AddressType, Array, Int, Text, Uint, decode, encode, int};
+use super::abi::{AddressType, Array, Int, Text, Uint, decode, int};
 use super::registry::Methods;
 use super::{Answer, Call, Failure};
 use bcos_types::codes::{self, limit};
@@ -73,7 +74,7 @@ enum Node {
 #[expect(clippy::unnecessary_wraps, reason = "the last expression of methods")]
 fn answer(code: i64, entries: Vec<Entry>) -> Answer {
     let code = I256::try_from(code).unwrap_or_default();
-    Ok(encode::<(Int<256>, Array<EntryType>), _>(&(code, entries)))
+    Ok(<(Int<256>, Array<EntryType>)>::abi_encode_params(&(code, entries)))
 }
 
 /// Whether a path may be used: length, depth and letters.
@@ -358,7 +359,7 @@ fn link_version(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
 fn read_link(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     let (path,) = decode::<(Text,)>(data)?;
     let address = if is_valid(&path) { link_address(call, &path)? } else { None };
-    Ok(encode::<(AddressType,), _>(&(address.unwrap_or_default(),)))
+    Ok(<(AddressType,)>::abi_encode_params(&(address.unwrap_or_default(),)))
 }
 
 fn touch(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {

@@ -1,8 +1,9 @@
 //! Conversions between texts and values (0x100f).
 
 use alloy_primitives::{Address, B256, I256, U256};
+use alloy_sol_types::SolType;
 
-use super::abi::{AddressType, FixedBytes, Int, Text, Uint, decode, encode};
+use super::abi::{AddressType, FixedBytes, Int, Text, Uint, decode};
 use super::registry::Methods;
 use super::{Answer, Call, Failure};
 
@@ -29,7 +30,7 @@ fn text(data: &[u8]) -> Result<String, Failure> {
 
 #[expect(clippy::unnecessary_wraps, reason = "the last expression of methods")]
 fn answer_text(text: String) -> Answer {
-    Ok(encode::<(Text,), _>(&(text,)))
+    Ok(<(Text,)>::abi_encode_params(&(text,)))
 }
 
 fn to_s256(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
@@ -38,11 +39,11 @@ fn to_s256(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
         Some(digits) => I256::from_hex_str(digits).map_err(failed)?,
         None => I256::from_dec_str(&text).map_err(failed)?,
     };
-    Ok(encode::<(Int<256>,), _>(&(value,)))
+    Ok(<(Int<256>,)>::abi_encode_params(&(value,)))
 }
 
 fn to_s64(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
-    Ok(encode::<(Int<64>,), _>(&(text(data)?.parse::<i64>().map_err(failed)?,)))
+    Ok(<(Int<64>,)>::abi_encode_params(&(text(data)?.parse::<i64>().map_err(failed)?,)))
 }
 
 fn to_u256(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
@@ -51,11 +52,11 @@ fn to_u256(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
         Some(digits) => U256::from_str_radix(digits, 16),
         None => U256::from_str_radix(&text, 10),
     };
-    Ok(encode::<(Uint<256>,), _>(&(value.map_err(failed)?,)))
+    Ok(<(Uint<256>,)>::abi_encode_params(&(value.map_err(failed)?,)))
 }
 
 fn to_address(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
-    Ok(encode::<(AddressType,), _>(&(text(data)?.parse::<Address>().map_err(failed)?,)))
+    Ok(<(AddressType,)>::abi_encode_params(&(text(data)?.parse::<Address>().map_err(failed)?,)))
 }
 
 /// The text's first 32 bytes, filled with zeros.
@@ -64,7 +65,7 @@ fn to_bytes32(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     let length = text.len().min(32);
     let mut value = B256::ZERO;
     value[..length].copy_from_slice(&text.as_bytes()[..length]);
-    Ok(encode::<(FixedBytes<32>,), _>(&(value,)))
+    Ok(<(FixedBytes<32>,)>::abi_encode_params(&(value,)))
 }
 
 fn from_s256(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {

@@ -1,9 +1,10 @@
 //! Hashes and SM2 verification (0x100a).
 
 use alloy_primitives::{Address, B256};
+use alloy_sol_types::SolType;
 use konsort_crypto::SuiteKind;
 
-use super::abi::{AddressType, Bool, BytesType, FixedBytes, decode, encode};
+use super::abi::{AddressType, Bool, BytesType, FixedBytes, decode};
 use super::registry::Methods;
 use super::{Answer, Call, Failure};
 
@@ -16,12 +17,12 @@ pub(super) const METHODS: Methods = &[
 
 fn sm3(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     let (input,) = decode::<(BytesType,)>(data)?;
-    Ok(encode::<(FixedBytes<32>,), _>(&(B256::from(konsort_crypto::hash::sm3(&input)),)))
+    Ok(<(FixedBytes<32>,)>::abi_encode_params(&(B256::from(konsort_crypto::hash::sm3(&input)),)))
 }
 
 fn keccak256(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     let (input,) = decode::<(BytesType,)>(data)?;
-    Ok(encode::<(FixedBytes<32>,), _>(&(B256::from(konsort_crypto::hash::keccak256(&input)),)))
+    Ok(<(FixedBytes<32>,)>::abi_encode_params(&(B256::from(konsort_crypto::hash::keccak256(&input)),)))
 }
 
 /// Whether the signature is valid, and whose it is; never an error.
@@ -34,7 +35,7 @@ fn sm2_verify(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
         },
     );
     let (valid, account) = signer.map_or((false, Address::ZERO), |signer| (true, Address::from(signer.address)));
-    Ok(encode::<(Bool, AddressType), _>(&(valid, account)))
+    Ok(<(Bool, AddressType)>::abi_encode_params(&(valid, account)))
 }
 
 fn vrf_verify(_call: &mut Call<'_, '_>, _data: &[u8]) -> Answer {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use alloy_primitives::Bytes;
+use alloy_sol_types::SolType;
 
-use super::abi::{Bool, Text, decode, encode, int};
+use super::abi::{Bool, Text, decode, int};
 use super::registry::Methods;
 use super::table_manager::{actual_name, gas, info_of};
 use super::{Answer, Call, Failure};
@@ -51,5 +52,5 @@ fn get(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     let value = call.row(&table, &Bytes::from(key.into_bytes()))?;
     let found = value.is_some();
     let text = value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    Ok(encode::<(Bool, Text), _>(&(found, text)))
+    Ok(<(Bool, Text)>::abi_encode_params(&(found, text)))
 }

@@ -1,8 +1,9 @@
 //! System settings (0x1000). A setting made in one block is in force from the next.
 
 use alloy_primitives::{Bytes, I256, U256};
+use alloy_sol_types::SolType;
 
-use super::abi::{Int, Text, decode, encode, int};
+use super::abi::{Int, Text, decode, int};
 use super::registry::Methods;
 use super::{Answer, Call, Failure};
 use crate::access::{SYSTEM_CONFIG_TABLE, SystemValue};
@@ -138,5 +139,5 @@ fn value_of(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
         None if key == "auth_check_status" => ("0".to_owned(), I256::ZERO),
         None => (String::new(), I256::MINUS_ONE),
     };
-    Ok(encode::<(Text, Int<256>), _>(&(value, number)))
+    Ok(<(Text, Int<256>)>::abi_encode_params(&(value, number)))
 }

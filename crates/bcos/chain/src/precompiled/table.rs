@@ -6,8 +6,9 @@ mod row;
 use std::sync::Arc;
 
 use alloy_primitives::Bytes;
+use alloy_sol_types::SolType;
 
-use super::abi::{Array, Text, Uint, decode, encode, int};
+use super::abi::{Array, Text, Uint, decode, int};
 use super::kv_table::{check_length, table_of};
 use super::registry::Methods;
 use super::table_manager::{Info, gas, info_of};
@@ -103,14 +104,14 @@ fn select_by_key(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     let stored = Bytes::from(stored_key(&info, &key)?.into_bytes());
     call.charge(gas::LOAD);
     let entry = call.row(&table, &stored)?.map(|value| (key, decode_row(&value))).unwrap_or_default();
-    Ok(encode::<(Entry,), _>(&(entry,)))
+    Ok(<(Entry,)>::abi_encode_params(&(entry,)))
 }
 
 fn answer_rows(call: &mut Call<'_, '_>, table: &Arc<str>, info: &Info, selection: &Selection) -> Answer {
     let rows = matching(call, table, selection)?;
     let entries: Vec<(String, Vec<String>)> =
         rows.into_iter().map(|(key, values)| (shown_key(info, &key), values)).collect();
-    Ok(encode::<(Array<Entry>,), _>(&(entries,)))
+    Ok(<(Array<Entry>,)>::abi_encode_params(&(entries,)))
 }
 
 fn select_by_range(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use alloy_primitives::{Address, Bytes};
+use alloy_sol_types::SolType;
 
-use super::abi::{AddressType, Array, Text, Uint, decode, encode, int};
+use super::abi::{AddressType, Array, Text, Uint, decode, int};
 use super::kv_table::check_length;
 use super::registry::Methods;
 use super::{Answer, Call, Failure, bfs, table_code};
@@ -187,7 +188,7 @@ fn open_table(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     let (name,) = decode::<(Text,)>(data)?;
     call.charge(gas::LOAD);
     let address = bfs::link_address(call, &path_of(&name))?.unwrap_or(Address::ZERO);
-    Ok(encode::<(AddressType,), _>(&(address,)))
+    Ok(<(AddressType,)>::abi_encode_params(&(address,)))
 }
 
 fn describe(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
@@ -195,7 +196,7 @@ fn describe(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     call.charge(gas::LOAD);
     let info = info_of(call, &actual_name(&name))?;
     let (key, columns) = info.map(|info| (info.key, info.columns)).unwrap_or_default();
-    Ok(encode::<((Text, Array<Text>),), _>(&((key, columns),)))
+    Ok(<((Text, Array<Text>),)>::abi_encode_params(&((key, columns),)))
 }
 
 fn describe_with_order(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
@@ -203,5 +204,5 @@ fn describe_with_order(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     call.charge(gas::LOAD);
     let info = info_of(call, &actual_name(&name))?;
     let (order, key, columns) = info.map(|info| (u8::from(info.numerical), info.key, info.columns)).unwrap_or_default();
-    Ok(encode::<((Uint<8>, Text, Array<Text>),), _>(&((order, key, columns),)))
+    Ok(<((Uint<8>, Text, Array<Text>),)>::abi_encode_params(&((order, key, columns),)))
 }

@@ -4,7 +4,6 @@ use alloy_primitives::{Address, B256, Bytes, I256, U256, hex};
 use alloy_sol_types::{SolType, sol_data as sol};
 use konsort_crypto::SuiteKind;
 
-use super::abi::encode;
 use super::*;
 use crate::access::{
     CONSENSUS_NODES_KEY, CONSENSUS_TABLE, ConsensusNode, ConsensusNodes, NodeKind, SYSTEM_CONFIG_TABLE, StateKey,
@@ -72,15 +71,15 @@ impl Chain {
 }
 
 fn text(value: &str) -> Vec<u8> {
-    encode::<(Text,), _>(&(value,))
+    <(Text,)>::abi_encode_params(&(value,))
 }
 
 fn texts(first: &str, second: &str) -> Vec<u8> {
-    encode::<(Text, Text), _>(&(first, second))
+    <(Text, Text)>::abi_encode_params(&(first, second))
 }
 
 fn user_amount(user: &str, amount: u64) -> Vec<u8> {
-    encode::<(Text, Number), _>(&(user, U256::from(amount)))
+    <(Text, Number)>::abi_encode_params(&(user, U256::from(amount)))
 }
 
 #[test]
@@ -123,7 +122,7 @@ fn tables_of_rows() {
         let mut chain = Chain::new(kind);
         let create = |name: &str, order: u8| {
             let columns = vec!["age".to_owned(), "city".to_owned()];
-            encode::<(Text, (sol::Uint<8>, Text, sol::Array<Text>)), _>(&(name, (order, "id", columns)))
+            <(Text, (sol::Uint<8>, Text, sol::Array<Text>))>::abi_encode_params(&(name, (order, "id", columns)))
         };
         let signature = "createTable(string,(uint8,string,string[]))";
         assert_eq!(chain.code(at(0x1002), signature, &create("person", 1)), 0);
@@ -135,8 +134,9 @@ fn tables_of_rows() {
         assert_ne!(table, Address::ZERO);
         assert_eq!(chain.open("/tables/person"), table);
 
-        let entry =
-            |key: &str, age: &str, city: &str| encode::<(Entry,), _>(&((key, vec![age.to_owned(), city.to_owned()]),));
+        let entry = |key: &str, age: &str, city: &str| {
+            <(Entry,)>::abi_encode_params(&((key, vec![age.to_owned(), city.to_owned()]),))
+        };
         for (key, age, city) in [("10", "40", "Xian"), ("-2", "30", "Wuhan"), ("9", "20", "Xiamen")] {
             assert_eq!(chain.code(table, "insert((string,string[]))", &entry(key, age, city)), 1);
         }
@@ -148,7 +148,7 @@ fn tables_of_rows() {
         let ((key, fields),) = <(Entry,)>::abi_decode_params(&outcome.output).unwrap();
         assert_eq!((key.as_str(), fields), ("9", vec!["20".to_owned(), "Xiamen".to_owned()]));
         let select = |conditions: Vec<(u8, &str, &str)>, offset: u32, count: u32| {
-            encode::<(Conditions, Limit), _>(&(conditions, (offset, count)))
+            <(Conditions, Limit)>::abi_encode_params(&(conditions, (offset, count)))
         };
         let signature = "select((uint8,string,string)[],(uint32,uint32))";
         let keys = |chain: &mut Chain, input: &[u8]| -> Vec<String> {
@@ -171,16 +171,16 @@ fn tables_of_rows() {
         assert_eq!(chain.refusal(table, signature, &select(vec![], 0, 1)), "Condition is empty");
         let unknown = select(vec![(0, "height", "1")], 0, 1);
         assert_eq!(chain.refusal(table, signature, &unknown), "Table condition fields not found");
-        let count = encode::<(Conditions,), _>(&(vec![(4_u8, "age", "30")],));
+        let count = <(Conditions,)>::abi_encode_params(&(vec![(4_u8, "age", "30")],));
         assert_eq!(chain.code(table, "count((uint8,string,string)[])", &count), 1);
 
         type Updates = sol::Array<(Text, Text)>;
-        let update = encode::<(Text, Updates), _>(&("9", vec![("age", "21")]));
+        let update = <(Text, Updates)>::abi_encode_params(&("9", vec![("age", "21")]));
         assert_eq!(chain.code(table, "update(string,(string,string)[])", &update), 1);
-        let missing = encode::<(Text, Updates), _>(&("77", vec![("age", "21")]));
+        let missing = <(Text, Updates)>::abi_encode_params(&("77", vec![("age", "21")]));
         let code = chain.code(table, "update(string,(string,string)[])", &missing);
         assert_eq!(code, i64::from(codes::UPDATE_KEY_NOT_EXIST));
-        let all = encode::<(Conditions, Limit, Updates), _>(&(
+        let all = <(Conditions, Limit, Updates)>::abi_encode_params(&(
             vec![(2_u8, "id", "10")],
             (0_u32, 10_u32),
             vec![("city", "Beijing")],
@@ -194,7 +194,7 @@ fn tables_of_rows() {
         assert_eq!(chain.code(table, signature, &select(vec![(8, "city", "i")], 0, 10)), 2);
         assert!(keys(&mut chain, &select(vec![(1, "id", "-100")], 0, 10)).is_empty());
 
-        let append = encode::<(Text, sol::Array<Text>), _>(&("person", vec!["job".to_owned()]));
+        let append = <(Text, sol::Array<Text>)>::abi_encode_params(&("person", vec!["job".to_owned()]));
         assert_eq!(chain.code(at(0x1002), "appendColumns(string,string[])", &append), 0);
         let twice = chain.code(at(0x1002), "appendColumns(string,string[])", &append);
         assert_eq!(twice, i64::from(codes::TABLE_DUPLICATE_FIELD));
@@ -208,7 +208,7 @@ fn tables_of_rows() {
 #[test]
 fn tables_of_keys_and_values() {
     let mut chain = Chain::new(SuiteKind::International);
-    let create = encode::<(Text, Text, Text), _>(&("t_kv", "k", "v"));
+    let create = <(Text, Text, Text)>::abi_encode_params(&("t_kv", "k", "v"));
     assert_eq!(chain.code(at(0x1002), "createKVTable(string,string,string)", &create), 0);
     let table = chain.open("t_kv");
     assert_eq!(chain.code(table, "set(string,string)", &texts("name", "konsort")), 1);
@@ -246,10 +246,10 @@ fn the_file_system_of_contracts() {
 
     let contract = Address::repeat_byte(0x77);
     let address = format!("{contract:#x}");
-    let versioned = encode::<(Text, Text, Text, Text), _>(&("Hello", "1.0", address.as_str(), "[]"));
+    let versioned = <(Text, Text, Text, Text)>::abi_encode_params(&("Hello", "1.0", address.as_str(), "[]"));
     let signature = "link(string,string,string,string)";
     assert_eq!(chain.code(bfs, signature, &versioned), i64::from(codes::ADDRESS_OR_VERSION_ERROR));
-    let link = encode::<(Text, Text, Text), _>(&("/apps/Hello/latest", address.as_str(), "[]"));
+    let link = <(Text, Text, Text)>::abi_encode_params(&("/apps/Hello/latest", address.as_str(), "[]"));
     assert_eq!(chain.code(bfs, "link(string,string,string)", &link), 0);
     let outcome = chain.send(bfs, "readlink(string)", &text("/apps/Hello/latest"));
     assert_eq!(<(sol::Address,)>::abi_decode_params(&outcome.output).unwrap().0, contract);
@@ -261,7 +261,7 @@ fn the_file_system_of_contracts() {
     for name in ["a", "b", "c"] {
         assert_eq!(chain.code(bfs, "touch(string,string)", &texts(&format!("/apps/many/{name}"), "contract")), 0);
     }
-    let page = encode::<(Text, Number, Number), _>(&("/apps/many", U256::from(1), U256::from(1)));
+    let page = <(Text, Number, Number)>::abi_encode_params(&("/apps/many", U256::from(1), U256::from(1)));
     let outcome = chain.send(bfs, "list(string,uint256,uint256)", &page);
     let (left, entries) = <(sol::Int<256>, Entries)>::abi_decode_params(&outcome.output).unwrap();
     assert_eq!((left.as_i64(), entries.len(), entries[0].0.as_str()), (1, 1, "b"));
@@ -312,7 +312,7 @@ fn nodes_of_the_group() {
     let node = |byte, kind, weight| ConsensusNode { node_id: id(byte), kind, weight, term_weight: 1, enable_number: 0 };
     let key = StateKey::row(CONSENSUS_TABLE, CONSENSUS_NODES_KEY);
     chain.world.set(key.clone(), ConsensusNodes(vec![node(1, NodeKind::Sealer, 1)]).encode());
-    let weighted = |byte: u8, weight: u64| encode::<(Text, Number), _>(&(id(byte), U256::from(weight)));
+    let weighted = |byte: u8, weight: u64| <(Text, Number)>::abi_encode_params(&(id(byte), U256::from(weight)));
     let add = "addSealer(string,uint256)";
     let should = i64::from(codes::ADD_SEALER_SHOULD_IN_OBSERVER);
     assert_eq!(chain.code(consensus, add, &weighted(2, 1)), should);
@@ -343,7 +343,7 @@ fn native_transfers_touch_only_their_users() {
     let twice = chain.code(dag, "userAdd(string,uint256)", &user_amount("a", 10));
     assert_eq!(twice, i64::from(codes::INVALID_USER_ALREADY_EXIST));
     let transfer =
-        |from: &str, to: &str, amount: u64| encode::<(Text, Text, Number), _>(&(from, to, U256::from(amount)));
+        |from: &str, to: &str, amount: u64| <(Text, Text, Number)>::abi_encode_params(&(from, to, U256::from(amount)));
     let signature = "userTransfer(string,string,uint256)";
     let outcome = chain.send(dag, signature, &transfer("a", "b", 4));
     assert_eq!(outcome.status, 0);
@@ -368,17 +368,17 @@ fn native_transfers_touch_only_their_users() {
     for bank in [0x6200, 0x6201] {
         let outcome = chain.send(at(bank), "updateBalance(string,uint256)", &user_amount("a", bank));
         assert_eq!((outcome.status, outcome.writes.len()), (0, 1));
-        let pay = encode::<(Text, Text, Number), _>(&("a", "b", U256::from(1)));
+        let pay = <(Text, Text, Number)>::abi_encode_params(&("a", "b", U256::from(1)));
         assert_eq!(chain.send(at(bank), "sendPayment(string,string,uint256)", &pay).writes.len(), 2);
     }
-    let sort = encode::<(Number, Number), _>(&(U256::from(1000), U256::ZERO));
+    let sort = <(Number, Number)>::abi_encode_params(&(U256::from(1000), U256::ZERO));
     assert_eq!(chain.send(at(0x5200), "sort(uint256,uint256)", &sort).status, 0);
 }
 
 #[test]
 fn hashes_and_conversions() {
     let mut chain = Chain::new(SuiteKind::International);
-    let bytes = encode::<(sol::Bytes,), _>(&(Bytes::from_static(b"abc"),));
+    let bytes = <(sol::Bytes,)>::abi_encode_params(&(Bytes::from_static(b"abc"),));
     let outcome = chain.send(at(0x100a), "sm3(bytes)", &bytes);
     assert_eq!(outcome.output.as_ref(), konsort_crypto::hash::sm3(b"abc"));
     let outcome = chain.send(at(0x100a), "keccak256Hash(bytes)", &bytes);
@@ -388,7 +388,7 @@ fn hashes_and_conversions() {
     let message = [7; 32];
     let signature = key.sign(&message);
     let arguments = |r: &[u8]| {
-        encode::<(sol::FixedBytes<32>, sol::Bytes, sol::FixedBytes<32>, sol::FixedBytes<32>), _>(&(
+        <(sol::FixedBytes<32>, sol::Bytes, sol::FixedBytes<32>, sol::FixedBytes<32>)>::abi_encode_params(&(
             B256::from(message),
             Bytes::copy_from_slice(&signature[64..]),
             B256::from_slice(r),

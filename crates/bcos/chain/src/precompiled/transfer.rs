@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Bytes, U256};
+use alloy_sol_types::SolType;
 
-use super::abi::{Text, Uint, decode, encode, int};
+use super::abi::{Text, Uint, decode, int};
 use super::registry::Methods;
 use super::{Answer, Call, Failure};
 use bcos_types::codes;
@@ -147,7 +148,7 @@ fn user_balance(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     };
     // The code is an unsigned number on the wire: a negative one wraps.
     let code = alloy_primitives::I256::try_from(code).unwrap_or_default().into_raw();
-    Ok(encode::<(Uint<256>, Uint<256>), _>(&(code, value)))
+    Ok(<(Uint<256>, Uint<256>)>::abi_encode_params(&(code, value)))
 }
 
 /// SmallBank answers nothing, whatever happened.
