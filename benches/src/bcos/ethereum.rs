@@ -69,7 +69,8 @@ impl Ethereum {
             target,
         };
         let deploy = node.signed(0, None, hex::decode(TOKEN.trim())?, 3_000_000);
-        node.token = node.receipt(&deploy).await?["contractAddress"].as_str().context("no contract")?.to_owned();
+        let deployed = node.receipt(&deploy).await?;
+        deployed["contractAddress"].as_str().context("no contract")?.clone_into(&mut node.token);
         let addresses: Vec<_> = node.keys.iter().map(SuiteKey::address).collect();
         for some in addresses.chunks(MINTED_AT_ONCE) {
             let mint = node.signed(0, Some(node.token.clone()), token_mint(some), 5_000_000);
