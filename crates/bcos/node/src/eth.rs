@@ -1,6 +1,7 @@
 //! Ethereum's JSON-RPC: `eth_*`, `net_*`, `web3_*`, `debug_*` over the node's first group, by HTTP and WebSocket.
 
 mod calls;
+mod fees;
 mod objects;
 mod subscriptions;
 mod traces;
@@ -24,8 +25,6 @@ use crate::rpc::{Counted, changed, groups, logs, text};
 use objects::Place;
 use subscriptions::Subscriptions;
 
-/// The reading of one block's headers at most, for `eth_feeHistory` (the bound of most nodes).
-const MOST_FEE_BLOCKS: u64 = 1_024;
 /// What an answer with transactions from the pool holds at most.
 const MOST_POOLED: usize = 4_096;
 
@@ -81,15 +80,19 @@ impl Eth {
             "net_version" => Ok(ledger.settings()?.web3_chain_id.to_string().into()),
             "net_listening" => Ok(true.into()),
             "net_peerCount" => Ok(text::quantity(self.group.peers().len() as u64).into()),
-            "rpc_modules" => Ok(json!({ "debug": "1.0", "eth": "1.0", "net": "1.0", "rpc": "1.0", "txpool": "1.0", "web3": "1.0" })),
-            "eth_chainId" => Ok(text::quantity(ledger.settings()?.web3_chain_id).into()),
-            "eth_protocolVersion" => {
-                Err(RpcError::new(METHOD_NOT_FOUND, "This API has not been implemented yet!"))
+            "rpc_modules" => {
+                Ok(json!({ "debug": "1.0", "eth": "1.0", "net": "1.0", "rpc": "1.0", "txpool": "1.0", "web3": "1.0" }))
             }
+            "eth_chainId" => Ok(text::quantity(ledger.settings()?.web3_chain_id).into()),
+            "eth_protocolVersion" => Err(RpcError::new(METHOD_NOT_FOUND, "This API has not been implemented yet!")),
             "eth_syncing" => Ok(self.syncing()),
             "eth_coinbase" => Ok(text::data(self.coinbase()).into()),
             "eth_mining" => Ok(false.into()),
-            "eth_hashrate" | "eth_maxPriorityFeePerGas" | "eth_blobBaseFee" => Ok("0x0".into()),
+            "eth_hashrate"
+            | "eth_maxPriorityFeePerGas"
+            | "eth_blobBaseFee"
+            | "eth_getUncleCountByBlockHash"
+            | "eth_getUncleCountByBlockNumber" => Ok("0x0".into()),
             "eth_gasPrice" => Ok(text::quantity_256(&ledger.settings()?.gas_price).into()),
             "eth_feeHistory" => self.fee_history(params),
             "eth_accounts" => Ok(json!([])),
@@ -161,7 +164,7 @@ impl Eth {
                 Some(number) => Ok(text::quantity(ledger.block(number)?.len() as u64).into()),
                 None => Ok(Value::Null),
             },
-            "eth_getUncleCountByBlockHash" | "eth_getUncleCountByBlockNumber" => Ok("0x0".into()),
+
             "eth_getUncleByBlockHashAndIndex" | "eth_getUncleByBlockNumberAndIndex" => Ok(Value::Null),
             "eth_getTransactionByHash" => self.transaction(params),
             "eth_getRawTransactionByHash" => {
@@ -239,10 +242,9 @@ impl Eth {
                 Some(number) => traces::block(&self.group, number, params.get(1)).await,
                 None => Err(RpcError::new(-32000, "block not found")),
             },
-            other => Err(RpcError::new(
-                METHOD_NOT_FOUND,
-                format!("the method {other} does not exist/is not available"),
-            )),
+            other => {
+                Err(RpcError::new(METHOD_NOT_FOUND, format!("the method {other} does not exist/is not available")))
+            }
         }
     }
 
@@ -315,7 +317,8 @@ impl Eth {
         let (hash, committed) = match self.group.submit_web3(&raw) {
             Ok(accepted) => accepted,
             Err(SubmitError::Malformed) => {
-                let reason = web3::from_raw(&raw).err().map_or("malformed transaction".to_owned(), |error| error.to_string());
+                let reason =
+                    web3::from_raw(&raw).err().map_or("malformed transaction".to_owned(), |error| error.to_string());
                 return Err(RpcError::new(-32000, reason));
             }
             Err(refusal) => return Err(calls::refused(refusal)),
@@ -339,7 +342,11 @@ impl Eth {
         let mut out = self.members(&block)?;
         let transactions: Value = if full {
             let transactions = ledger::chain(block.transactions())?;
-            transactions.iter().zip(0..).map(|(found, at)| objects::transaction(found, Some(place(&block, at)))).collect()
+            transactions
+                .iter()
+                .zip(0..)
+                .map(|(found, at)| objects::transaction(found, Some(place(&block, at))))
+                .collect()
         } else {
             text::list(block.transaction_hashes())
         };
@@ -394,7 +401,9 @@ impl Eth {
         let transactions = ledger::chain(block.transactions())?;
         let receipts = ledger::chain(block.receipts())?;
         let pairs = receipts.iter().zip(&transactions).zip(0..);
-        Ok(pairs.map(|((receipt, transaction), at)| objects::receipt(receipt, transaction, place(&block, at))).collect())
+        Ok(pairs
+            .map(|((receipt, transaction), at)| objects::receipt(receipt, transaction, place(&block, at)))
+            .collect())
     }
 
     fn install(&self, kind: Kind) -> Result<Value, RpcError> {
@@ -412,47 +421,6 @@ impl Eth {
             }
         }
         json!({ "pending": pending, "queued": {} })
-    }
-
-    fn fee_history(&self, params: Params<'_>) -> Result<Value, RpcError> {
-        let count = match params.required(0, "block count")? {
-            Value::String(text) => text::number(text, "block count")?,
-            Value::Number(number) => number.as_u64().unwrap_or(0),
-            _ => return Err(RpcError::params("the block count must be a number")),
-        };
-        let ledger = self.ledger();
-        let newest = self.known(params.text(1, "newest block")?)?;
-        let newest = newest.ok_or_else(|| RpcError::new(-32000, "request beyond head block"))?;
-        let percentiles = match params.get(2) {
-            None => 0,
-            Some(Value::Array(percentiles)) if percentiles.len() <= 100 => percentiles.len(),
-            Some(_) => return Err(RpcError::params("the percentiles must be an array of at most 100 numbers")),
-        };
-        let count = count.min(MOST_FEE_BLOCKS).min(newest + 1);
-        if count == 0 {
-            return Ok(json!({ "oldestBlock": "0x0", "gasUsedRatio": [] }));
-        }
-        let oldest = newest + 1 - count;
-        let limit = ledger.settings()?.gas_limit.max(1);
-        let price = text::quantity_256(&ledger.settings()?.gas_price);
-        let mut ratios = Vec::new();
-        for number in oldest..=newest {
-            let used: u64 = ledger.block(number)?.header().gas_used;
-            #[expect(clippy::cast_precision_loss, reason = "a ratio for people and fee estimators")]
-            ratios.push(used as f64 / limit as f64);
-        }
-        let zeros = vec!["0x0"; ratios.len() + 1];
-        let mut out = json!({
-            "oldestBlock": text::quantity(oldest),
-            "baseFeePerGas": zeros,
-            "baseFeePerBlobGas": zeros,
-            "blobGasUsedRatio": vec![0; ratios.len()],
-            "gasUsedRatio": ratios,
-        });
-        if percentiles > 0 {
-            out["reward"] = json!(vec![vec![price; percentiles]; ratios.len()]);
-        }
-        Ok(out)
     }
 
     async fn serve(self: &Arc<Self>, session: Option<&Arc<Session>>, request: Request) -> Result<Value, RpcError> {
@@ -518,7 +486,7 @@ fn place(block: &CommittedBlock, index: usize) -> Place {
 fn raw(transaction: &bcos_types::Transaction) -> Value {
     match transaction.kind {
         bcos_types::TxKind::Web3 => web3::signed_raw(transaction).map_or(Value::Null, |raw| text::data(&raw).into()),
-        bcos_types::TxKind::Bcos => text::data(&transaction.encode()).into(),
+        bcos_types::TxKind::Bcos => text::data(transaction.encode()).into(),
     }
 }
 

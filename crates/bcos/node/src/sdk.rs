@@ -22,9 +22,7 @@ use crate::rpc::groups;
 use amop::Amop;
 use events::Events;
 
-/// The protocol versions an SDK may settle on with us.
-const LOWEST_PROTOCOL: u64 = 0;
-/// See [`LOWEST_PROTOCOL`].
+/// The highest protocol version an SDK may settle on with us; the lowest is 0.
 const HIGHEST_PROTOCOL: u64 = 2;
 /// When a node catches up, blocks older than this many before the newest are not told one by one.
 const MOST_TOLD: u64 = 64;
@@ -75,11 +73,14 @@ impl Sdk {
             }
             let newest = *head.borrow_and_update();
             for number in (told + 1).max(newest.saturating_sub(MOST_TOLD))..=newest {
-                self.push(kind::BLOCK_NOTIFY, &json!({
-                    "blockNumber": number,
-                    "group": group.id(),
-                    "nodeName": groups::node_name(&self.node),
-                }));
+                self.push(
+                    kind::BLOCK_NOTIFY,
+                    &json!({
+                        "blockNumber": number,
+                        "group": group.id(),
+                        "nodeName": groups::node_name(&self.node),
+                    }),
+                );
             }
             told = newest;
             let now = member_ids(&group);
@@ -112,7 +113,7 @@ impl Sdk {
             tracing::debug!("sdk session {}: a handshake without versions", session.id());
             return;
         };
-        if lowest > HIGHEST_PROTOCOL || highest < LOWEST_PROTOCOL || lowest > highest {
+        if lowest > HIGHEST_PROTOCOL || lowest > highest {
             tracing::info!("sdk session {}: protocol {lowest} to {highest} is not spoken here", session.id());
             session.close();
             return;
@@ -144,7 +145,7 @@ impl Sdk {
             kind::EVENT_SUBSCRIBE => self.events.subscribe(session, frame),
             kind::EVENT_UNSUBSCRIBE => self.events.unsubscribe(session, frame),
             kind::AMOP_SUBSCRIBE => self.amop.subscribe(session, &frame.payload),
-            kind::AMOP_REQUEST => return self.amop.request(session, frame),
+            kind::AMOP_REQUEST => return Some(self.amop.request(session, frame)),
             kind::AMOP_BROADCAST => self.amop.broadcast(&frame.payload),
             // An answer is known by its number; SDKs send it as 0x113, but the number is what counts.
             other => {

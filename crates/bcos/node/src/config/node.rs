@@ -91,7 +91,7 @@ pub struct Web3RpcConfig {
     pub filter_timeout: Duration,
     /// `filter_max_process_block`.
     pub filter_max_blocks: u64,
-    /// `batch_request_size_limit`.
+    /// `batch_request_size_limit`; upstream's default is 8, fewer than stock Ethereum clients send unasked.
     pub batch_limit: usize,
     /// `request_body_size_limit` in bytes.
     pub body_limit: usize,
@@ -273,7 +273,7 @@ impl NodeConfig {
                 listen_port: port("web3_rpc", 8545)?,
                 filter_timeout: seconds("web3_rpc", "filter_timeout", 300, 1)?,
                 filter_max_blocks: ini.number("web3_rpc", "filter_max_process_block", 10, 1, 100_000)?,
-                batch_limit: ini.number("web3_rpc", "batch_request_size_limit", 8, 1, 100_000)? as usize,
+                batch_limit: ini.number("web3_rpc", "batch_request_size_limit", 1_000, 1, 100_000)? as usize,
                 body_limit: ini.number("web3_rpc", "request_body_size_limit", 10_240_000, 1024, 1 << 30)? as usize,
                 sync_transaction: ini.flag("web3_rpc", "sync_transaction", false)?,
                 cors: ini.flag("web3_rpc", "enable_cors", true)?,

@@ -173,8 +173,7 @@ pub(crate) fn log(entry: &LogEntry, transaction: &B256, place: Place, index: u64
 }
 
 /// A receipt.
-pub(crate) fn receipt(
-    receipt: &Receipt, verified: &VerifiedTx, place: Place) -> Value {
+pub(crate) fn receipt(receipt: &Receipt, verified: &VerifiedTx, place: Place) -> Value {
     let (transaction, hash) = (&verified.tx, &verified.hash);
     let logs: Vec<Value> = receipt
         .logs
@@ -210,7 +209,13 @@ pub(crate) fn miner(header: &BlockHeader) -> Address {
 }
 
 /// A header with the members of a block that do not depend on its transactions.
-pub(crate) fn header(header: &BlockHeader, hash: &B256, gas_limit: u64, bloom: &Bloom, size: u64) -> Map<String, Value> {
+pub(crate) fn header(
+    header: &BlockHeader,
+    hash: &B256,
+    gas_limit: u64,
+    bloom: &Bloom,
+    size: u64,
+) -> Map<String, Value> {
     let zero = text::data(B256::ZERO);
     let parent = header.parents.first().map_or(B256::ZERO, |parent| parent.hash);
     let extra = &header.extra_data[..header.extra_data.len().min(MOST_EXTRA)];

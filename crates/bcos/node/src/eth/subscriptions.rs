@@ -55,7 +55,12 @@ impl Wanted {
 
 impl Subscriptions {
     /// Starts a subscription; the answer is its id.
-    pub(crate) fn subscribe(&self, eth: &Arc<Eth>, session: &Arc<Session>, params: Params<'_>) -> Result<Value, RpcError> {
+    pub(crate) fn subscribe(
+        &self,
+        eth: &Arc<Eth>,
+        session: &Arc<Session>,
+        params: Params<'_>,
+    ) -> Result<Value, RpcError> {
         let wanted = Wanted::parse(params)?;
         let id = format!("{:#034x}", rand::random::<u128>());
         let stop = CancellationToken::new();
@@ -203,11 +208,8 @@ async fn syncing(eth: &Eth, session: &Session, id: &str) {
         let status = eth.group.sync_status();
         if told != Some(status.syncing) {
             told = Some(status.syncing);
-            let result = if status.syncing {
-                json!({ "syncing": true, "status": eth.syncing() })
-            } else {
-                json!(false)
-            };
+            let result =
+                if status.syncing { json!({ "syncing": true, "status": eth.syncing() }) } else { json!(false) };
             if !push(session, id, &result) {
                 return;
             }

@@ -46,7 +46,9 @@ impl Tracer {
             }
             Some(Value::String(name)) if name == "callTracer" => {
                 if config["withLog"].as_bool() == Some(true) {
-                    return Err(RpcError::params("callTracer has no option withLog here; take the logs from the receipt"));
+                    return Err(RpcError::params(
+                        "callTracer has no option withLog here; take the logs from the receipt",
+                    ));
                 }
                 Ok(Self::Calls { only_top: config["onlyTopCall"].as_bool().unwrap_or(false) })
             }
@@ -214,10 +216,8 @@ fn step_json(step: &Step) -> Value {
         put("memory", memory.chunks(32).map(bare).collect());
     }
     if let Some(storage) = &step.storage {
-        let slots = storage
-            .iter()
-            .map(|(slot, value)| (alloy_primitives::hex::encode(slot), bare(value.as_slice())))
-            .collect();
+        let slots =
+            storage.iter().map(|(slot, value)| (alloy_primitives::hex::encode(slot), bare(value.as_slice()))).collect();
         put("storage", Value::Object(slots));
     }
     if let Some(data) = step.return_data.as_ref().filter(|data| !data.is_empty()) {
@@ -236,13 +236,16 @@ mod tests {
             Tracer::parse(Some(&json!({ "tracer": "callTracer", "tracerConfig": { "onlyTopCall": true } }))).unwrap(),
             Tracer::Calls { only_top: true }
         );
-        let Tracer::Steps(options) = Tracer::parse(Some(&json!({ "disableStack": true, "enableMemory": true }))).unwrap()
+        let Tracer::Steps(options) =
+            Tracer::parse(Some(&json!({ "disableStack": true, "enableMemory": true }))).unwrap()
         else {
             panic!("no tracer means every instruction");
         };
         assert!(!options.stack && options.memory && options.storage);
         assert_eq!(options.limit, MOST_STEPS);
-        assert!(Tracer::parse(Some(&json!({ "tracer": "prestateTracer" }))).unwrap_err().message.contains("callTracer"));
+        assert!(
+            Tracer::parse(Some(&json!({ "tracer": "prestateTracer" }))).unwrap_err().message.contains("callTracer")
+        );
         assert!(Tracer::parse(Some(&json!([]))).is_err());
     }
 }

@@ -84,7 +84,7 @@ impl AmopLink {
             Message::AmopRequest { id, payload } => {
                 let link = Arc::clone(self);
                 tokio::spawn(async move {
-                    let (status, payload) = match link.amop.from_network(&payload.into()).await {
+                    let (status, payload) = match link.amop.take_request(&payload.into()).await {
                         Ok(data) => (0, data.0),
                         Err((status, text)) => (status, text.into()),
                     };

@@ -58,21 +58,14 @@ impl Matcher {
     pub(crate) fn wants(&self, address: &Address, topics: &[B256]) -> bool {
         (self.addresses.is_empty() || self.addresses.contains(address))
             && self.topics.len() <= topics.len()
-            && self
-                .topics
-                .iter()
-                .zip(topics)
-                .all(|(choices, topic)| choices.is_empty() || choices.contains(topic))
+            && self.topics.iter().zip(topics).all(|(choices, topic)| choices.is_empty() || choices.contains(topic))
     }
 
     /// Whether a bloom filter can hold a wanted log.
     pub(crate) fn may_be_in(&self, bloom: &Bloom) -> bool {
         let has = |raw: &[u8]| bloom.contains_input(BloomInput::Raw(raw));
         (self.addresses.is_empty() || self.addresses.iter().any(|address| has(address.as_slice())))
-            && self
-                .topics
-                .iter()
-                .all(|choices| choices.is_empty() || choices.iter().any(|topic| has(topic.as_slice())))
+            && self.topics.iter().all(|choices| choices.is_empty() || choices.iter().any(|topic| has(topic.as_slice())))
     }
 
     /// Reads `address` (one or several) and `topics` (null, one or several per place).
@@ -149,7 +142,9 @@ impl Criteria {
             Some(_) => return Err(RpcError::params("blockHash must be a text")),
         };
         if block.is_some() && manner == Manner::Ethereum && (get("fromBlock").is_some() || get("toBlock").is_some()) {
-            return Err(RpcError::params("cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other"));
+            return Err(RpcError::params(
+                "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other",
+            ));
         }
         let matcher = Matcher::parse(get("address"), get("topics"))?;
         Ok(Self { from: bound("fromBlock")?, to: bound("toBlock")?, block, matcher })
@@ -159,7 +154,9 @@ impl Criteria {
     pub(crate) fn check_range(&self) -> Result<(), RpcError> {
         match (self.from, self.to) {
             (Bound::Latest, Bound::Number(_)) => Err(RpcError::params("invalid block range params")),
-            (Bound::Number(from), Bound::Number(to)) if to < from => Err(RpcError::params("invalid block range params")),
+            (Bound::Number(from), Bound::Number(to)) if to < from => {
+                Err(RpcError::params("invalid block range params"))
+            }
             _ => Ok(()),
         }
     }
@@ -208,9 +205,8 @@ mod tests {
         let mut bloom = Bloom::default();
         bloom.accrue(BloomInput::Raw(address.as_slice()));
         bloom.accrue(BloomInput::Raw(topic.as_slice()));
-        let holds = |address: Value, topics: Value| {
-            Matcher::parse(Some(&address), Some(&topics)).unwrap().may_be_in(&bloom)
-        };
+        let holds =
+            |address: Value, topics: Value| Matcher::parse(Some(&address), Some(&topics)).unwrap().may_be_in(&bloom);
         assert!(holds(json!(ADDRESS), json!([TOPIC])));
         assert!(holds(json!([]), json!([[B256::repeat_byte(9).to_string(), TOPIC]])));
         assert!(!holds(json!(Address::repeat_byte(7).to_string()), json!([])));

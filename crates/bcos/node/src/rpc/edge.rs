@@ -88,9 +88,8 @@ impl Cors {
     /// Tells the browser of a page from `origin` what it may do.
     fn allow(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
         let anyone = self.origins.split(',').any(|allowed| allowed.trim() == "*");
-        let named = origin.filter(|origin| {
-            self.origins.split(',').any(|allowed| allowed.trim().as_bytes() == origin.as_bytes())
-        });
+        let named = origin
+            .filter(|origin| self.origins.split(',').any(|allowed| allowed.trim().as_bytes() == origin.as_bytes()));
         let allowed = match named {
             Some(origin) => origin.clone(),
             None if anyone => HeaderValue::from_static("*"),
@@ -203,7 +202,10 @@ impl Session {
             return true;
         }
         if !self.slow.swap(true, Ordering::AcqRel) {
-            tracing::warn!("websocket {}: {waiting} bytes wait for a reader that does not keep up; closing", self.remote);
+            tracing::warn!(
+                "websocket {}: {waiting} bytes wait for a reader that does not keep up; closing",
+                self.remote
+            );
         }
         self.ended.cancel();
         false

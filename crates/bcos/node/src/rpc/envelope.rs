@@ -61,10 +61,9 @@ pub(crate) fn read(body: &[u8], manner: Manner, most: usize) -> Result<Body, Rpc
         Ok(Value::Array(items)) if items.is_empty() => {
             Err(RpcError::new(INVALID_REQUEST, "The request array is empty"))
         }
-        Ok(Value::Array(items)) if items.len() > most => Err(RpcError::new(
-            INVALID_REQUEST,
-            format!("The requested array size exceeds the limit size: {most}"),
-        )),
+        Ok(Value::Array(items)) if items.len() > most => {
+            Err(RpcError::new(INVALID_REQUEST, format!("The requested array size exceeds the limit size: {most}")))
+        }
         Ok(Value::Array(items)) => Ok(Body::Batch(items)),
         Ok(value) => Ok(Body::One(value)),
         Err(_) => Err(manner.unreadable()),
@@ -147,9 +146,8 @@ where
             write(&mut out, &id, &result);
         }
         Ok(Body::Batch(requests)) => {
-            let mut answers = futures::stream::iter(requests)
-                .map(|request| one(request, manner, &serve))
-                .buffered(BATCH_WIDTH);
+            let mut answers =
+                futures::stream::iter(requests).map(|request| one(request, manner, &serve)).buffered(BATCH_WIDTH);
             out.push(b'[');
             while let Some((id, result)) = answers.next().await {
                 if out.len() > 1 {
@@ -213,7 +211,7 @@ mod tests {
         assert_eq!(answer[1]["error"]["code"], -32600);
         assert_eq!(answer[1]["id"], 2);
         assert_eq!(answer[2]["result"], json!(["b", 0]));
-        let many = format!("[{}]", vec!["{}"; 4].join(","));
+        let many = format!("[{}]", ["{}"; 4].join(","));
         assert_eq!(
             served(&many, Manner::Ethereum)["error"]["message"],
             "The requested array size exceeds the limit size: 3"

@@ -114,20 +114,14 @@ fn genesis(group: &Group) -> String {
 
 /// `getPeers`.
 pub(crate) fn peers(node: &Node) -> Value {
-    let own: Vec<Value> = node
-        .groups()
-        .iter()
-        .map(|group| json!({ "group": group.id(), "nodeIDList": [node.node_id()] }))
-        .collect();
+    let own: Vec<Value> =
+        node.groups().iter().map(|group| json!({ "group": group.id(), "nodeIDList": [node.node_id()] })).collect();
     let others: Vec<Value> = node
         .peers()
         .into_iter()
         .map(|peer| {
-            let groups: Vec<Value> = peer
-                .groups
-                .iter()
-                .map(|group| json!({ "group": group, "nodeIDList": [peer.node_id] }))
-                .collect();
+            let groups: Vec<Value> =
+                peer.groups.iter().map(|group| json!({ "group": group, "nodeIDList": [peer.node_id] })).collect();
             json!({ "p2pNodeID": peer.p2p_id, "endPoint": peer.endpoint, "groupNodeIDInfo": groups })
         })
         .collect();

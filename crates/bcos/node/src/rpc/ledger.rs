@@ -86,17 +86,17 @@ pub(crate) async fn estimate(
 }
 
 impl<'a> Ledger<'a> {
-    fn chain(&self) -> &'a Chain {
+    fn chain(self) -> &'a Chain {
         self.0.chain()
     }
 
     /// The newest block's number.
-    pub(crate) fn head(&self) -> u64 {
+    pub(crate) fn head(self) -> u64 {
         self.chain().height()
     }
 
     /// A number that a block has.
-    pub(crate) fn existing(&self, number: i64) -> Result<u64, RpcError> {
+    pub(crate) fn existing(self, number: i64) -> Result<u64, RpcError> {
         u64::try_from(number)
             .ok()
             .filter(|number| *number <= self.head())
@@ -104,64 +104,64 @@ impl<'a> Ledger<'a> {
     }
 
     /// The number of a block, if there is such a block.
-    pub(crate) fn find_number(&self, hash: &B256) -> Result<Option<u64>, RpcError> {
+    pub(crate) fn find_number(self, hash: &B256) -> Result<Option<u64>, RpcError> {
         chain(self.chain().number_by_hash(hash))
     }
 
     /// The number of a block.
-    pub(crate) fn number_of(&self, hash: &B256) -> Result<u64, RpcError> {
+    pub(crate) fn number_of(self, hash: &B256) -> Result<u64, RpcError> {
         self.find_number(hash)?
             .ok_or_else(|| RpcError::new(LEDGER_ABSENT, format!("there is no block with hash {hash}")))
     }
 
     /// A block.
-    pub(crate) fn block(&self, number: u64) -> Result<CommittedBlock, RpcError> {
+    pub(crate) fn block(self, number: u64) -> Result<CommittedBlock, RpcError> {
         chain(self.chain().block(number))?
             .ok_or_else(|| RpcError::new(LEDGER_ARGUMENT, format!("there is no block {number}")))
     }
 
     /// A block's hash.
-    pub(crate) fn block_hash(&self, number: u64) -> Result<B256, RpcError> {
+    pub(crate) fn block_hash(self, number: u64) -> Result<B256, RpcError> {
         chain(self.chain().hash_by_number(number))?
             .ok_or_else(|| RpcError::new(LEDGER_ARGUMENT, format!("there is no block {number}")))
     }
 
     /// A transaction on the chain, with its receipt.
-    pub(crate) fn find(&self, hash: &B256) -> Result<Option<Located>, RpcError> {
+    pub(crate) fn find(self, hash: &B256) -> Result<Option<Located>, RpcError> {
         chain(self.chain().locate(hash))
     }
 
     /// That a transaction is in its block.
-    pub(crate) fn transaction_proof(&self, hash: &B256) -> Result<Vec<B256>, RpcError> {
+    pub(crate) fn transaction_proof(self, hash: &B256) -> Result<Vec<B256>, RpcError> {
         chain(self.chain().transaction_proof(hash)).map(Option::unwrap_or_default)
     }
 
     /// That a transaction's receipt is in its block.
-    pub(crate) fn receipt_proof(&self, hash: &B256) -> Result<Vec<B256>, RpcError> {
+    pub(crate) fn receipt_proof(self, hash: &B256) -> Result<Vec<B256>, RpcError> {
         chain(self.chain().receipt_proof(hash)).map(Option::unwrap_or_default)
     }
 
     /// The state after a block; `None` is the newest.
-    pub(crate) fn state(&self, at: Option<u64>) -> Result<StateView, RpcError> {
+    pub(crate) fn state(self, at: Option<u64>) -> Result<StateView, RpcError> {
         chain(self.chain().state_at(at))
     }
 
     /// A contract's code.
-    pub(crate) fn code(&self, address: Address) -> Result<Bytes, RpcError> {
+    pub(crate) fn code(self, address: Address) -> Result<Bytes, RpcError> {
         access(self.state(None)?.code(address))
     }
 
     /// A contract's ABI.
-    pub(crate) fn abi(&self, address: Address) -> Result<String, RpcError> {
+    pub(crate) fn abi(self, address: Address) -> Result<String, RpcError> {
         access(self.state(None)?.abi(address))
     }
 
-    fn members(&self) -> Result<Vec<ConsensusNode>, RpcError> {
+    fn members(self) -> Result<Vec<ConsensusNode>, RpcError> {
         access(self.state(None)?.nodes())
     }
 
     /// Nodes of a type under upstream's name for it.
-    pub(crate) fn nodes(&self, kind: &str) -> Result<Value, RpcError> {
+    pub(crate) fn nodes(self, kind: &str) -> Result<Value, RpcError> {
         let wanted = match kind {
             "consensus_sealer" => NodeKind::Sealer,
             "consensus_observer" => NodeKind::Observer,
@@ -177,33 +177,32 @@ impl<'a> Ledger<'a> {
     }
 
     /// The ids of the observers.
-    pub(crate) fn observers(&self) -> Result<Value, RpcError> {
+    pub(crate) fn observers(self) -> Result<Value, RpcError> {
         let members = self.members()?;
         let ids = members.iter().filter(|node| node.kind == NodeKind::Observer).map(|node| node.node_id.as_str());
         Ok(json!(ids.collect::<Vec<_>>()))
     }
 
     /// A value of the system configuration and the block from which it counts.
-    pub(crate) fn system_config(&self, key: &str) -> Result<(String, u64), RpcError> {
+    pub(crate) fn system_config(self, key: &str) -> Result<(String, u64), RpcError> {
         let found = access(self.state(None)?.system_config(key))?;
-        let value = found.ok_or_else(|| {
-            RpcError::new(LEDGER_ABSENT, format!("the system configuration has no key {key:?}"))
-        })?;
+        let value = found
+            .ok_or_else(|| RpcError::new(LEDGER_ABSENT, format!("the system configuration has no key {key:?}")))?;
         Ok((value.value, value.enable_number))
     }
 
     /// What is in force at the newest block: chain id, gas limit and price.
-    pub(crate) fn settings(&self) -> Result<BlockEnv, RpcError> {
+    pub(crate) fn settings(self) -> Result<BlockEnv, RpcError> {
         chain(self.chain().env_at(&self.state(None)?))
     }
 
     /// `getTotalTransactionCount`.
-    pub(crate) fn totals(&self) -> Result<Value, RpcError> {
+    pub(crate) fn totals(self) -> Value {
         let totals = self.chain().total_counts();
-        Ok(json!({
+        json!({
             "blockNumber": self.head(),
             "transactionCount": totals.transactions,
             "failedTransactionCount": totals.failed,
-        }))
+        })
     }
 }

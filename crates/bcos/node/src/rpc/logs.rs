@@ -151,7 +151,10 @@ pub(crate) async fn answer(group: &Group, criteria: Criteria, manner: Manner) ->
         return Ok(json!([]));
     }
     if to - from >= MOST_BLOCKS {
-        return Err(RpcError::new(-32005, format!("the range covers {} blocks; ask for at most {MOST_BLOCKS}", to - from + 1)));
+        return Err(RpcError::new(
+            -32005,
+            format!("the range covers {} blocks; ask for at most {MOST_BLOCKS}", to - from + 1),
+        ));
     }
     let found = scan(group, from, to, Arc::new(criteria.matcher), MOST_LOGS).await?;
     Ok(found.iter().map(|log| log.to_json(manner)).collect())

@@ -28,7 +28,7 @@ pub(crate) fn quantity_256(number: &U256) -> String {
 
 /// The 32-byte word of a storage slot.
 pub(crate) fn word(number: &U256) -> String {
-    data(&number.to_be_bytes::<32>())
+    data(number.to_be_bytes::<32>())
 }
 
 /// A number that upstream keeps as text: hex with `0x`, decimal, or nothing at all.
@@ -45,9 +45,7 @@ fn digits(text: &str) -> &str {
 
 /// Hex digits, with or without `0x`; `what` names the parameter in the refusal.
 pub(crate) fn bytes(text: &str, what: &str) -> Result<Bytes, RpcError> {
-    hex::decode(digits(text))
-        .map(Bytes::from)
-        .map_err(|error| RpcError::params(format!("{what} is not hex: {error}")))
+    hex::decode(digits(text)).map(Bytes::from).map_err(|error| RpcError::params(format!("{what} is not hex: {error}")))
 }
 
 /// Twenty bytes in hex, with or without `0x`.

@@ -45,12 +45,12 @@ pub(crate) fn transaction(verified: &VerifiedTx) -> Value {
         // Upstream shows these as decimal text, unlike the fields of native transactions.
         put("value", fields.value.to_string().into());
         put("gasLimit", fields.gas_limit.into());
-        if !fields.has_gas_price() {
+        if fields.has_gas_price() {
+            put("gasPrice", fields.max_fee_per_gas.to_string().into());
+        } else {
             put("maxPriorityFeePerGas", fields.max_priority_fee_per_gas.to_string().into());
             put("maxFeePerGas", fields.max_fee_per_gas.to_string().into());
             put("gasPrice", "0".into());
-        } else {
-            put("gasPrice", fields.max_fee_per_gas.to_string().into());
         }
     }
     Value::Object(out)
@@ -122,7 +122,7 @@ pub(crate) fn header(header: &BlockHeader, hash: &B256) -> Map<String, Value> {
     put("sealer", header.sealer.into());
     put("extraData", text::data(&header.extra_data).into());
     put("consensusWeights", json!(header.consensus_weights));
-    let sealers: Vec<String> = header.sealer_list.iter().map(|sealer| text::data(sealer)).collect();
+    let sealers: Vec<String> = header.sealer_list.iter().map(text::data).collect();
     put("sealerList", json!(sealers));
     let parents: Vec<Value> = header
         .parents
@@ -133,7 +133,9 @@ pub(crate) fn header(header: &BlockHeader, hash: &B256) -> Map<String, Value> {
     let signatures: Vec<Value> = header
         .signatures
         .iter()
-        .map(|signature| json!({ "sealerIndex": signature.sealer_index, "signature": text::data(&signature.signature) }))
+        .map(
+            |signature| json!({ "sealerIndex": signature.sealer_index, "signature": text::data(&signature.signature) }),
+        )
         .collect();
     put("signatureList", signatures.into());
     out

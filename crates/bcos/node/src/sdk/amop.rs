@@ -115,10 +115,10 @@ impl Amop {
     }
 
     /// A publisher's request: forwarded to one subscriber, here if there is one, and the answer brought back.
-    pub(crate) fn request(self: &Arc<Self>, session: &Arc<Session>, frame: Frame) -> Option<Work> {
+    pub(crate) fn request(self: &Arc<Self>, session: &Arc<Session>, frame: Frame) -> Work {
         let amop = Arc::clone(self);
         let session = Arc::clone(session);
-        Some(Box::pin(async move {
+        Box::pin(async move {
             let answer = match AmopMessage::decode(&frame.payload) {
                 Ok(message) => amop.deliver(&message.topic, &frame.payload, true).await,
                 Err(error) => Err((UNREADABLE, error.to_string())),
@@ -128,11 +128,11 @@ impl Amop {
                 Err((status, text)) => Frame { kind: kind::NONE, status, payload: text.into_bytes().into(), ..frame },
             };
             session.send_binary(reply.encode());
-        }))
+        })
     }
 
     /// A request that came through another node; only listeners here are asked.
-    pub(crate) async fn from_network(&self, payload: &Bytes) -> Answer {
+    pub(crate) async fn take_request(&self, payload: &Bytes) -> Answer {
         match AmopMessage::decode(payload) {
             Ok(message) => self.deliver(&message.topic, payload, false).await,
             Err(error) => Err((UNREADABLE, error.to_string())),
@@ -235,8 +235,5 @@ fn parse_topics(payload: &[u8]) -> Option<BTreeSet<String>> {
     if topics.len() > MOST_TOPICS {
         return None;
     }
-    topics
-        .iter()
-        .map(|topic| topic.as_str().filter(|topic| topic.len() <= LONGEST_TOPIC).map(str::to_owned))
-        .collect()
+    topics.iter().map(|topic| topic.as_str().filter(|topic| topic.len() <= LONGEST_TOPIC).map(str::to_owned)).collect()
 }

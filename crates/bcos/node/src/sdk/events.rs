@@ -176,7 +176,9 @@ pub(super) fn parse(request: &Value) -> Result<Wanted, i32> {
     };
     let block = |name: &str| match params.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_i64().map(|number| u64::try_from(number).ok().filter(|number| *number > 0)).ok_or(INVALID_PARAMS),
+        Some(value) => {
+            value.as_i64().map(|number| u64::try_from(number).ok().filter(|number| *number > 0)).ok_or(INVALID_PARAMS)
+        }
     };
     let (from, to) = (block("fromBlock")?, block("toBlock")?);
     if let (Some(from), Some(to)) = (from, to)
@@ -184,8 +186,7 @@ pub(super) fn parse(request: &Value) -> Result<Wanted, i32> {
     {
         return Err(INVALID_REQUEST_RANGE);
     }
-    let mut matcher =
-        Matcher::parse(params.get("addresses"), params.get("topics")).map_err(|_| INVALID_PARAMS)?;
+    let mut matcher = Matcher::parse(params.get("addresses"), params.get("topics")).map_err(|_| INVALID_PARAMS)?;
     // Upstream drops places that ask for nothing at the end, so they do not demand a topic there.
     while matcher.topics.last().is_some_and(Vec::is_empty) {
         matcher.topics.pop();
@@ -218,6 +219,9 @@ mod tests {
     fn what_cannot_be_read_has_upstreams_code() {
         assert_eq!(parse(&json!({"id": "1"})), Err(INVALID_PARAMS));
         assert_eq!(parse(&json!({"id": "1", "group": "g", "params": {"fromBlock": "x"}})), Err(INVALID_PARAMS));
-        assert_eq!(parse(&json!({"id": "1", "group": "g", "params": {"fromBlock": 9, "toBlock": 3}})), Err(INVALID_REQUEST_RANGE));
+        assert_eq!(
+            parse(&json!({"id": "1", "group": "g", "params": {"fromBlock": 9, "toBlock": 3}})),
+            Err(INVALID_REQUEST_RANGE)
+        );
     }
 }

@@ -21,9 +21,23 @@ async fn a_contract_is_deployed_called_and_read_back() {
 
     let raw = world.native(&address, word(7));
     let receipt = world.bcos("sendTransaction", json!(["group0", "", raw, true])).await.unwrap();
-    let mut expected = vec![
-        "blockNumber", "checksumContractAddress", "contractAddress", "extraData", "from", "gasUsed", "hash", "input",
-        "logEntries", "message", "output", "receiptProof", "status", "to", "transactionHash", "txReceiptProof",
+    let mut expected = [
+        "blockNumber",
+        "checksumContractAddress",
+        "contractAddress",
+        "extraData",
+        "from",
+        "gasUsed",
+        "hash",
+        "input",
+        "logEntries",
+        "message",
+        "output",
+        "receiptProof",
+        "status",
+        "to",
+        "transactionHash",
+        "txReceiptProof",
         "version",
     ];
     expected.sort_unstable();
@@ -32,12 +46,14 @@ async fn a_contract_is_deployed_called_and_read_back() {
     assert_eq!(receipt["to"], json!(address));
     assert_eq!(receipt["logEntries"][0]["address"], json!(&address[2..]));
     assert_eq!(receipt["logEntries"][0]["topics"], json!([TOPIC]));
-    assert_eq!(receipt["gasUsed"].as_str().unwrap().parse::<u64>().is_ok(), true);
+    assert!(receipt["gasUsed"].as_str().unwrap().parse::<u64>().is_ok());
     assert_eq!(receipt["txReceiptProof"].as_array().unwrap().len(), 1, "one transaction proves itself");
 
     let hash = receipt["transactionHash"].clone();
     let stored = world.bcos("getTransactionReceipt", json!(["group0", "", hash, true])).await.unwrap();
-    for name in ["hash", "gasUsed", "blockNumber", "from", "to", "input", "logEntries", "txReceiptProof"] {
+    for name in
+        ["hash", "gasUsed", "blockNumber", "from", "to", "input", "logEntries", "txReceiptProof", "receiptProof"]
+    {
         assert_eq!(stored[name], receipt[name], "{name}");
     }
     assert_eq!(stored["receiptProof"], json!([]));
@@ -64,10 +80,7 @@ async fn a_contract_is_deployed_called_and_read_back() {
     assert_eq!(by_hash["transactions"], json!([hash]));
     let header = world.bcos("getBlockByHash", json!(["group0", "", block["hash"], true, true])).await.unwrap();
     assert!(header.get("transactions").is_none());
-    assert_eq!(
-        world.bcos("getBlockHashByNumber", json!(["group0", "", number])).await.unwrap(),
-        block["hash"]
-    );
+    assert_eq!(world.bcos("getBlockHashByNumber", json!(["group0", "", number])).await.unwrap(), block["hash"]);
     let totals = world.bcos("getTotalTransactionCount", json!(["group0", ""])).await.unwrap();
     assert_eq!(totals, json!({ "blockNumber": number, "transactionCount": 2, "failedTransactionCount": 0 }));
     let found = json!({ "fromBlock": "0x0", "toBlock": "latest", "address": [address], "topics": [[TOPIC]] });
@@ -87,7 +100,17 @@ async fn groups_nodes_and_settings_are_shown_as_sdks_expect() {
     let node = &info["nodeList"][0];
     assert_eq!(
         keys(node),
-        ["featureKeys", "iniConfig", "microService", "name", "nodeID", "protocol", "serviceInfo", "supportConfigs", "type"]
+        [
+            "featureKeys",
+            "iniConfig",
+            "microService",
+            "name",
+            "nodeID",
+            "protocol",
+            "serviceInfo",
+            "supportConfigs",
+            "type"
+        ]
     );
     let ini: Value = serde_json::from_str(node["iniConfig"].as_str().unwrap()).unwrap();
     assert_eq!((&ini["isWasm"], &ini["smCryptoType"]), (&json!(false), &json!(false)));
@@ -119,7 +142,12 @@ async fn refusals_carry_upstreams_codes() {
     let world = World::start(false).await;
     let code = |answer: Result<Value, Value>| answer.unwrap_err()["code"].as_i64().unwrap();
     let raw = world.native("", contract());
-    world.bcos("sendTransaction", json!(["group0", "", raw, false])).await.unwrap();
+    let deployed = world.bcos("sendTransaction", json!(["group0", "", raw, false])).await.unwrap();
+    let failing = world.native(deployed["contractAddress"].as_str().unwrap(), vec![1]);
+    let failed = world.bcos("sendTransaction", json!(["group0", "", failing, false])).await.unwrap();
+    assert_eq!(failed["status"], 16);
+    let stored = json!(["group0", "", failed["transactionHash"], false]);
+    assert_eq!(world.bcos("getTransactionReceipt", stored).await.unwrap()["hash"], failed["hash"]);
     let again = code(world.bcos("sendTransaction", json!(["group0", "", raw, false])).await);
     assert!((10_000..=10_005).contains(&again), "{again}");
     let garbage = code(world.bcos("sendTransaction", json!(["group0", "", "0xzz", false])).await);
@@ -130,7 +158,10 @@ async fn refusals_carry_upstreams_codes() {
     assert_eq!(code(world.bcos("newBlockFilter", json!(["nowhere"])).await), -32005);
     assert_eq!(code(world.bcos("noSuch", json!([])).await), -32601);
     assert_eq!(code(world.bcos("getBlockByNumber", json!(["group0", "", 99])).await), 3003);
-    assert_eq!(code(world.bcos("getTransactionReceipt", json!(["group0", "", format!("0x{:064}", 1), false])).await), 3008);
+    assert_eq!(
+        code(world.bcos("getTransactionReceipt", json!(["group0", "", format!("0x{:064}", 1), false])).await),
+        3008
+    );
     let signature = json!(["group0", "", format!("0x{:040}", 1), "0x", "0x00"]);
     assert_eq!(code(world.bcos("call", signature).await), 10_008);
 
@@ -148,7 +179,7 @@ async fn refusals_carry_upstreams_codes() {
         { "jsonrpc": "2.0", "id": 2, "method": "noSuch", "params": [] },
     ]);
     let batch = http(&world.rpc, "POST", "/", "", batch.to_string().as_bytes()).await.json();
-    assert_eq!((&batch[0]["result"], &batch[1]["error"]["code"]), (&json!(1), &json!(-32601)));
+    assert_eq!((&batch[0]["result"], &batch[1]["error"]["code"]), (&json!(2), &json!(-32601)));
     world.node.stop().await;
 }
 

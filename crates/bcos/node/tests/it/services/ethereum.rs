@@ -115,9 +115,25 @@ async fn a_contract_is_deployed_called_and_read_at_past_blocks() {
     assert_eq!((&transaction["nonce"], &transaction["accessList"]), (&json!("0x1"), &json!([])));
     assert_eq!(transaction["yParity"], transaction["v"]);
     for name in [
-        "baseFeePerGas", "difficulty", "extraData", "gasLimit", "gasUsed", "hash", "logsBloom", "miner", "mixHash",
-        "nonce", "number", "parentHash", "receiptsRoot", "sha3Uncles", "size", "stateRoot", "timestamp",
-        "totalDifficulty", "transactionsRoot",
+        "baseFeePerGas",
+        "difficulty",
+        "extraData",
+        "gasLimit",
+        "gasUsed",
+        "hash",
+        "logsBloom",
+        "miner",
+        "mixHash",
+        "nonce",
+        "number",
+        "parentHash",
+        "receiptsRoot",
+        "sha3Uncles",
+        "size",
+        "stateRoot",
+        "timestamp",
+        "totalDifficulty",
+        "transactionsRoot",
     ] {
         assert!(block[name].as_str().unwrap().starts_with("0x"), "{name}");
     }
@@ -157,7 +173,10 @@ async fn refusals_are_in_the_words_clients_look_for() {
     assert!(message(world.eth("eth_getProof", json!([])).await).contains("no Merkle root"));
     assert_eq!(world.eth("eth_AAA", json!([])).await.unwrap_err()["code"], -32601);
     assert_eq!(world.eth("eth_getBlockByNumber", json!(["0xffff", false])).await.unwrap(), Value::Null);
-    assert_eq!(world.eth("eth_getBalance", json!([format!("0x{:040}", 1), "0xffff"])).await.unwrap_err()["message"], "header not found");
+    assert_eq!(
+        world.eth("eth_getBalance", json!([format!("0x{:040}", 1), "0xffff"])).await.unwrap_err()["message"],
+        "header not found"
+    );
     let subscribe = world.eth("eth_subscribe", json!(["newHeads"])).await.unwrap_err();
     assert_eq!(subscribe["code"], -32600);
     let params = br#"{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber","params":{}}"#;

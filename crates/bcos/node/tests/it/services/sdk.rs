@@ -88,7 +88,8 @@ async fn a_session_is_greeted_served_and_told_of_blocks() {
     // What is no frame ends the connection, and only this one.
     plain.send(Message::binary(vec![1, 2, 3])).await;
     assert!(plain.next().await.is_none());
-    send(&mut socket, kind::RPC, SEQ, br#"{"jsonrpc":"2.0","id":1,"method":"getBlockNumber","params":["group0",""]}"#).await;
+    send(&mut socket, kind::RPC, SEQ, br#"{"jsonrpc":"2.0","id":1,"method":"getBlockNumber","params":["group0",""]}"#)
+        .await;
     assert_eq!(content(&wait(&mut socket, kind::NONE).await)["result"], 1);
     world.node.stop().await;
 }
@@ -253,7 +254,8 @@ async fn amop_reaches_the_sdks_of_other_nodes() {
     let asked = 'asked: {
         for _ in 0..200 {
             send(&mut publisher, kind::AMOP_REQUEST, SEQ, &payload).await;
-            let early = tokio::time::timeout(std::time::Duration::from_millis(100), wait(&mut publisher, kind::NONE)).await;
+            let early =
+                tokio::time::timeout(std::time::Duration::from_millis(100), wait(&mut publisher, kind::NONE)).await;
             if early.is_err() {
                 break 'asked wait(&mut subscriber, kind::AMOP_REQUEST).await;
             }
