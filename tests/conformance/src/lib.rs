@@ -9,6 +9,7 @@
 //! Networks use free ports and temporary folders and are removed by process id when dropped. Packages of other languages are
 //! installed from their lock files into the build folder, once.
 
+pub mod bcos;
 pub mod deploy;
 
 use std::collections::BTreeMap;
@@ -301,15 +302,18 @@ pub fn npm_project(name: &str) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Copies JavaScript sources, sub-folders included.
+/// How the names of the clients' sources end.
+const SOURCES: [&str; 7] = ["mjs", "js", "cjs", "sol", "toml", "java", "xml"];
+
+/// Copies sources of the clients, sub-folders included.
 fn copy_sources(source: &Path, target: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(target)?;
     for entry in std::fs::read_dir(source)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default();
-        if path.is_dir() && name != "node_modules" {
+        if path.is_dir() && name != "node_modules" && name != "build" {
             copy_sources(&path, &target.join(name))?;
-        } else if path.extension().is_some_and(|extension| extension == "mjs" || extension == "js") {
+        } else if path.extension().is_some_and(|extension| SOURCES.iter().any(|source| extension == *source)) {
             std::fs::copy(&path, target.join(name))?;
         }
     }

@@ -1,0 +1,194 @@
+//! Chains of the second engine, made by its chain builder, and their stock clients: Ethereum's tools, web3.py, the Java SDK.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+
+use super::{cache, copy_sources, konsort, npm_project, once, pip_packages, run};
+
+/// Ethereum's chain id of new chains.
+const WEB3_CHAIN_ID: &str = "20200";
+
+/// A running chain on this machine; its nodes end when it is dropped.
+#[derive(Debug)]
+pub struct Chain {
+    folder: tempfile::TempDir,
+    nodes: u16,
+    rpc: u16,
+    web3: u16,
+    tls: bool,
+}
+
+/// The first of several neighbouring ports that are free.
+fn free_range(count: u16) -> anyhow::Result<u16> {
+    for _ in 0..100 {
+        let first = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if first.checked_add(count).is_some() && (first..first + count).all(free) {
+            return Ok(first);
+        }
+    }
+    anyhow::bail!("no {count} neighbouring free ports were found")
+}
+
+impl Chain {
+    /// Builds and starts a chain of so many nodes, with or without TLS for the SDK.
+    pub fn start(nodes: u16, tls: bool) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let first = free_range(3 * nodes)?;
+        let chain = Self { folder, nodes, rpc: first + nodes, web3: first + 2 * nodes, tls };
+        let mut build = Command::new(konsort()?);
+        build.args(["build_chain", "-l", &format!("127.0.0.1:{nodes}"), "--listen-ip", "127.0.0.1"]);
+        build.args(["-p", &format!("{first},{}", chain.rpc), "--web3-port", &chain.web3.to_string()]);
+        build.args(["--min-seal-time", "10", "-o"]).arg(chain.nodes_folder());
+        if !tls {
+            build.arg("--plain-rpc");
+        }
+        run(&mut build)?;
+        run(Command::new("bash").arg(chain.host().join("start_all.sh")))?;
+        Ok(chain)
+    }
+
+    fn nodes_folder(&self) -> PathBuf {
+        self.folder.path().join("nodes")
+    }
+
+    fn host(&self) -> PathBuf {
+        self.nodes_folder().join("127.0.0.1")
+    }
+
+    /// Where Ethereum's clients find the chain.
+    fn ethereum(&self) -> [(&'static str, String); 3] {
+        [
+            ("KONSORT_ETH_HTTP", format!("http://127.0.0.1:{}", self.web3)),
+            ("KONSORT_ETH_WS", format!("ws://127.0.0.1:{}", self.web3)),
+            ("KONSORT_ETH_CHAIN_ID", WEB3_CHAIN_ID.to_owned()),
+        ]
+    }
+
+    /// Every client of the npm project: plain JSON-RPC, ethers, viem, web3.js, Hardhat, forge, cast, `OpenZeppelin`.
+    pub fn ethereum_suite(&self, files: &[&str]) -> anyhow::Result<()> {
+        let project = npm_project("bcos/eth")?;
+        let output = Command::new("node")
+            .args(["--test", "--test-concurrency", "1", "--test-timeout", "240000", "--test-reporter", "spec"])
+            .args(files)
+            .current_dir(project)
+            .envs(self.ethereum())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .context("cannot run node")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let count = |what: &str| {
+            text.lines()
+                .find_map(|line| line.trim_start_matches(['ℹ', ' ']).strip_prefix(what))
+                .and_then(|count| count.trim().parse::<usize>().ok())
+        };
+        let (passed, skipped) = (count("pass ").unwrap_or(0), count("skipped "));
+        ensure!(
+            output.status.success() && passed >= files.len() && skipped == Some(0),
+            "node {files:?}: {passed} tests passed, skipped {skipped:?}\n{text}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let _closed = writeln!(std::io::stderr(), "node {files:?}: {passed} tests passed");
+        Ok(())
+    }
+
+    /// web3.py over HTTP and WebSocket.
+    pub fn python_suite(&self) -> anyhow::Result<()> {
+        let packages = pip_packages("bcos/web3py/requirements.txt")?;
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("bcos/web3py/test_web3py.py");
+        let output = run(Command::new("python3")
+            .arg(program)
+            .env("PYTHONPATH", packages)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("KONSORT_CONTRACTS", contracts()?)
+            .envs(self.ethereum()))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let ran = said.lines().find(|line| line.starts_with("Ran "));
+        ensure!(said.trim_end().ends_with("OK") && ran.is_some(), "web3.py said\n{said}");
+        let _closed = writeln!(std::io::stderr(), "web3.py: {}", ran.unwrap_or_default());
+        Ok(())
+    }
+
+    /// The stock Java SDK, with its default configuration but for the peers, the certificates and whether there is TLS.
+    pub fn java_suite(&self) -> anyhow::Result<()> {
+        let project = java_project()?;
+        let peers: Vec<String> = (0..self.nodes.min(2)).map(|at| format!("\"127.0.0.1:{}\"", self.rpc + at)).collect();
+        let accounts = self.folder.path().join("accounts");
+        let toml = self.folder.path().join("config.toml");
+        std::fs::write(
+            &toml,
+            format!(
+                "[cryptoMaterial]\ncertPath = \"{}\"\ndisableSsl = \"{}\"\nuseSMCrypto = \"false\"\n\
+                 [network]\nmessageTimeout = \"10000\"\ndefaultGroup = \"group0\"\npeers = [{}]\n\
+                 [account]\nkeyStoreDir = \"{}\"\naccountFileFormat = \"pem\"\n[threadPool]\n",
+                self.host().join("sdk").display(),
+                !self.tls,
+                peers.join(", "),
+                accounts.display(),
+            ),
+        )?;
+        // The SDK's native library writes its log into the folder it is started in.
+        let output = run(Command::new("java")
+            .arg("-cp")
+            .arg(format!("{0}/classes:{0}/lib/*", project.display()))
+            .arg("Conformance")
+            .arg(&toml)
+            .arg(contracts()?)
+            .args(["group0", "chain0"])
+            .current_dir(self.folder.path()))?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let last = said.lines().last().unwrap_or_default();
+        ensure!(last.starts_with("passed ") && last.ends_with(" failed 0"), "the Java SDK said\n{said}");
+        let _closed = writeln!(std::io::stderr(), "Java SDK: {last}");
+        Ok(())
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for node in 0..self.nodes {
+                let log = self.host().join(format!("node{node}/nohup.out"));
+                let text = std::fs::read_to_string(&log).unwrap_or_default();
+                let tail: Vec<&str> = text.lines().rev().take(25).collect();
+                let _closed = writeln!(std::io::stderr(), "--- end of {}", log.display());
+                for line in tail.into_iter().rev() {
+                    let _closed = writeln!(std::io::stderr(), "{line}");
+                }
+            }
+        }
+        let _best_effort = Command::new("bash").arg(self.host().join("stop_all.sh")).output();
+    }
+}
+
+/// The file with the compiled contracts.
+fn contracts() -> anyhow::Result<PathBuf> {
+    let output = run(Command::new("node").arg("compile.mjs").current_dir(npm_project("bcos/eth")?))?;
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+/// The Java program, compiled, with its packages beside it.
+fn java_project() -> anyhow::Result<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("bcos/java");
+    let folder = cache("bcos-java");
+    let inputs: Vec<PathBuf> =
+        ["pom.xml", "Check.java", "Conformance.java"].iter().map(|file| source.join(file)).collect();
+    once(&folder, &inputs, || {
+        copy_sources(&source, &folder)?;
+        let lib = folder.join("lib");
+        run(Command::new("mvn")
+            .args(["-q", "-B", "dependency:copy-dependencies"])
+            .arg(format!("-DoutputDirectory={}", lib.display()))
+            .current_dir(&folder))?;
+        // One of the packages brings an annotation processor that no longer runs; nothing here needs it.
+        run(Command::new("javac")
+            .args(["-proc:none", "-nowarn", "-d", "classes", "-cp", "lib/*", "Check.java", "Conformance.java"])
+            .current_dir(&folder))?;
+        Ok(())
+    })?;
+    Ok(folder)
+}
