@@ -52,12 +52,12 @@ pub fn epoch_of(number: u64, first: u64, length: u64) -> u64 {
 
 /// One round of turns: candidate `i` appears as often as its term weight, spread evenly.
 fn turns(candidates: &[Candidate]) -> Vec<usize> {
-    let weight = |c: &Candidate| c.term_weight.clamp(1, MAX_TERM_WEIGHT);
+    let count = candidates.len() as u64;
     let mut order: Vec<(u64, usize)> = Vec::new();
     for (index, candidate) in candidates.iter().enumerate() {
-        let weight = weight(candidate);
-        // The k-th of w turns stands at (2k + 1) / 2w of the round.
-        order.extend((0..weight).map(|k| ((2 * k + 1) * (1 << 32) / (2 * weight), index)));
+        let weight = candidate.term_weight.clamp(1, MAX_TERM_WEIGHT);
+        // The k-th of w turns stands at (k + own place among the candidates) / w of the round.
+        order.extend((0..weight).map(|k| (((k * 2 * count + 2 * index as u64 + 1) << 24) / weight, index)));
     }
     order.sort_unstable();
     order.into_iter().map(|(_, index)| index).collect()

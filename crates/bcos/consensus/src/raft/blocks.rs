@@ -92,6 +92,13 @@ impl Raft {
             }
             return;
         }
+        if own.is_none() {
+            // The host has to know what is taken before it seals for this node.
+            let sealer = usize::try_from(proposal.sealer).ok().and_then(|sealer| self.settings.members.get(sealer));
+            let from = sealer.map_or_else(|| self.keys.me().clone(), |m| m.node_id.clone());
+            let digest = head.digest(&*self.keys);
+            self.out.push(Effect::Verify { proposal: proposal.clone(), digest, certified: true, from });
+        }
         let ordered = Ordered { proposal, head, started: false, executed: None, commit: None, diverged: false };
         self.ordered.insert(number + 1, ordered);
     }
