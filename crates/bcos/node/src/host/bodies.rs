@@ -143,7 +143,7 @@ impl Bodies {
 
     /// A proposal was given up: nobody waits for its transactions any more.
     pub(super) fn abandoned(&mut self, proposal: &Arc<Proposal>) {
-        self.wanted.retain(|_, wanted| !Arc::ptr_eq(&wanted.proposal, proposal));
+        self.wanted.retain(|_, wanted| wanted.proposal != *proposal);
     }
 
     /// Takes the transactions for execution.

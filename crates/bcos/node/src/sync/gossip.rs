@@ -33,6 +33,9 @@ const MAX_UNKNOWN: usize = 100_000;
 /// Lists of transactions verified at once.
 const VERIFIERS: usize = 4;
 
+/// Requests for blocks answered at once.
+const READERS: usize = 4;
+
 /// What the task is made of.
 #[derive(Debug)]
 pub(crate) struct GossipParts {
@@ -55,6 +58,7 @@ pub(crate) struct GossipParts {
 pub(crate) struct Gossip {
     parts: Arc<GossipParts>,
     verifiers: Arc<Semaphore>,
+    readers: Arc<Semaphore>,
     relay: mpsc::UnboundedSender<B256>,
 }
 
@@ -66,7 +70,12 @@ impl Gossip {
         let mut local = parts.pool.subscribe_local();
         let mut changes = parts.network.changes();
         let (relay, mut relayed) = mpsc::unbounded_channel();
-        let gossip = Self { parts: Arc::new(parts), verifiers: Arc::new(Semaphore::new(VERIFIERS)), relay };
+        let gossip = Self {
+            parts: Arc::new(parts),
+            verifiers: Arc::new(Semaphore::new(VERIFIERS)),
+            readers: Arc::new(Semaphore::new(READERS)),
+            relay,
+        };
         let mut unknown: B256Map<NodeId> = B256Map::default();
         let mut peers: HashSet<NodeId> = HashSet::new();
         let mut tick = tokio::time::interval(RELAY);
@@ -224,8 +233,14 @@ impl Gossip {
                     self.parts.network.send(self.parts.place, &from, &nothing);
                     return;
                 }
+                // A flood of requests gets no more than this; who is refused asks another node.
+                let Ok(permit) = Arc::clone(&self.readers).try_acquire_owned() else {
+                    self.parts.network.send(self.parts.place, &from, &Message::Blocks { id, items: Vec::new() });
+                    return;
+                };
                 let parts = Arc::clone(&self.parts);
                 tokio::spawn(async move {
+                    let _permit = permit;
                     let ledger = Arc::clone(&parts.ledger);
                     let read = tokio::task::spawn_blocking(move || ledger.encoded_blocks(first, count, ANSWER)).await;
                     let items = match read {

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod four;
+mod hostile;
 mod members;
 mod services;
 mod single;
