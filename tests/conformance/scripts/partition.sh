@@ -5,9 +5,9 @@
 # Needs: KONSORT (the program), WORK (an empty folder), root. Ends with PARTITION SURVIVED.
 set -euo pipefail
 
+HOSTS=$(cd "$(dirname "$0")" && pwd)/hosts.sh
 cd "$WORK"
 TAG=k$$
-SWITCH=${TAG}s
 CLIENT=${TAG}c
 NET=10.77.0
 CHANNEL=cut
@@ -15,27 +15,14 @@ PIDS=()
 finish() {
     for pid in "${PIDS[@]}"; do kill "$pid" 2>/dev/null || true; done
     for pid in "${PIDS[@]}"; do wait "$pid" 2>/dev/null || true; done
-    for space in "$SWITCH" "$CLIENT" "${TAG}1" "${TAG}2" "${TAG}3"; do ip netns del "$space" 2>/dev/null || true; done
+    bash "$HOSTS" down "$TAG" 3
 }
 trap finish EXIT
 step() { echo "== $*"; }
 now() { date +%s%3N; }
 
 step "hosts"
-ip netns add "$SWITCH"
-ip -n "$SWITCH" link add bridge type bridge
-ip -n "$SWITCH" link set bridge up
-host() { # namespace, port name on the switch, address
-    ip netns add "$1"
-    ip -n "$1" link set lo up
-    ip -n "$1" link add eth type veth peer name "$2" netns "$SWITCH"
-    ip -n "$1" addr add "$3/24" dev eth
-    ip -n "$1" link set eth up
-    ip -n "$SWITCH" link set "$2" master bridge
-    ip -n "$SWITCH" link set "$2" up
-}
-for n in 1 2 3; do host "$TAG$n" "port$n" "$NET.$n"; done
-host "$CLIENT" portc "$NET.10"
+bash "$HOSTS" up "$TAG" "$NET" 3
 on() { local space=$1; shift; ip netns exec "$space" "$@"; }
 
 mkdir -p bin cfg cc
@@ -194,7 +181,7 @@ OLD=$(leader)
 [ -n "$OLD" ] || { echo "no orderer leads"; tail -n 3 orderer?.log; exit 1; }
 
 step "orderer$OLD, the leader, is cut off"
-ip -n "$SWITCH" link set "port$OLD" down
+bash "$HOSTS" cut "$TAG" "$OLD"
 CUT=$(now)
 sleep 12
 CUT_HEIGHT=$(height "$OLD")
@@ -209,7 +196,7 @@ echo "progress resumed after ${RESUMED:-never} ms"
 [ -n "$RESUMED" ] && [ "$RESUMED" -lt 10000 ]
 
 step "the cut is healed"
-ip -n "$SWITCH" link set "port$OLD" up
+bash "$HOSTS" heal "$TAG" "$OLD"
 sleep 4
 touch stop
 sleep 7

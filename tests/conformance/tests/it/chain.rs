@@ -42,6 +42,10 @@ impl Chain {
         Client::new(address, &path("sdk"), &path("account"), "chain0", "group0").unwrap()
     }
 
+    pub(crate) fn clients(&self) -> Vec<Client> {
+        (0..self.nodes().len()).map(|index| self.client(index)).collect()
+    }
+
     /// Starts one node alone, as its supervisor would.
     pub(crate) fn start_node(&self, index: usize) -> conformance::Running {
         let folder = self.0.data().join(format!("nodes/127.0.0.1/node{index}"));
@@ -92,7 +96,7 @@ async fn one_command_starts_a_chain_and_a_second_one_continues_it() {
     chain.0.stop().unwrap();
     chain.0.start(&["--engine", "bcos"]).unwrap();
     assert_eq!(chain.contract(), first);
-    let clients: Vec<Client> = (0..4).map(|index| chain.client(index)).collect();
+    let clients = chain.clients();
     assert!(clients[0].block_number().await.unwrap() > height);
     for client in &clients {
         let until = Instant::now() + Duration::from_secs(10);
@@ -124,6 +128,11 @@ impl Drop for Scripts {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn builder_and_scripts_make_four_nodes_and_a_fifth_joins_seals_and_leaves() {
     members_come_and_go("pbft").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_under_raft() {
+    members_come_and_go("raft").await;
 }
 
 async fn members_come_and_go(consensus: &str) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use konsort_platform::local::chain::Client;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -14,18 +15,18 @@ use crate::chain::{Chain, agree, create, has};
 const PROGRESS: Duration = Duration::from_secs(15);
 
 /// Writers, each on a node of its own, that go on with the next asset when a node does not answer.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     writers: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Load {
-    fn start(chain: &Chain, count: usize) -> Self {
+    pub(crate) fn start(clients: &[Client], contract: &str, count: usize) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let writer = |writer: usize| {
-            let clients: Vec<_> = (0..chain.nodes().len()).map(|index| chain.client(index)).collect();
-            let (stop, done, contract) = (Arc::clone(&stop), Arc::clone(&done), chain.contract().to_owned());
+            let (clients, contract) = (clients.to_vec(), contract.to_owned());
+            let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
             tokio::spawn(async move {
                 let mut acknowledged = Vec::new();
                 for number in 0.. {
@@ -51,7 +52,7 @@ impl Load {
     }
 
     /// Waits until more transactions are committed than at this moment.
-    async fn progress(&self, after: &str) {
+    pub(crate) async fn progress(&self, after: &str) {
         let (start, before) = (Instant::now(), self.done.load(Ordering::Relaxed));
         while self.done.load(Ordering::Relaxed) < before + 5 {
             assert!(start.elapsed() < PROGRESS, "no progress within {PROGRESS:?} after {after}");
@@ -60,7 +61,7 @@ impl Load {
         eprintln!("progress {:?} after {after}", start.elapsed());
     }
 
-    async fn stop(self) -> Vec<String> {
+    pub(crate) async fn stop(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
         for writer in self.writers {
@@ -71,10 +72,9 @@ impl Load {
 }
 
 /// Every node has the same blocks, each transaction once, and every acknowledged asset.
-async fn assert_one_history(chain: &Chain, acknowledged: &[String]) {
-    let clients: Vec<_> = (0..chain.nodes().len()).map(|index| chain.client(index)).collect();
+pub(crate) async fn assert_one_history(clients: &[Client], contract: &str, acknowledged: &[String]) {
     let height = clients[0].block_number().await.unwrap();
-    agree(&clients, height, Duration::from_secs(30)).await;
+    agree(clients, height, Duration::from_secs(30)).await;
     let mut seen = BTreeSet::new();
     for number in 1..=height {
         let block = clients[1].rpc("getBlockByNumber", &[json!(number), json!(false), json!(true)]).await.unwrap();
@@ -85,14 +85,15 @@ async fn assert_one_history(chain: &Chain, acknowledged: &[String]) {
     }
     for (index, id) in acknowledged.iter().enumerate() {
         let client = &clients[index % clients.len()];
-        assert!(has(client, chain.contract(), id).await, "asset {id} had a receipt and is lost");
+        assert!(has(client, contract, id).await, "asset {id} had a receipt and is lost");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_sealers_lose_one_then_the_leader_then_a_third_stands_still() {
     let chain = Chain::up(&[]);
-    let load = Load::start(&chain, 4);
+    let clients = chain.clients();
+    let load = Load::start(&clients, chain.contract(), 4);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let pid = |index: usize| chain.nodes()[index]["pid"].clone();
     conformance::kill(&pid(0)).unwrap();
@@ -119,7 +120,7 @@ async fn four_sealers_lose_one_then_the_leader_then_a_third_stands_still() {
     load.progress("it goes on").await;
     let acknowledged = load.stop().await;
     assert!(acknowledged.len() > 40, "only {} transactions had a receipt", acknowledged.len());
-    assert_one_history(&chain, &acknowledged).await;
+    assert_one_history(&clients, chain.contract(), &acknowledged).await;
     first.kill().unwrap();
     second.kill().unwrap();
 }
@@ -132,7 +133,8 @@ fn rounds() -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_killed_again_and_again_reopens_with_its_partners_blocks() {
     let chain = Chain::up(&[]);
-    let load = Load::start(&chain, 3);
+    let clients = chain.clients();
+    let load = Load::start(&clients, chain.contract(), 3);
     conformance::kill(&chain.nodes()[3]["pid"]).unwrap();
     let (victim, partner) = (chain.client(3), chain.client(0));
     let mut last = 0;
@@ -156,6 +158,6 @@ async fn a_node_killed_again_and_again_reopens_with_its_partners_blocks() {
     let mut node = chain.start_node(3);
     let target = partner.block_number().await.unwrap();
     agree(&[partner, victim], target, Duration::from_secs(30)).await;
-    assert_one_history(&chain, &acknowledged).await;
+    assert_one_history(&clients, chain.contract(), &acknowledged).await;
     node.kill().unwrap();
 }

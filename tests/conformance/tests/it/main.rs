@@ -3,6 +3,7 @@
 
 mod chain;
 mod chain_faults;
+mod chain_partition;
 mod chaincode;
 mod descriptors;
 mod faults;
