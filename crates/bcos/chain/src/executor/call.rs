@@ -4,7 +4,7 @@ use alloy_primitives::{Address, Bytes, U256};
 use revm::inspector::NoOpInspector;
 
 use super::{Executor, TxInput};
-use crate::access::{AccessError, BlockEnv, Log, StateAccess, TxOutcome};
+use crate::access::{AccessError, AccountRecord, BlockEnv, Log, StateAccess, StateKey, TxOutcome};
 
 /// A call to be tried on a state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,17 +51,25 @@ impl CallOutcome {
 }
 
 impl CallRequest {
-    pub(super) fn input(&self) -> TxInput {
-        TxInput {
-            // A nonce of zero means the stored one counts.
+    /// The transaction it would be on this state; an Ethereum client's deployment takes the account's next nonce.
+    pub(super) fn input(&self, state: &dyn StateAccess) -> Result<TxInput, AccessError> {
+        let mut nonce = 0;
+        if self.web3
+            && self.to.is_none()
+            && let Some(bytes) = state.get(&StateKey::Account(self.from))?
+        {
+            let damaged = || AccessError::Store(format!("account {} has a damaged record", self.from));
+            nonce = AccountRecord::decode(&bytes).ok_or_else(damaged)?.nonce;
+        }
+        Ok(TxInput {
             web3: self.web3,
             sender: self.from,
             to: self.to,
             input: self.data.clone(),
             value: self.value,
-            nonce: 0,
+            nonce,
             abi: String::new(),
-        }
+        })
     }
 }
 
@@ -74,7 +82,7 @@ impl Executor {
         request: &CallRequest,
     ) -> Result<CallOutcome, AccessError> {
         let gas_limit = request.gas.map_or(env.gas_limit, |gas| gas.min(env.gas_limit));
-        let outcome = self.run(state, env, &request.input(), 0, gas_limit, false, None::<&mut NoOpInspector>)?;
+        let outcome = self.run(state, env, &request.input(state)?, 0, gas_limit, false, None::<&mut NoOpInspector>)?;
         Ok(CallOutcome::of(outcome))
     }
 

@@ -225,6 +225,8 @@ fn web3_transactions_count_nonces() {
     let outcome = world.apply(&executor, 4, &web3(Some(probe), data(&executor, "makeChild()", &[]), 7), 0);
     assert_eq!(Address::from_slice(&outcome.output[12..32]), probe.create(1));
     assert_eq!(world.account(probe).nonce, 2);
+    let again = CallRequest { from: ALICE, data: code("Probe").into(), web3: true, ..CallRequest::default() };
+    assert_eq!(executor.call(&world, &env(5), &again).unwrap().contract_address, Some(ALICE.create(8)));
 }
 
 #[test]

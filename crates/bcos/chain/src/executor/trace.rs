@@ -29,12 +29,12 @@ pub enum Traced<'t> {
 
 impl Traced<'_> {
     /// Input, position, gas limit, whether a fee is due.
-    fn parts(&self, env: &BlockEnv) -> (TxInput, u32, u64, bool) {
+    fn parts(&self, state: &dyn StateAccess, env: &BlockEnv) -> Result<(TxInput, u32, u64, bool), AccessError> {
         match self {
-            Self::Transaction(tx, index) => ((*tx).clone(), *index, env.gas_limit, true),
+            Self::Transaction(tx, index) => Ok(((*tx).clone(), *index, env.gas_limit, true)),
             Self::Call(request) => {
                 let gas = request.gas.map_or(env.gas_limit, |gas| gas.min(env.gas_limit));
-                (request.input(), 0, gas, false)
+                Ok((request.input(state)?, 0, gas, false))
             }
         }
     }
@@ -52,7 +52,7 @@ impl Executor {
         traced: &Traced<'_>,
         only_top: bool,
     ) -> Result<(TxOutcome, TracedCall), AccessError> {
-        let (input, index, gas_limit, charged) = traced.parts(env);
+        let (input, index, gas_limit, charged) = traced.parts(state, env)?;
         let mut tracer = CallTracer::new(only_top);
         let outcome = self.run(state, env, &input, index, gas_limit, charged, Some(&mut tracer))?;
         let call = tracer.finish(&input, gas_limit, &outcome, self.suite());
@@ -67,7 +67,7 @@ impl Executor {
         traced: &Traced<'_>,
         options: &StepOptions,
     ) -> Result<(TxOutcome, Vec<Step>), AccessError> {
-        let (input, index, gas_limit, charged) = traced.parts(env);
+        let (input, index, gas_limit, charged) = traced.parts(state, env)?;
         let mut tracer = StepTracer::new(options.clone());
         let outcome = self.run(state, env, &input, index, gas_limit, charged, Some(&mut tracer))?;
         Ok((outcome, tracer.finish()))
@@ -81,7 +81,7 @@ impl Executor {
         env: &BlockEnv,
         request: &CallRequest,
     ) -> Result<(CallOutcome, AccessList), AccessError> {
-        let (input, index, gas_limit, charged) = Traced::Call(request).parts(env);
+        let (input, index, gas_limit, charged) = Traced::Call(request).parts(state, env)?;
         let outcome = self.run(state, env, &input, index, gas_limit, charged, None::<&mut NoOpInspector>)?;
         let mut touched: BTreeMap<Address, BTreeSet<B256>> = BTreeMap::new();
         for read in &outcome.reads {
