@@ -1,5 +1,5 @@
-//! Any message as JSON and back, as configtxlator does for whoever can reach its port: what decodes is encoded again, and the JSON of
-//! the result is the same.
+//! Any message as JSON and back, as configtxlator does for whoever can reach its port: what decodes is encoded again, and after
+//! the first round, which drops fields nobody knows, the JSON stays the same.
 #![no_main]
 
 use fabric_client::protolator::{decode, encode};
@@ -17,11 +17,14 @@ const TYPES: [&str; 6] = [
 fuzz_target!(|data: &[u8]| {
     let Some((choice, bytes)) = data.split_first() else { return };
     let name = TYPES[usize::from(*choice) % TYPES.len()];
+    let round = |json: &str| {
+        let encoded = encode(name, json).ok()?;
+        Some(decode(name, &encoded).expect("what was written can be read"))
+    };
     if let Ok(json) = decode(name, bytes)
-        && let Ok(encoded) = encode(name, &json)
+        && let Some(once) = round(&json)
     {
-        let again = decode(name, &encoded).expect("what was written can be read");
-        assert_eq!(again, json, "{name}");
+        assert_eq!(round(&once).as_ref(), Some(&once), "{name}");
     }
     if let Ok(json) = std::str::from_utf8(bytes) {
         let _ = encode(name, json);
