@@ -182,18 +182,18 @@ impl Rpc {
         }
     }
 
-    /// The group of the first parameter, when the second names this node or none.
+    /// The group of the first parameter. The second names a node, which does not count: SDKs with several connections send
+    /// a request through any of them, and upstream's node answers it too.
     fn group(&self, params: Params<'_>, method: &str) -> Result<&Group, RpcError> {
         let id = params.text(0, "group")?;
-        let asked = params.optional_text(1, "node")?.unwrap_or_default();
-        let here = asked.is_empty() || asked == groups::node_name(&self.node);
-        self.node.group(id).filter(|_| here).ok_or_else(|| {
+        self.node.group(id).ok_or_else(|| {
             let chain = self.node.groups().first().map_or("", Group::chain_id);
+            let node = params.0.get(1).and_then(Value::as_str).unwrap_or_default();
             RpcError::new(
                 NODE_NOT_EXIST,
                 format!(
                     "Invalid request for the specified node of doesn't exist or doesn't started!,\
-                     request={method},chain={chain},group={id},node={asked}"
+                     request={method},chain={chain},group={id},node={node}"
                 ),
             )
         })

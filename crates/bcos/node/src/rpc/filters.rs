@@ -170,7 +170,7 @@ mod tests {
     use serde_json::json;
 
     fn filters() -> Filters {
-        Filters::new(Duration::from_secs(60))
+        Filters::new(Duration::from_mins(1))
     }
 
     #[test]

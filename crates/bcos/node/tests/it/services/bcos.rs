@@ -154,7 +154,8 @@ async fn refusals_carry_upstreams_codes() {
     assert_eq!(garbage, -32602);
     assert!(code(world.bcos("sendTransaction", json!(["group0", "", "0x0102", false])).await) < 0);
     assert_eq!(code(world.bcos("getBlockNumber", json!(["nowhere", ""])).await), -32000);
-    assert_eq!(code(world.bcos("getBlockNumber", json!(["group0", "another node"])).await), -32000);
+    let another = world.bcos("getBlockNumber", json!(["group0", "another node"])).await;
+    assert!(another.is_ok(), "SDKs send requests for one node through another: {another:?}");
     assert_eq!(code(world.bcos("newBlockFilter", json!(["nowhere"])).await), -32005);
     assert_eq!(code(world.bcos("noSuch", json!([])).await), -32601);
     assert_eq!(code(world.bcos("getBlockByNumber", json!(["group0", "", 99])).await), 3003);
