@@ -84,7 +84,14 @@ impl Pbft {
         let tip = self.tip().number;
         let open = (tip + 1..=tip + self.config.window)
             .find(|number| !self.slots.get(number).is_some_and(|slot| slot.current(self.view).is_some()));
-        let leader = self.settings.leader(open.unwrap_or(tip + 1), self.view);
+        let mut number = open.unwrap_or(tip + 1);
+        if !self.entered {
+            // Whose turn it is to open the view depends on the highest final block anybody reported.
+            let changes = self.peers.iter().filter_map(|peer| peer.change.as_ref());
+            let tips = changes.filter(|(change, _)| change.view == self.view).map(|(change, _)| change.tip.number);
+            number = tips.max().unwrap_or(tip) + 1;
+        }
+        let leader = self.settings.leader(number, self.view);
         self.settings.members.get(leader).is_some_and(|m| self.unreachable.contains(&m.node_id))
     }
 }

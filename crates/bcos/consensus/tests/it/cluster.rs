@@ -119,7 +119,7 @@ impl Cluster {
                 let needed = if raft { self.settings.majority() } else { self.settings.quorum() } as usize;
                 assert!(!self.settings.is_final(&keys, raft, hash, &signatures[..needed - 1]));
                 let twice = vec![signatures[0].clone(); needed];
-                assert!(!self.settings.is_final(&keys, raft, hash, &twice));
+                assert!(needed == 1 || !self.settings.is_final(&keys, raft, hash, &twice));
             }
         }
     }
@@ -157,18 +157,18 @@ fn a_dead_leader_is_replaced_at_once_when_the_network_says_so_and_after_the_time
             }
         }
         cluster.run();
+        let patience = if told { 0 } else { 3000 };
         if !told {
             assert!(cluster.blocks.iter().all(|b| b.len() <= 2));
-            cluster.now = 2999;
-            cluster.queue.extend((0..3).map(|id| (id, Input::Tick)));
-            cluster.run();
-            assert_eq!(cluster.views, [0; 4]);
-            cluster.now = 3000;
+        }
+        while cluster.now < patience + 2900 && cluster.blocks[..3].iter().any(|b| b.len() < 3) {
+            assert!(told || cluster.now >= patience || cluster.views == [0; 4]);
+            cluster.now += 100;
             cluster.queue.extend((0..3).map(|id| (id, Input::Tick)));
             cluster.run();
         }
         cluster.check(0..3, SuiteKind::International, false);
-        assert_eq!(cluster.views[..3], [1, 1, 1]);
+        assert!(cluster.views[..3].iter().all(|view| *view > 0), "{:?}", cluster.views);
     }
 }
 
