@@ -360,3 +360,6 @@ pub fn fuzz_request(bytes: &[u8]) {
 pub(crate) fn refused(error: SubmitError) -> RpcError {
     RpcError::new(error.code().into(), error.name())
 }
+
+#[cfg(test)]
+mod tests;
