@@ -513,7 +513,8 @@ impl Consensus for Pbft {
     fn status(&self) -> Status {
         let tip = self.tip();
         let reach = |done: &dyn Fn(&Slot) -> bool| {
-            (tip.number + 1..).find(|n| !self.slots.get(n).is_some_and(done)).unwrap_or(tip.number + 1) - 1
+            let window = tip.number + 1..=tip.number + self.config.window;
+            window.take_while(|n| self.slots.get(n).is_some_and(done)).last().unwrap_or(tip.number)
         };
         let ordered = reach(&|slot| slot.ordered().is_some());
         Status {

@@ -83,7 +83,7 @@ impl Pbft {
         }
         let tip = self.tip().number;
         let open = (tip + 1..=tip + self.config.window)
-            .find(|number| !self.slots.get(number).is_some_and(|slot| slot.current(self.view).is_some()));
+            .find(|number| self.slots.get(number).is_none_or(|slot| slot.current(self.view).is_none()));
         let mut number = open.unwrap_or(tip + 1);
         if !self.entered {
             // Whose turn it is to open the view depends on the highest final block anybody reported.

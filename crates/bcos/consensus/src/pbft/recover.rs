@@ -49,8 +49,9 @@ impl Pbft {
         let Some(me) = self.me else { return };
         self.asked_at = Some(self.now);
         let number = self.tip().number;
-        let ordered =
-            (number + 1..).find(|n| self.slots.get(n).is_none_or(|slot| slot.ordered().is_none())).unwrap_or(0) - 1;
+        let window = number + 1..=number + self.config.window;
+        let ordered = window.take_while(|n| self.slots.get(n).is_some_and(|slot| slot.ordered().is_some())).last();
+        let ordered = ordered.unwrap_or(number);
         let message = self.signed(me, Body::RecoverRequest { view: self.view, number, ordered });
         self.broadcast(&message);
     }

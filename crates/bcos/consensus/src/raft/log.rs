@@ -225,8 +225,10 @@ impl Raft {
             let value = Some(Bytes::from(entry.encode_to_vec()));
             self.out.push(Effect::Persist { key: RecordKey::Entry(entry.index), value });
         }
-        // A moved commit index alone is found out again after a restart.
-        if let Some(state) = hard_state.filter(|_| must_sync) {
+        // A moved commit index alone is found out again after a restart, unless it changed the members: a node that
+        // forgot such a change would count votes by a committee of the past.
+        let members_changed = committed.iter().any(|entry| entry.conf_change().is_some());
+        if let Some(state) = hard_state.filter(|_| must_sync || members_changed) {
             let value = Some(Bytes::from(state.encode_to_vec()));
             self.out.push(Effect::Persist { key: RecordKey::Term, value });
         }
