@@ -80,7 +80,7 @@ fn play(toy: &Toy, state: &dyn StateAccess, index: usize) -> Result<TxOutcome, A
         match *step {
             Step::Read(at) => sum = mix(sum, read(&mut outcome, &writes, cell(at))?),
             Step::Follow(width) => {
-                sum = mix(sum, read(&mut outcome, &writes, cell((sum % u64::from(width.max(1))) as u8))?)
+                sum = mix(sum, read(&mut outcome, &writes, cell((sum % u64::from(width.max(1))) as u8))?);
             }
             Step::Write(at) => drop(writes.insert(cell(at), Some(sum.to_be_bytes().to_vec().into()))),
             Step::Delete(at) => drop(writes.insert(cell(at), None)),

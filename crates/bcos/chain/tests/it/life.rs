@@ -3,7 +3,7 @@
 use alloy_primitives::{B256, U256};
 use bcos_chain::{
     Allocation, Chain, ChainError, FEATURES, NONCE_BLOCKS,
-    access::{NodeKind, StateAccess as _, StateKey},
+    access::{NodeKind, StateAccess as _, StateKey, TxOutcome},
     executor::call::CallRequest,
 };
 use bcos_types::{merkle, status};
@@ -362,7 +362,7 @@ fn committed_transactions_can_be_executed_again_on_what_they_met() {
             assert_eq!((outcome.gas_used, outcome.status, outcome.output), expected);
         }
     }
-    let nothing = |number| chain.replay(number, 0..=0, |_, _, _, _, _| Ok((Default::default(), ()))).unwrap_err();
+    let nothing = |number| chain.replay(number, 0..=0, |_, _, _, _, _| Ok((TxOutcome::default(), ()))).unwrap_err();
     assert!(
         matches!(nothing(0), ChainError::NoSuchBlock { .. }) && matches!(nothing(5), ChainError::NoSuchBlock { .. })
     );
