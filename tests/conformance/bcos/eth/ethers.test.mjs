@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Contract, ContractFactory, JsonRpcProvider, NonceManager, Wallet, WebSocketProvider, getCreateAddress, toBeHex, zeroPadValue } from 'ethers';
-import { chainId, contracts, eventually, freshKey, http, ws } from './support.mjs';
+import { chainId, contracts, eventually, freshKey, http, sleep, ws } from './support.mjs';
 
 const { Probe } = contracts();
 
@@ -162,6 +162,8 @@ describe('ethers', () => {
             await (await probe.connect(own).set(56, 'socket')).wait();
             assert.ok(heads.length <= seen + 1);
         } finally {
+            // The library removes the listeners of its waits later, and fails when the provider is gone by then.
+            await sleep(200);
             await socket.destroy();
         }
     });
