@@ -11,8 +11,8 @@ use konsort_node::Metrics;
 use tokio::sync::{broadcast, watch};
 
 use crate::config::{GroupConfig, NodeConfig};
-pub use crate::pool::SubmitError;
 use crate::pool::Pool;
+pub use crate::pool::SubmitError;
 
 /// A running node. Clones are the same node.
 #[derive(Clone, Debug)]
@@ -146,13 +146,19 @@ impl Group {
     /// Hands a transaction in; answers when it is committed on this node, or with the reason why it never will be.
     ///
     /// Dropping the future does not take the transaction back.
-    pub fn submit(&self, transaction: Transaction) -> impl Future<Output = Result<Committed, SubmitError>> + Send + use<> {
+    pub fn submit(
+        &self,
+        transaction: Transaction,
+    ) -> impl Future<Output = Result<Committed, SubmitError>> + Send + use<> {
         let pool = self.0.pool.clone();
         async move { pool.submit(transaction)?.committed().await }
     }
 
     /// Hands a transaction in; answers with its hash as soon as the pool has accepted it.
-    pub fn submit_hash(&self, transaction: Transaction) -> impl Future<Output = Result<B256, SubmitError>> + Send + use<> {
+    pub fn submit_hash(
+        &self,
+        transaction: Transaction,
+    ) -> impl Future<Output = Result<B256, SubmitError>> + Send + use<> {
         let pool = self.0.pool.clone();
         async move { pool.submit(transaction).map(|ticket| ticket.hash()) }
     }

@@ -129,7 +129,8 @@ fn identity(report: &mut Report, config: &NodeConfig, id: &str) {
         ));
     }
     if config.p2p.deny.iter().any(|denied| denied == id) {
-        report.warning("this node's own id stands in [certificate_blacklist]; other nodes with the same list refuse it");
+        report
+            .warning("this node's own id stands in [certificate_blacklist]; other nodes with the same list refuse it");
     }
 }
 
@@ -211,7 +212,9 @@ fn listeners(report: &mut Report, config: &NodeConfig) {
             Ok(_) => report.good(format!("{section} {ip}:{port} is free")),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
                 let owner = ports::describe_owner(port).unwrap_or_else(|| "a process of another user".to_owned());
-                report.warning(format!("{section} port {port} is taken by {owner}: fine if that is this node, else change it"));
+                report.warning(format!(
+                    "{section} port {port} is taken by {owner}: fine if that is this node, else change it"
+                ));
             }
             Err(error) => report.problem(format!("{section} cannot listen on {ip}:{port}: {error}; correct listen_ip")),
         }
@@ -237,7 +240,10 @@ fn folders(report: &mut Report, config: &NodeConfig) {
 async fn partners(report: &mut Report, config: &NodeConfig, probe: &Probe) {
     let sealers = config.groups.iter().map(|group| group.genesis.nodes.len()).max().unwrap_or(0);
     if config.p2p.nodes.is_empty() && sealers > 1 {
-        report.warning(format!("{} lists no nodes: this node waits until others dial it", config.p2p.nodes_file.display()));
+        report.warning(format!(
+            "{} lists no nodes: this node waits until others dial it",
+            config.p2p.nodes_file.display()
+        ));
     }
     for address in &config.p2p.nodes {
         match probe.look(address).await {

@@ -30,14 +30,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 pub(crate) use amop::AmopLink;
-pub(crate) use frame::{Message, Standing};
 use frame::NO_GROUP;
+pub(crate) use frame::{Message, Standing};
 use handshake::{HandshakeError, Introduction};
-pub(crate) use probe::{Probe, Seen};
 use lists::Lists;
+pub(crate) use probe::{Probe, Seen};
 use session::Session;
-pub(crate) use tls::roots;
 use tls::Tls;
+pub(crate) use tls::roots;
 
 use crate::api::{PeerInfo, PeerView};
 use crate::config::NodeConfig;
@@ -202,7 +202,11 @@ impl Network {
     pub(crate) fn peers(&self, group: usize) -> Vec<NodeId> {
         let Some(name) = self.group(group) else { return Vec::new() };
         let sessions = self.0.sessions.read();
-        sessions.values().filter(|session| session.partner.groups.contains(name)).map(|s| s.partner.node.clone()).collect()
+        sessions
+            .values()
+            .filter(|session| session.partner.groups.contains(name))
+            .map(|s| s.partner.node.clone())
+            .collect()
     }
 
     /// Sends to one node; false when it is not connected.
@@ -313,11 +317,8 @@ impl Network {
         }
         self.0.lists.read().check(&partner).map_err(|error| error.to_string())?;
         // The index of a group in the partner's list, to the place of the same group in ours.
-        let places: Vec<Option<usize>> = partner
-            .groups
-            .iter()
-            .map(|group| self.0.ports.iter().position(|port| port.group == *group))
-            .collect();
+        let places: Vec<Option<usize>> =
+            partner.groups.iter().map(|group| self.0.ports.iter().position(|port| port.group == *group)).collect();
         let node = partner.node.clone();
         let (session, ends) = Session::new(partner, address, dialled);
         if !self.register(&session) {
@@ -450,7 +451,8 @@ impl Network {
 
     async fn reach(&self, address: &str) -> Result<impl Future<Output = ()> + Send + 'static, String> {
         let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
-        let stream = stream.map_err(|_| format!("no answer within {} s", CONNECT.as_secs()))?.map_err(|e| e.to_string())?;
+        let stream =
+            stream.map_err(|_| format!("no answer within {} s", CONNECT.as_secs()))?.map_err(|e| e.to_string())?;
         let remote = stream.peer_addr().map_err(|error| error.to_string())?;
         self.enter(stream, remote, true, Some(address)).await
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
+use bcos_consensus::Proposal;
 use bcos_types::{Receipt, Transaction, TransactionError, TxKind, VerifiedTx};
 use konsort_crypto::CryptoSuite;
 use parking_lot::Mutex;
@@ -267,7 +268,9 @@ impl Pool {
         }
         match web3_nonce(transaction) {
             Some(nonce) if nonce >= base && nonce - base <= MAX_NONCE_GAP => Ok(()),
-            Some(nonce) if nonce < base && self.0.ledger.is_committed(&transaction.hash) => Err(SubmitError::TxAlreadyInChain),
+            Some(nonce) if nonce < base && self.0.ledger.is_committed(&transaction.hash) => {
+                Err(SubmitError::TxAlreadyInChain)
+            }
             Some(_) => Err(SubmitError::NonceCheckFail),
             None => Err(SubmitError::Malformed),
         }
@@ -329,23 +332,22 @@ impl Pool {
     }
 
     /// Takes transactions for block `number`, oldest first; they stay in the pool until they are committed.
-    pub(crate) fn seal(&self, number: u64, limit: usize) -> Seal {
-        self.0.waiting.lock().seal(number, limit)
+    pub(crate) fn seal(&self, number: u64, timestamp_ms: u64, limit: usize) -> Seal {
+        self.0.waiting.lock().seal(number, timestamp_ms, limit)
     }
 
-    /// Reserves the transactions of somebody's proposal for block `number`; `trusted` when a quorum has found it right.
-    pub(crate) fn claim(&self, number: u64, hashes: &[B256], system: bool, trusted: bool) -> Claim {
-        let claim = self.0.waiting.lock().claim(number, hashes, system, trusted);
+    /// Reserves the transactions of somebody's proposal; `trusted` when a quorum has found it right.
+    pub(crate) fn claim(&self, proposal: &Proposal, trusted: bool) -> Claim {
+        let hashes = &proposal.transactions;
+        let (number, time, system) = (proposal.number, proposal.timestamp_ms, proposal.system);
+        let claim = self.0.waiting.lock().claim(number, time, hashes, system, trusted);
         match claim {
             // What is not in the pool may be committed: then the proposal is wrong, and asking for it helps nobody.
             Claim::Missing(missing) if !trusted && missing.iter().any(|hash| self.0.ledger.is_committed(hash)) => {
                 Claim::Conflict
             }
             // What every honest node sees the same way, wherever its own head stands; blockLimit was looked at already.
-            Claim::Found(found) if !trusted && found.iter().any(|tx| self.is_used(tx)) => {
-                self.release(number, hashes);
-                Claim::Conflict
-            }
+            Claim::Found(found) if !trusted && found.iter().any(|tx| self.is_used(tx)) => Claim::Conflict,
             other => other,
         }
     }
@@ -355,8 +357,8 @@ impl Pool {
     }
 
     /// Gives back what was reserved for a proposal that was given up.
-    pub(crate) fn release(&self, number: u64, hashes: &[B256]) {
-        self.0.waiting.lock().release_some(number, hashes);
+    pub(crate) fn release(&self, proposal: &Proposal) {
+        self.0.waiting.lock().release(proposal.number, proposal.timestamp_ms, &proposal.transactions);
         self.0.arrivals.notify_one();
     }
 
@@ -443,7 +445,11 @@ impl Pool {
 }
 
 fn refusal_of(error: TransactionError) -> SubmitError {
-    if error.status() == SubmitError::InvalidSignature.code() { SubmitError::InvalidSignature } else { SubmitError::Malformed }
+    if error.status() == SubmitError::InvalidSignature.code() {
+        SubmitError::InvalidSignature
+    } else {
+        SubmitError::Malformed
+    }
 }
 
 /// The nonce of an Ethereum transaction, which travels as decimal text (or hex with 0x).

@@ -129,7 +129,9 @@ pub(crate) fn node_key(config: &NodeConfig) -> Result<SuiteKey, StartError> {
         Ok(key)
     } else {
         let curve = if sm { "SM2" } else { "secp256k1" };
-        Err(wrong(format!("config.genesis says sm_crypto={sm}, so the key must be on the curve {curve}; make it again with the chain builder")))
+        Err(wrong(format!(
+            "config.genesis says sm_crypto={sm}, so the key must be on the curve {curve}; make it again with the chain builder"
+        )))
     }
 }
 
@@ -158,8 +160,7 @@ pub async fn start(config: NodeConfig, metrics: Metrics, shutdown: Shutdown) -> 
         opened.push((name, Arc::new(ledger), urgent_end, bulk_end));
     }
     let (plain, plain_end) = mpsc::channel(QUEUE);
-    let network =
-        Network::start(&config, Arc::clone(&keys), suite, ports, plain, &metrics, shutdown.clone()).await?;
+    let network = Network::start(&config, Arc::clone(&keys), suite, ports, plain, &metrics, shutdown.clone()).await?;
     let mut groups = Vec::new();
     let mut workers = Vec::new();
     for (place, ((name, ledger, urgent, bulk), group)) in opened.into_iter().zip(&config.groups).enumerate() {
@@ -252,8 +253,7 @@ impl Maker<'_> {
         let (sync, sync_end) = watch::channel(SyncStatus::default());
         let votes = Votes::open(&self.group.data.join("consensus")).map_err(|error| self.failed(error))?;
         let consensus = self.consensus(&votes)?;
-        let reports =
-            Reports { events: events.clone(), head, pool: pool.clone(), shutdown: tasks.shutdown().clone() };
+        let reports = Reports { events: events.clone(), head, pool: pool.clone(), shutdown: tasks.shutdown().clone() };
         let pipeline = Pipeline::start(&self.name, Arc::clone(&self.ledger), reports, metrics)
             .map_err(|error| self.failed(error))?;
         let parts = Parts {

@@ -117,7 +117,11 @@ impl GenesisConfig {
             }
         };
         if let Some((key, _)) = ini.section("alloc").and_then(<[_]>::first) {
-            return Err(ini.error("alloc", key, "accounts in the first block are not supported; remove the section [alloc]"));
+            return Err(ini.error(
+                "alloc",
+                key,
+                "accounts in the first block are not supported; remove the section [alloc]",
+            ));
         }
         let sm_crypto = ini.flag("chain", "sm_crypto", false)?;
         let auth_check = ini.flag("executor", "is_auth_check", false)?;
@@ -125,7 +129,8 @@ impl GenesisConfig {
         let plain = auth_admin.strip_prefix("0x").unwrap_or(&auth_admin);
         let is_address = plain.len() == 40 && plain.bytes().all(|b| b.is_ascii_hexdigit());
         if !auth_admin.is_empty() && !is_address || auth_check && auth_admin.is_empty() {
-            let reason = format!("{auth_admin:?} is no account; write the administrator's address, 0x and 40 hex digits");
+            let reason =
+                format!("{auth_admin:?} is no account; write the administrator's address, 0x and 40 hex digits");
             return Err(ini.error("executor", "auth_admin_account", reason));
         }
         Ok(Self {
@@ -173,7 +178,8 @@ fn compatibility(ini: &Ini) -> Result<String, ConfigError> {
     let Some(text) = ini.get("version", KEY) else {
         return Err(ini.error("version", KEY, "it is missing; write compatibility_version=3.16.4"));
     };
-    let parts: Vec<Option<u32>> = text.trim_start_matches(['v', 'V']).split('.').map(|part| part.parse().ok()).collect();
+    let parts: Vec<Option<u32>> =
+        text.trim_start_matches(['v', 'V']).split('.').map(|part| part.parse().ok()).collect();
     let [Some(major), Some(minor), Some(patch)] = parts[..] else {
         return Err(ini.error("version", KEY, format!("{text:?} is no version; write three numbers such as 3.16.4")));
     };
@@ -194,13 +200,14 @@ fn sealers(ini: &Ini) -> Result<Vec<GenesisNode>, ConfigError> {
         let mut parts = value.split(':').map(str::trim);
         let id = parts.next().unwrap_or_default().to_ascii_lowercase();
         if id.len() != 128 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
-            let reason = format!("{id:?} is no node id; write the content of the node's conf/node.nodeid, 128 hex digits");
+            let reason =
+                format!("{id:?} is no node id; write the content of the node's conf/node.nodeid, 128 hex digits");
             return Err(wrong(reason));
         }
         let mut weight = |default: u64, low: u64, what: &str| match parts.next() {
             None => Ok(default),
             Some(text) => match text.parse::<u64>() {
-                Ok(weight) if weight >= low && weight <= u64::from(u32::MAX) => Ok(weight),
+                Ok(weight) if weight >= low && u32::try_from(weight).is_ok() => Ok(weight),
                 _ => Err(wrong(format!("the {what} {text:?} is no number from {low} on; write <node id>:<weight>"))),
             },
         };
@@ -221,7 +228,11 @@ fn sealers(ini: &Ini) -> Result<Vec<GenesisNode>, ConfigError> {
 
 fn features(ini: &Ini) -> Result<Option<Vec<(String, bool)>>, ConfigError> {
     let Some(entries) = ini.section("features") else { return Ok(None) };
-    entries.iter().map(|(key, _)| Ok((key.clone(), ini.flag("features", key, false)?))).collect::<Result<_, _>>().map(Some)
+    entries
+        .iter()
+        .map(|(key, _)| Ok((key.clone(), ini.flag("features", key, false)?)))
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 #[cfg(test)]

@@ -33,7 +33,9 @@ impl Ini {
                 continue;
             }
             let Some((key, value)) = line.split_once('=') else {
-                return Err(wrong(format!("{line:?} is neither [section] nor key=value nor a comment; begin comments with ;")));
+                return Err(wrong(format!(
+                    "{line:?} is neither [section] nor key=value nor a comment; begin comments with ;"
+                )));
             };
             let (key, value) = (key.trim(), value.trim());
             let Some((section, entries)) = ini.sections.last_mut() else {
@@ -84,11 +86,18 @@ impl Ini {
     }
 
     /// A whole number within bounds, both included.
-    pub(crate) fn number(&self, section: &str, key: &str, default: u64, low: u64, high: u64) -> Result<u64, ConfigError> {
+    pub(crate) fn number(
+        &self,
+        section: &str,
+        key: &str,
+        default: u64,
+        low: u64,
+        high: u64,
+    ) -> Result<u64, ConfigError> {
         let Some(text) = self.get(section, key).filter(|text| !text.is_empty()) else { return Ok(default) };
-        let value: u64 = text
-            .parse()
-            .map_err(|_| self.error(section, key, format!("{text:?} is not a whole number; write one from {low} to {high}")))?;
+        let value: u64 = text.parse().map_err(|_| {
+            self.error(section, key, format!("{text:?} is not a whole number; write one from {low} to {high}"))
+        })?;
         if (low..=high).contains(&value) {
             Ok(value)
         } else {

@@ -186,7 +186,11 @@ impl NodeConfig {
             let text = read("the genesis configuration", path)?;
             let parsed = GenesisConfig::parse(&text, path)?;
             if let Some(other) = config.groups.iter().find(|other| other.genesis.group_id == parsed.group_id) {
-                let reason = format!("group {} is also described by {}; give each group once", parsed.group_id, other.file.display());
+                let reason = format!(
+                    "group {} is also described by {}; give each group once",
+                    parsed.group_id,
+                    other.file.display()
+                );
                 return Err(ConfigError::Groups { path: path.clone(), reason });
             }
             if let Some(first) = config.groups.first()
@@ -230,7 +234,8 @@ impl NodeConfig {
         let nodes_file = place("p2p", "nodes_path", "./").join(ini.text("p2p", "nodes_file", "nodes.json"));
         let certificates = place("cert", "ca_path", "./");
         let certificate = |key: &str, default: &str| certificates.join(ini.text("cert", key, default));
-        let port = |section: &str, default: u64| ini.number(section, "listen_port", default, 0, 65535).map(|port| port as u16);
+        let port =
+            |section: &str, default: u64| ini.number(section, "listen_port", default, 0, 65535).map(|port| port as u16);
         let seconds = |section: &str, key: &str, default: u64, low: u64| {
             ini.number(section, key, default, low, 100_000_000).map(Duration::from_secs)
         };
@@ -280,7 +285,11 @@ impl NodeConfig {
                 cors_credentials: ini.flag("web3_rpc", "cors_allow_credentials", true)?,
                 cors_origins: ini.text("web3_rpc", "cors_allowed_origins", "*"),
                 cors_methods: ini.text("web3_rpc", "cors_allowed_methods", "GET, POST, OPTIONS"),
-                cors_headers: ini.text("web3_rpc", "cors_allowed_headers", "Content-Type, Authorization, X-Requested-With"),
+                cors_headers: ini.text(
+                    "web3_rpc",
+                    "cors_allowed_headers",
+                    "Content-Type, Authorization, X-Requested-With",
+                ),
                 cors_max_age: ini.number("web3_rpc", "cors_max_age", 86_400, 0, u64::from(u32::MAX))?,
             },
             cert: CertConfig {
@@ -333,7 +342,9 @@ fn ids(ini: &Ini, section: &str, prefix: &str) -> Result<Vec<String>, ConfigErro
     for (key, value) in ini.numbered(section, prefix) {
         let id = value.trim_start_matches("0x").to_ascii_lowercase();
         if id.len() < 64 || id.len() > 2048 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
-            let reason = format!("{value:?} is no node id; write the 128 hex digits of its conf/node.nodeid or its certificate's modulus");
+            let reason = format!(
+                "{value:?} is no node id; write the 128 hex digits of its conf/node.nodeid or its certificate's modulus"
+            );
             return Err(ini.error(section, key, reason));
         }
         all.push(id);

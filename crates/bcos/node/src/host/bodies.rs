@@ -52,7 +52,7 @@ pub(super) struct Ask {
 pub(super) struct Bodies {
     wanted: HashMap<B256, Wanted>,
     /// Transactions of proposals that were verified and will be executed.
-    ready: HashMap<B256, (u64, Vec<VerifiedTx>)>,
+    ready: HashMap<B256, (Arc<Proposal>, Vec<VerifiedTx>)>,
 }
 
 impl Bodies {
@@ -68,9 +68,9 @@ impl Bodies {
             return Found::All(ready.clone());
         }
         let trusted = purpose != (Purpose::Verify { certified: false });
-        match pool.claim(proposal.number, &proposal.transactions, proposal.system, trusted) {
+        match pool.claim(proposal, trusted) {
             Claim::Found(found) => {
-                self.ready.insert(digest, (proposal.number, found.clone()));
+                self.ready.insert(digest, (Arc::clone(proposal), found.clone()));
                 Found::All(found)
             }
             Claim::Conflict => Found::Wrong,
@@ -88,12 +88,12 @@ impl Bodies {
         let wanted = std::mem::take(&mut self.wanted);
         for (digest, wanted) in wanted {
             let trusted = wanted.purpose != (Purpose::Verify { certified: false });
-            match pool.claim(wanted.proposal.number, &wanted.proposal.transactions, wanted.proposal.system, trusted) {
+            match pool.claim(&wanted.proposal, trusted) {
                 Claim::Missing(_) => {
                     self.wanted.insert(digest, wanted);
                 }
                 Claim::Found(found) => {
-                    self.ready.insert(digest, (wanted.proposal.number, found.clone()));
+                    self.ready.insert(digest, (Arc::clone(&wanted.proposal), found.clone()));
                     outcomes.push((wanted.proposal, digest, wanted.purpose, Found::All(found)));
                 }
                 Claim::Conflict => outcomes.push((wanted.proposal, digest, wanted.purpose, Found::Wrong)),
@@ -144,6 +144,8 @@ impl Bodies {
     /// A proposal was given up: nobody waits for its transactions any more.
     pub(super) fn abandoned(&mut self, proposal: &Arc<Proposal>) {
         self.wanted.retain(|_, wanted| wanted.proposal != *proposal);
+        // When it comes again its transactions have to be reserved again.
+        self.ready.retain(|_, (ready, _)| ready != proposal);
     }
 
     /// Takes the transactions for execution.
@@ -154,6 +156,6 @@ impl Bodies {
     /// Blocks up to this number are final.
     pub(super) fn settled(&mut self, number: u64) {
         self.wanted.retain(|_, wanted| wanted.proposal.number > number);
-        self.ready.retain(|_, (of, _)| *of > number);
+        self.ready.retain(|_, (of, _)| of.number > number);
     }
 }

@@ -161,7 +161,8 @@ impl Ledger {
     pub(crate) fn settings(&self) -> Result<Settings, ChainError> {
         let state = self.chain.state_at(None)?;
         let (ids, weights) = self.chain.sealers(&state)?;
-        let members = ids.into_iter().zip(weights).map(|(id, weight)| Member { node_id: NodeId(id.0), weight }).collect();
+        let members =
+            ids.into_iter().zip(weights).map(|(id, weight)| Member { node_id: NodeId(id.0), weight }).collect();
         let period = state
             .system_config("consensus_leader_period")?
             .filter(|setting| setting.enable_number <= state.number() + 1)
@@ -203,11 +204,12 @@ impl Ledger {
     }
 
     fn parent_of(&self, number: u64) -> Option<B256> {
-        let (height, hash) = self.head();
-        if number == height + 1 {
-            return Some(hash);
-        }
-        self.executed.lock().get(&number.checked_sub(1)?).map(ExecutedBlock::hash)
+        let executed = self.executed.lock().get(&number.checked_sub(1)?).map(ExecutedBlock::hash);
+        // In this order: a block leaves the executed ones only after it became the head.
+        executed.or_else(|| {
+            let (height, hash) = self.head();
+            (number == height + 1).then_some(hash)
+        })
     }
 
     /// Executes an ordered block; `None` when its number is committed already.
@@ -313,7 +315,8 @@ impl Ledger {
         let state = self.chain.state_of(parent)?;
         let (ids, weights) = self.chain.sealers(&state)?;
         let raft = self.consensus == ConsensusKind::Raft;
-        let member = |(id, weight): (&alloy_primitives::Bytes, &u64)| Member { node_id: NodeId(id.0.clone()), weight: *weight };
+        let member =
+            |(id, weight): (&alloy_primitives::Bytes, &u64)| Member { node_id: NodeId(id.0.clone()), weight: *weight };
         let settings = Settings::new(ids.iter().zip(&weights).map(member).collect());
         // Raft counts heads.
         let quorum = if raft { settings.majority() } else { settings.quorum() };

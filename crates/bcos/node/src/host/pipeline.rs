@@ -42,9 +42,17 @@ enum Work {
 #[derive(Debug)]
 pub(crate) enum Finish {
     /// By agreement.
-    Agreed { number: u64, header_hash: B256, signatures: Vec<HeaderSignature> },
+    Agreed {
+        number: u64,
+        header_hash: B256,
+        signatures: Vec<HeaderSignature>,
+    },
     /// By synchronisation.
-    Synced { number: u64, header_hash: B256, signatures: Vec<HeaderSignature> },
+    Synced {
+        number: u64,
+        header_hash: B256,
+        signatures: Vec<HeaderSignature>,
+    },
     Stop,
 }
 
@@ -85,7 +93,9 @@ impl PipelineMetrics {
             transactions: metrics
                 .counter("bcos_committed_transactions", "Transactions in committed blocks.", labels)
                 .with(&[group]),
-            blocks: metrics.counter("bcos_committed_blocks", "Blocks committed by this process.", labels).with(&[group]),
+            blocks: metrics
+                .counter("bcos_committed_blocks", "Blocks committed by this process.", labels)
+                .with(&[group]),
         }
     }
 }
@@ -101,13 +111,14 @@ impl Pipeline {
         let (work, work_end) = channel();
         let (finish, finish_end) = channel();
         let mut threads = Vec::with_capacity(2);
-        let executor = Executor { ledger: Arc::clone(&ledger), finish, reports: reports.clone(), metrics: metrics.clone() };
-        threads.push(
-            std::thread::Builder::new().name(format!("execute {group}")).spawn(move || executor.run(&work_end))?,
-        );
-        let committer = Committer { ledger, reports, metrics };
+        let executor =
+            Executor { ledger: Arc::clone(&ledger), finish, reports: reports.clone(), metrics: metrics.clone() };
         threads
-            .push(std::thread::Builder::new().name(format!("commit {group}")).spawn(move || committer.run(&finish_end))?);
+            .push(std::thread::Builder::new().name(format!("execute {group}")).spawn(move || executor.run(&work_end))?);
+        let committer = Committer { ledger, reports, metrics };
+        threads.push(
+            std::thread::Builder::new().name(format!("commit {group}")).spawn(move || committer.run(&finish_end))?,
+        );
         Ok(Self { work, threads })
     }
 

@@ -10,7 +10,9 @@ const RECORDS: Space = Space(0);
 
 /// Why votes cannot be kept.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot keep the votes of consensus in {path}: {source}; the group waits and tries again: make room on the disk or repair it")]
+#[error(
+    "cannot keep the votes of consensus in {path}: {source}; the group waits and tries again: make room on the disk or repair it"
+)]
 pub(crate) struct VotesError {
     path: String,
     source: StoreError,
@@ -87,9 +89,9 @@ mod tests {
         assert!(votes.flush(true).unwrap());
         drop(votes);
         let records = Votes::open(folder.path()).unwrap().records().unwrap();
-        assert_eq!(records, [
-            (RecordKey::View, Bytes::from_static(b"1")),
-            (RecordKey::Voted(3), Bytes::from_static(b"x"))
-        ]);
+        assert_eq!(
+            records,
+            [(RecordKey::View, Bytes::from_static(b"1")), (RecordKey::Voted(3), Bytes::from_static(b"x"))]
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! The loop that gives agreement its inputs and carries out its effects.
 
+mod show;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,17 +9,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use alloy_primitives::B256;
 use bcos_consensus::{Consensus, Effect, Input, NodeId, Proposal, Sealed, Settings, Tip, Verdict};
 use bytes::Bytes;
-use konsort_node::metrics::{Counter, Gauge};
 use konsort_node::{Metrics, Shutdown};
 use tokio::sync::{mpsc, watch};
 
 use super::bodies::{Bodies, Found, Purpose};
 use super::votes::Votes;
 use super::{ImportError, Imported, Ledger, Pipeline};
-use crate::api::{ConsensusMember, ConsensusStatus};
+use crate::api::ConsensusStatus;
 use crate::network::{Message, Network};
 use crate::pool::Pool;
 use crate::sync::Hint;
+use show::Gauges;
 
 /// Messages handled before the loop looks at everything else again.
 const BATCH: usize = 256;
@@ -29,16 +31,30 @@ const IDLE: Duration = Duration::from_millis(500);
 /// What reaches the worker from its own threads and from synchronisation.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Executed { number: u64, header_hash: B256 },
-    Committed { number: u64, next: Settings },
-    Synced { tip: Tip, next: Settings },
+    Executed {
+        number: u64,
+        header_hash: B256,
+    },
+    Committed {
+        number: u64,
+        next: Settings,
+    },
+    Synced {
+        tip: Tip,
+        next: Settings,
+    },
     Imported(Imported),
     /// Blocks that another node says are final.
-    Import { blocks: Vec<Bytes>, from: NodeId },
+    Import {
+        blocks: Vec<Bytes>,
+        from: NodeId,
+    },
     /// Transactions arrived that a proposal may wait for.
     Transactions,
     /// The group cannot go on.
-    Failed { what: String },
+    Failed {
+        what: String,
+    },
 }
 
 /// What a worker is made of.
@@ -79,31 +95,6 @@ pub(crate) struct Worker {
     pending: bool,
     effects: Vec<Effect>,
     gauges: Gauges,
-}
-
-#[derive(Debug)]
-struct Gauges {
-    height: Gauge,
-    view: Gauge,
-    pool: Gauge,
-    leader: Gauge,
-    view_changes: Counter,
-    misbehaviour: Counter,
-}
-
-impl Gauges {
-    fn new(metrics: &Metrics, group: &str) -> Self {
-        let gauge = |name: &str, help: &str| metrics.gauge(name, help, &["group"]).with(&[group]);
-        let counter = |name: &str, help: &str| metrics.counter(name, help, &["group"]).with(&[group]);
-        Self {
-            height: gauge("bcos_block_number", "Number of the last committed block."),
-            view: gauge("bcos_pbft_view", "The view of consensus."),
-            pool: gauge("bcos_txpool_pending", "Transactions in the pool."),
-            leader: gauge("bcos_pbft_is_leader", "1 while this node proposes the next block."),
-            view_changes: counter("bcos_pbft_view_changes", "View changes this node took part in."),
-            misbehaviour: counter("bcos_pbft_misbehaviour", "Messages only a faulty node sends."),
-        }
-    }
 }
 
 impl Worker {
@@ -359,7 +350,7 @@ impl Worker {
             Effect::Abandon { proposal } => {
                 self.bodies.abandoned(&proposal);
                 self.timestamps.retain(|(number, _)| *number != proposal.number);
-                self.parts.pool.release(proposal.number, &proposal.transactions);
+                self.parts.pool.release(&proposal);
             }
             Effect::Timer { at_ms } => self.timer = Some(at_ms),
             Effect::CatchUp { number, from } => {
@@ -438,7 +429,7 @@ impl Worker {
             (Purpose::Verify { .. }, Found::Wrong) => {
                 tracing::warn!(group = %self.parts.group, number, "consensus: a proposal holds transactions that may not be in it");
                 self.bodies.forget(&digest);
-                self.parts.pool.release(number, &proposal.transactions);
+                self.parts.pool.release(proposal);
                 self.input(Input::Verified { number, digest, verdict: Verdict::Invalid });
             }
             (Purpose::Execute, Found::All(transactions)) => {
@@ -469,14 +460,14 @@ impl Worker {
             if self.parts.pool.ready() == 0 || self.seal_due().is_some() || self.bodies.waits_below(number) {
                 return Ok(());
             }
-            let seal = self.parts.pool.seal(number, self.parts.ledger.tx_count_limit() as usize);
+            let parent = self.parent_time(number).unwrap_or_else(|| self.parts.ledger.head_time());
+            let timestamp_ms = wall_ms().max(parent + 1);
+            let seal = self.parts.pool.seal(number, timestamp_ms, self.parts.ledger.tx_count_limit() as usize);
             if seal.transactions.is_empty() {
                 return Ok(());
             }
             self.wanted = None;
             self.last_seal = Some(Instant::now());
-            let parent = self.parent_time(number).unwrap_or_else(|| self.parts.ledger.head_time());
-            let timestamp_ms = wall_ms().max(parent + 1);
             self.timestamps.retain(|(of, _)| *of != number);
             self.timestamps.push((number, timestamp_ms));
             let transactions = seal.transactions.iter().map(|transaction| transaction.hash).collect();
@@ -494,57 +485,6 @@ impl Worker {
             let message = Message::WantTransactions { id: 0, hashes: ask.hashes };
             self.parts.network.send(self.parts.place, &ask.to, &message);
         }
-    }
-
-    fn show(&self) {
-        let status = self.parts.consensus.status();
-        self.gauges.height.set(status.number as f64);
-        self.gauges.view.set(status.view as f64);
-        self.gauges.pool.set(self.parts.pool.len() as f64);
-        self.gauges.leader.set(if status.index == Some(status.leader) { 1.0 } else { 0.0 });
-        self.parts.status.send_if_modified(|shown| {
-            let same = shown.block_number == status.number
-                && shown.view == status.view
-                && shown.timeout != status.entered
-                && shown.leader_index == status.leader
-                && shown.index == status.index
-                && shown.connected == self.connected()
-                && !shown.node_id.is_empty();
-            if !same {
-                *shown = ConsensusStatus {
-                    node_id: status.node.to_hex(),
-                    index: status.index,
-                    leader_index: status.leader,
-                    max_faulty_quorum: status.max_faulty,
-                    min_required_quorum: status.quorum,
-                    block_number: status.number,
-                    hash: hex::encode(status.header_hash),
-                    timeout: !status.entered,
-                    change_cycle: status.change_cycle,
-                    view: status.view,
-                    connected: self.connected(),
-                    nodes: self.members(),
-                };
-            }
-            !same
-        });
-    }
-
-    fn connected(&self) -> u64 {
-        let me = self.parts.consensus.status().node;
-        let members = &self.parts.consensus.settings().members;
-        members.iter().filter(|m| m.node_id == me || self.reachable.contains(&m.node_id)).count() as u64
-    }
-
-    fn members(&self) -> Vec<ConsensusMember> {
-        let members = &self.parts.consensus.settings().members;
-        let member = |(index, member): (usize, &bcos_consensus::Member)| ConsensusMember {
-            node_id: member.node_id.to_hex(),
-            weight: member.weight,
-            term_weight: 0,
-            index: index as u64,
-        };
-        members.iter().enumerate().map(member).collect()
     }
 }
 

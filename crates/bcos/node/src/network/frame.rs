@@ -135,7 +135,10 @@ impl Message {
             | Self::AmopBroadcast(bytes)
             | Self::AmopRequest { payload: bytes, .. }
             | Self::AmopAnswer { payload: bytes, .. } => bytes.len() + 16,
-            Self::Push(list) | Self::Topics(list) | Self::Transactions { items: list, .. } | Self::Blocks { items: list, .. } => items(list),
+            Self::Push(list)
+            | Self::Topics(list)
+            | Self::Transactions { items: list, .. }
+            | Self::Blocks { items: list, .. } => items(list),
             Self::Have(hashes) | Self::WantTransactions { hashes, .. } => hashes.len() * 32 + 16,
             Self::Standing(_) | Self::WantBlocks { .. } => 96,
         }

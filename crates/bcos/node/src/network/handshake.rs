@@ -132,7 +132,9 @@ pub(crate) async fn run(
     keys: &(dyn Keys + Sync),
     dialled: bool,
 ) -> Result<Partner, HandshakeError> {
-    tokio::time::timeout(PATIENCE, exchange(stream, introduction, keys, dialled)).await.unwrap_or(Err(HandshakeError::Silent))
+    tokio::time::timeout(PATIENCE, exchange(stream, introduction, keys, dialled))
+        .await
+        .unwrap_or(Err(HandshakeError::Silent))
 }
 
 async fn exchange(
@@ -184,7 +186,11 @@ mod tests {
     use konsort_crypto::SuiteKey;
 
     fn introduction(chain: &str) -> Introduction {
-        Introduction { chain: chain.into(), suite: SuiteKind::International, groups: vec!["group0".into(), "group1".into()] }
+        Introduction {
+            chain: chain.into(),
+            suite: SuiteKind::International,
+            groups: vec!["group0".into(), "group1".into()],
+        }
     }
 
     #[test]

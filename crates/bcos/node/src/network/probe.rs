@@ -40,9 +40,9 @@ impl Probe {
     }
 
     pub(crate) async fn look(&self, address: &str) -> Result<Seen, String> {
-        tokio::time::timeout(PATIENCE, self.connect(address))
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s; is there a firewall in between?", PATIENCE.as_secs())))
+        tokio::time::timeout(PATIENCE, self.connect(address)).await.unwrap_or_else(|_| {
+            Err(format!("no answer within {} s; is there a firewall in between?", PATIENCE.as_secs()))
+        })
     }
 
     async fn connect(&self, address: &str) -> Result<Seen, String> {

@@ -132,12 +132,8 @@ impl Verifier {
         for der in intermediates {
             between.add(Certificate::from_der(der).map_err(|error| refused(subject.clone(), error))?);
         }
-        let options = VerifyOptions {
-            roots: &self.roots,
-            intermediates: &between,
-            at: now.as_secs() as i64,
-            usage: Usage::Any,
-        };
+        let options =
+            VerifyOptions { roots: &self.roots, intermediates: &between, at: now.as_secs() as i64, usage: Usage::Any };
         konsort_pki::verify(&leaf, &options).map(|_| ()).map_err(|error| refused(subject, error))
     }
 

@@ -1,6 +1,7 @@
 //! The pool's books: pure, without clock-driven tasks or locks of their own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,7 +88,9 @@ pub(super) struct Waiting {
     ready: BTreeMap<u64, B256>,
     /// Those of the ready that are system transactions.
     ready_system: BTreeSet<u64>,
-    sealed: BTreeMap<u64, Vec<B256>>,
+    /// The transactions of every proposal in flight, by number and by what identifies the proposal.
+    claims: BTreeMap<u64, HashMap<u64, Vec<B256>>>,
+    fingerprints: RandomState,
     nonces: HashMap<String, B256>,
     /// Nonces that several transactions share, which only another node's proposal can bring about.
     rivals: HashMap<String, Vec<B256>>,
@@ -102,7 +105,8 @@ impl Waiting {
             entries: B256Map::default(),
             ready: BTreeMap::new(),
             ready_system: BTreeSet::new(),
-            sealed: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            fingerprints: RandomState::new(),
             nonces: HashMap::new(),
             rivals: HashMap::new(),
             accounts: AddressMap::default(),
@@ -265,7 +269,7 @@ impl Waiting {
         }
     }
 
-    pub(super) fn seal(&mut self, number: u64, limit: usize) -> Seal {
+    pub(super) fn seal(&mut self, number: u64, timestamp_ms: u64, limit: usize) -> Seal {
         let mut taken = Vec::new();
         // A system transaction goes before all others, alone: it may change the rules for whatever follows.
         let system = self.ready_system.iter().find_map(|sequence| {
@@ -285,15 +289,24 @@ impl Waiting {
             }
         }
         let mut seal = Seal { transactions: Vec::with_capacity(taken.len()), system: system.is_some() };
-        for (sequence, hash) in taken {
-            self.unready(sequence);
-            if let Some(entry) = self.entries.get_mut(&hash) {
-                entry.place = Place::Sealed(number);
-                seal.transactions.push(entry.tx.clone());
-                self.sealed.entry(number).or_default().push(hash);
-            }
+        let hashes: Vec<B256> = taken.iter().map(|(_, hash)| *hash).collect();
+        for hash in &hashes {
+            seal.transactions.extend(self.reserve(number, hash));
+        }
+        if !hashes.is_empty() {
+            self.note(number, timestamp_ms, &hashes);
         }
         seal
+    }
+
+    fn fingerprint(&self, number: u64, timestamp_ms: u64, hashes: &[B256]) -> u64 {
+        self.fingerprints.hash_one((number, timestamp_ms, hashes))
+    }
+
+    /// Remembers that a proposal holds these transactions.
+    fn note(&mut self, number: u64, timestamp_ms: u64, hashes: &[B256]) {
+        let claimant = self.fingerprint(number, timestamp_ms, hashes);
+        self.claims.entry(number).or_default().entry(claimant).or_insert_with(|| hashes.to_vec());
     }
 
     fn may_seal(&self, hash: &B256, number: u64) -> bool {
@@ -306,9 +319,10 @@ impl Waiting {
             TxKind::Bcos => self.nonces.get(&tx.tx.data.nonce),
             TxKind::Web3 => web3_nonce(tx).and_then(|nonce| self.accounts.get(&tx.sender)?.by_nonce.get(&nonce)),
         };
-        tracked.filter(|tracked| **tracked != tx.hash).and_then(|tracked| self.entries.get(tracked)).is_some_and(
-            |rival| matches!(rival.place, Place::Sealed(other) if other <= number),
-        )
+        tracked
+            .filter(|tracked| **tracked != tx.hash)
+            .and_then(|tracked| self.entries.get(tracked))
+            .is_some_and(|rival| matches!(rival.place, Place::Sealed(other) if other <= number))
     }
 
     /// Lets the pool stand for its nonce with this transaction.
@@ -328,13 +342,23 @@ impl Waiting {
     }
 
     /// Reserves a proposal's transactions. `trusted` ones were found right by a quorum: they only have to be here.
-    pub(super) fn claim(&mut self, number: u64, hashes: &[B256], system: bool, trusted: bool) -> Claim {
+    pub(super) fn claim(
+        &mut self,
+        number: u64,
+        timestamp_ms: u64,
+        hashes: &[B256],
+        system: bool,
+        trusted: bool,
+    ) -> Claim {
         let missing: Vec<B256> = hashes.iter().filter(|hash| !self.entries.contains_key(*hash)).copied().collect();
         if !missing.is_empty() {
             // What is here must not be sealed a second time while the rest is on its way.
             for hash in hashes {
-                self.reserve(number, hash, false);
+                if self.entries.get(hash).is_some_and(|entry| !matches!(entry.place, Place::Sealed(_))) {
+                    self.reserve(number, hash);
+                }
             }
+            self.note(number, timestamp_ms, hashes);
             return Claim::Missing(missing);
         }
         if !trusted && (system && hashes.len() != 1 || !self.is_claimable(number, hashes, system)) {
@@ -342,26 +366,23 @@ impl Waiting {
         }
         let mut found = Vec::with_capacity(hashes.len());
         for hash in hashes {
-            let Some(tx) = self.reserve(number, hash, true) else { continue };
+            let Some(tx) = self.reserve(number, hash) else { continue };
             if !self.is_tracked(&tx) {
                 self.track(&tx);
             }
             found.push(tx);
         }
+        self.note(number, timestamp_ms, hashes);
         Claim::Found(found)
     }
 
-    /// Marks a transaction as part of the proposal; one that another proposal has only when `take` says so.
-    fn reserve(&mut self, number: u64, hash: &B256, take: bool) -> Option<VerifiedTx> {
+    /// Marks a transaction as part of a proposal.
+    fn reserve(&mut self, number: u64, hash: &B256) -> Option<VerifiedTx> {
         let entry = self.entries.get_mut(hash)?;
         let tx = entry.tx.clone();
-        let free = !matches!(entry.place, Place::Sealed(_));
-        if free || take && entry.place != Place::Sealed(number) {
-            entry.place = Place::Sealed(number);
-            let sequence = entry.sequence;
-            self.unready(sequence);
-            self.sealed.entry(number).or_default().push(*hash);
-        }
+        entry.place = Place::Sealed(number);
+        let sequence = entry.sequence;
+        self.unready(sequence);
         Some(tx)
     }
 
@@ -381,19 +402,32 @@ impl Waiting {
         })
     }
 
-    /// Gives back the transactions of a proposal that was given up.
-    pub(super) fn release_some(&mut self, number: u64, hashes: &[B256]) {
-        if let Some(sealed) = self.sealed.get_mut(&number) {
-            sealed.retain(|hash| !hashes.contains(hash));
+    /// Gives back the transactions of a proposal that was given up, but for those that others still hold.
+    pub(super) fn release(&mut self, number: u64, timestamp_ms: u64, hashes: &[B256]) {
+        let claimant = self.fingerprint(number, timestamp_ms, hashes);
+        let Some(claims) = self.claims.get_mut(&number) else { return };
+        let Some(held) = claims.remove(&claimant) else { return };
+        if claims.is_empty() {
+            self.claims.remove(&number);
         }
-        self.release(number, hashes.to_vec());
+        self.set_free(held);
     }
 
-    fn release(&mut self, sealed_for: u64, hashes: Vec<B256>) {
-        for hash in hashes {
-            if let Some(entry) = self.entries.get_mut(&hash)
-                && entry.place == Place::Sealed(sealed_for)
-            {
+    fn set_free(&mut self, held: Vec<B256>) {
+        let mut others: B256Map<u64> = B256Map::default();
+        for (number, claims) in &self.claims {
+            for hash in claims.values().flatten() {
+                others.entry(*hash).or_insert(*number);
+            }
+        }
+        for hash in held {
+            let Some(entry) = self.entries.get_mut(&hash) else { continue };
+            if !matches!(entry.place, Place::Sealed(_)) {
+                continue;
+            }
+            if let Some(number) = others.get(&hash) {
+                entry.place = Place::Sealed(*number);
+            } else {
                 entry.place = Place::Ready;
                 let (sequence, system) = (entry.sequence, entry.system);
                 self.make_ready(sequence, hash, system);
@@ -467,20 +501,17 @@ impl Waiting {
             self.promote(&sender);
         }
         // What had been reserved for a proposal that lost is free again.
-        let later = self.sealed.split_off(&(number + 1));
-        for (sealed_for, hashes) in std::mem::replace(&mut self.sealed, later) {
-            self.release(sealed_for, hashes);
+        let later = self.claims.split_off(&(number + 1));
+        let over = std::mem::replace(&mut self.claims, later);
+        let lost: Vec<B256> = over.into_values().flat_map(HashMap::into_values).flatten().collect();
+        if lost.iter().any(|hash| self.entries.contains_key(hash)) {
+            self.set_free(lost);
         }
         answers
     }
 
     /// Removes what waited too long or can no longer be in a block; true when something became ready.
-    pub(super) fn expire(
-        &mut self,
-        expiry: Duration,
-        head: u64,
-        check_block_limit: bool,
-    ) -> (Vec<Dropped>, bool) {
+    pub(super) fn expire(&mut self, expiry: Duration, head: u64, check_block_limit: bool) -> (Vec<Dropped>, bool) {
         let now = Instant::now();
         let mut dropped = Vec::new();
         let mut impatient: AddressMap<u64> = AddressMap::default();

@@ -63,9 +63,15 @@ pub(crate) struct FetcherParts {
 enum Doing {
     Nothing,
     /// Waits for blocks.
-    Asked { id: u64, node: NodeId, at: Instant },
+    Asked {
+        id: u64,
+        node: NodeId,
+        at: Instant,
+    },
     /// The worker has them.
-    Importing { at: Instant },
+    Importing {
+        at: Instant,
+    },
 }
 
 /// The task of one group.
@@ -155,7 +161,8 @@ impl Fetcher {
                 self.tell(None);
             }
             Hint::Blocks { from, id, items } => {
-                let expected = matches!(&self.doing, Doing::Asked { id: asked, node, .. } if *asked == id && *node == from);
+                let expected =
+                    matches!(&self.doing, Doing::Asked { id: asked, node, .. } if *asked == id && *node == from);
                 if !expected {
                     return;
                 }
@@ -195,14 +202,11 @@ impl Fetcher {
 
     fn tell(&mut self, to: Option<&NodeId>) {
         let message = Message::Standing(self.own());
-        match to {
-            Some(node) => {
-                self.parts.network.send(self.parts.place, node, &message);
-            }
-            None => {
-                self.told = Instant::now();
-                self.parts.network.broadcast(self.parts.place, &message, None);
-            }
+        if let Some(node) = to {
+            self.parts.network.send(self.parts.place, node, &message);
+        } else {
+            self.told = Instant::now();
+            self.parts.network.broadcast(self.parts.place, &message, None);
         }
     }
 
@@ -238,8 +242,12 @@ impl Fetcher {
         if !wanted {
             return;
         }
-        let mut candidates: Vec<&NodeId> =
-            self.standings.iter().filter(|(node, standing)| self.usable(node, standing)).map(|(node, _)| node).collect();
+        let mut candidates: Vec<&NodeId> = self
+            .standings
+            .iter()
+            .filter(|(node, standing)| self.usable(node, standing))
+            .map(|(node, _)| node)
+            .collect();
         if candidates.is_empty() {
             return;
         }
@@ -256,8 +264,9 @@ impl Fetcher {
     fn show(&self) {
         let own = self.own();
         let best = self.standings.values().filter(|s| s.genesis == own.genesis).max_by_key(|s| s.number);
-        let (known_number, known_hash) =
-            best.filter(|best| best.number > own.number).map_or((own.number, own.hash), |best| (best.number, best.hash));
+        let (known_number, known_hash) = best
+            .filter(|best| best.number > own.number)
+            .map_or((own.number, own.hash), |best| (best.number, best.hash));
         let mut peers: Vec<SyncPeer> = self
             .standings
             .iter()

@@ -155,7 +155,8 @@ impl Gossip {
 
     /// Tells one node (or all) what waits here.
     fn announce_all(&self, to: Option<&NodeId>) {
-        let hashes: Vec<B256> = self.parts.pool.snapshot(MAX_UNKNOWN).iter().map(|transaction| transaction.hash).collect();
+        let hashes: Vec<B256> =
+            self.parts.pool.snapshot(MAX_UNKNOWN).iter().map(|transaction| transaction.hash).collect();
         if hashes.is_empty() {
             return;
         }

@@ -72,11 +72,11 @@ fn oldest_first_and_what_was_given_up_keeps_its_place() {
     for tx in &all {
         add(&mut waiting, tx);
     }
-    assert_eq!(hashes(&waiting.seal(5, 2).transactions), hashes(&all[..2]));
+    assert_eq!(hashes(&waiting.seal(5, 0, 2).transactions), hashes(&all[..2]));
     assert_eq!(waiting.ready(), 1);
-    waiting.release_some(5, &hashes(&all[..2]));
-    assert_eq!(hashes(&waiting.seal(6, 9).transactions), hashes(&all));
-    assert!(waiting.seal(7, 9).transactions.is_empty());
+    waiting.release(5, 0, &hashes(&all[..2]));
+    assert_eq!(hashes(&waiting.seal(6, 0, 9).transactions), hashes(&all));
+    assert!(waiting.seal(7, 0, 9).transactions.is_empty());
 }
 
 #[test]
@@ -95,14 +95,14 @@ fn a_system_transaction_is_sealed_alone_and_first() {
     let other = plain("a");
     add(&mut waiting, &other);
     add(&mut waiting, &system);
-    let seal = waiting.seal(3, 10);
+    let seal = waiting.seal(3, 0, 10);
     assert!(seal.system);
     assert_eq!(hashes(&seal.transactions), [system.hash]);
-    waiting.release_some(3, &[system.hash]);
+    waiting.release(3, 0, &[system.hash]);
     // Nobody may hide one among others, or call something else a system transaction.
-    assert!(matches!(waiting.claim(3, &[other.hash, system.hash], false, false), Claim::Conflict));
-    assert!(matches!(waiting.claim(3, &[other.hash], true, false), Claim::Conflict));
-    assert!(matches!(waiting.claim(3, &[system.hash], true, false), Claim::Found(_)));
+    assert!(matches!(waiting.claim(3, 0, &[other.hash, system.hash], false, false), Claim::Conflict));
+    assert!(matches!(waiting.claim(3, 0, &[other.hash], true, false), Claim::Conflict));
+    assert!(matches!(waiting.claim(3, 0, &[system.hash], true, false), Claim::Found(_)));
 }
 
 #[test]
@@ -114,11 +114,11 @@ fn of_two_with_one_nonce_only_one_gets_through_and_both_are_answered() {
     assert_eq!(waiting.insert(theirs.clone(), None, 0, false), Err(SubmitError::NonceCheckFail));
     // Another node's proposal brings the other one: it is no reason to refuse the proposal.
     waiting.insert(theirs.clone(), None, 0, true).unwrap();
-    assert!(matches!(waiting.claim(4, &[ours.hash, theirs.hash], false, false), Claim::Conflict));
-    assert!(matches!(waiting.claim(4, &[theirs.hash], false, false), Claim::Found(_)));
+    assert!(matches!(waiting.claim(4, 0, &[ours.hash, theirs.hash], false, false), Claim::Conflict));
+    assert!(matches!(waiting.claim(4, 0, &[theirs.hash], false, false), Claim::Found(_)));
     // But the next block must not have the first.
-    assert!(matches!(waiting.claim(5, &[ours.hash], false, false), Claim::Conflict));
-    assert!(waiting.seal(5, 10).transactions.is_empty());
+    assert!(matches!(waiting.claim(5, 0, &[ours.hash], false, false), Claim::Conflict));
+    assert!(waiting.seal(5, 0, 10).transactions.is_empty());
     commit(&mut waiting, 4, &[&theirs]);
     assert_eq!(answer.try_recv().unwrap().unwrap_err(), SubmitError::NonceCheckFail);
     assert_eq!(waiting.len(), 0);
@@ -130,11 +130,14 @@ fn a_lost_proposal_frees_its_transactions_when_the_block_is_there() {
     let (first, second) = (plain("a"), plain("b"));
     let mut answer = add(&mut waiting, &first);
     add(&mut waiting, &second);
-    assert!(matches!(waiting.claim(4, &hashes(&[first.clone(), second.clone()]), false, false), Claim::Found(_)));
-    assert!(matches!(waiting.claim(5, &[second.hash], false, false), Claim::Conflict), "it is in an earlier proposal");
+    assert!(matches!(waiting.claim(4, 0, &hashes(&[first.clone(), second.clone()]), false, false), Claim::Found(_)));
+    assert!(
+        matches!(waiting.claim(5, 0, &[second.hash], false, false), Claim::Conflict),
+        "it is in an earlier proposal"
+    );
     commit(&mut waiting, 4, &[&first]);
     assert_eq!(answer.try_recv().unwrap().unwrap().number, 4);
-    assert_eq!(hashes(&waiting.seal(5, 9).transactions), [second.hash]);
+    assert_eq!(hashes(&waiting.seal(5, 0, 9).transactions), [second.hash]);
 }
 
 #[test]
@@ -142,12 +145,12 @@ fn missing_ones_are_named_and_the_others_are_not_sealed_again() {
     let mut waiting = Waiting::new(10);
     let (here, gone) = (plain("a"), plain("b"));
     add(&mut waiting, &here);
-    let Claim::Missing(missing) = waiting.claim(4, &[here.hash, gone.hash], false, false) else { panic!() };
+    let Claim::Missing(missing) = waiting.claim(4, 0, &[here.hash, gone.hash], false, false) else { panic!() };
     assert_eq!(missing, [gone.hash]);
     assert_eq!(waiting.ready(), 0);
-    waiting.release_some(4, &[here.hash, gone.hash]);
+    waiting.release(4, 0, &[here.hash, gone.hash]);
     assert_eq!(waiting.ready(), 1);
-    assert!(matches!(waiting.claim(4, &[here.hash, here.hash], false, false), Claim::Conflict), "it stands twice");
+    assert!(matches!(waiting.claim(4, 0, &[here.hash, here.hash], false, false), Claim::Conflict), "it stands twice");
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn what_waits_too_long_is_answered_with_its_code() {
     let mut late = add(&mut waiting, &native("a", 7, "", 0));
     let mut old = add(&mut waiting, &plain("b"));
     add(&mut waiting, &plain("c"));
-    waiting.seal(1, 0);
+    waiting.seal(1, 0, 0);
     let send = |(answers, _): (Vec<Dropped>, bool)| {
         for (waiter, answer) in answers {
             let _ = waiter.unwrap().send(answer);
@@ -165,7 +168,7 @@ fn what_waits_too_long_is_answered_with_its_code() {
     send(waiting.expire(Duration::from_mins(10), 7, true));
     assert_eq!(late.try_recv().unwrap().unwrap_err(), SubmitError::BlockLimitCheckFail);
     assert!(old.try_recv().is_err());
-    let sealed = waiting.seal(9, 1).transactions;
+    let sealed = waiting.seal(9, 0, 1).transactions;
     send(waiting.expire(Duration::ZERO, 7, true));
     // One of the two is in a proposal and will be answered by the block.
     assert_eq!((sealed.len(), waiting.len()), (1, 1));
@@ -182,11 +185,32 @@ fn ethereum_transactions_wait_for_the_nonces_before_them() {
     assert_eq!(waiting.insert(ethereum(1, 2), None, 0, false), Err(SubmitError::NonceCheckFail));
     add(&mut waiting, &zero);
     assert_eq!(waiting.next_nonce(&zero.sender), Some(3));
-    assert_eq!(hashes(&waiting.seal(1, 9).transactions), hashes(&[zero.clone(), one.clone(), two.clone()]));
+    assert_eq!(hashes(&waiting.seal(1, 0, 9).transactions), hashes(&[zero.clone(), one.clone(), two.clone()]));
     let answers = waiting.committed(1, [zero, one, two].map(|tx| (tx, Arc::new(Receipt::default()))), |_| 3);
     assert_eq!((answers.len(), waiting.ready()), (3, 0));
     // Upstream executes nonces with gaps, so the last one does not wait for ever.
     waiting.entries.get_mut(&five.hash).unwrap().arrived -= GAP_PATIENCE;
     assert!(waiting.expire(Duration::from_mins(10), 1, true).1);
-    assert_eq!(hashes(&waiting.seal(2, 9).transactions), [five.hash]);
+    assert_eq!(hashes(&waiting.seal(2, 0, 9).transactions), [five.hash]);
+}
+
+#[test]
+fn a_proposal_that_was_given_up_frees_nothing_that_another_holds() {
+    let mut waiting = Waiting::new(10);
+    let [first, second, third] = ["a", "b", "c"].map(plain);
+    for tx in [&first, &second, &third] {
+        add(&mut waiting, tx);
+    }
+    // Two leaders' proposals for the same number share a transaction.
+    let lost = hashes(&[first.clone(), second.clone()]);
+    let kept = hashes(&[second.clone(), third.clone()]);
+    assert!(matches!(waiting.claim(4, 1, &lost, false, false), Claim::Found(_)));
+    assert!(matches!(waiting.claim(4, 2, &kept, false, false), Claim::Found(_)));
+    waiting.release(4, 1, &lost);
+    assert_eq!(hashes(&waiting.seal(5, 9, 9).transactions), [first.hash]);
+    waiting.release(4, 1, &lost);
+    assert_eq!(waiting.ready(), 0, "it holds nothing any more");
+    waiting.release(5, 9, &[first.hash]);
+    commit(&mut waiting, 4, &[&second, &third]);
+    assert_eq!(hashes(&waiting.seal(5, 9, 9).transactions), [first.hash]);
 }
