@@ -5,7 +5,8 @@ use conformance::bcos::Chain;
 #[test]
 fn ethereum_clients_use_four_nodes() {
     let chain = Chain::start(4, false).unwrap();
-    let files = ["rpc", "ethers", "viem", "web3", "openzeppelin", "hardhat", "foundry"].map(|name| format!("{name}.test.mjs"));
+    let files =
+        ["rpc", "ethers", "viem", "web3", "openzeppelin", "hardhat", "foundry"].map(|name| format!("{name}.test.mjs"));
     chain.ethereum_suite(&files.each_ref().map(String::as_str)).unwrap();
     chain.python_suite().unwrap();
 }
