@@ -189,15 +189,14 @@ pub fn build(plan: &ChainPlan, say: &mut dyn FnMut(&str)) -> Result<BuiltChain, 
     if let Some(keys) = keys.as_ref().filter(|keys| keys.len() < wanted) {
         return Err(BuildError::Plan(format!("-n holds {} keys, but {wanted} nodes are to be built", keys.len())));
     }
-    let authority = match &plan.authority {
-        Some(folder) => Authority::read(folder)?,
-        None => {
-            let folder = plan.output.join("ca");
-            refuse_existing(&folder)?;
-            let authority = Authority::make(&plan.files.chain_id, &folder)?;
-            say("Generate ca cert successfully!");
-            authority
-        }
+    let authority = if let Some(folder) = &plan.authority {
+        Authority::read(folder)?
+    } else {
+        let folder = plan.output.join("ca");
+        refuse_existing(&folder)?;
+        let authority = Authority::make(&plan.files.chain_id, &folder)?;
+        say("Generate ca cert successfully!");
+        authority
     };
     // Keys of 2048 bits take a while, so all cores make them.
     let certificates = authority.issue(wanted + plan.hosts.len())?;

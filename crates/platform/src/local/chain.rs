@@ -266,15 +266,14 @@ impl LocalChain {
         .await?;
         let Some(first) = self.spec.nodes.first() else { return Ok(()) };
         let client = self.client(first)?;
-        let contract = match self.spec.contract.clone() {
-            Some(contract) => contract,
-            None => {
-                progress(ChainStep::Deploying);
-                let contract = client.deploy_sample().await?;
-                self.spec.contract = Some(contract.clone());
-                files::write(&self.root.join("chain.json"), &to_json(&self.spec))?;
-                contract
-            }
+        let contract = if let Some(contract) = self.spec.contract.clone() {
+            contract
+        } else {
+            progress(ChainStep::Deploying);
+            let contract = client.deploy_sample().await?;
+            self.spec.contract = Some(contract.clone());
+            files::write(&self.root.join("chain.json"), &to_json(&self.spec))?;
+            contract
         };
         progress(ChainStep::Calling);
         client.call_sample(&contract).await?;

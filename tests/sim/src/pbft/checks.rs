@@ -96,7 +96,13 @@ impl Checks {
 }
 
 /// Whether a quorum of members signed the header.
-pub(super) fn is_signed(settings: &Settings, raft: bool, quorum: u64, hash: &B256, signatures: &[HeaderSignature]) -> bool {
+pub(super) fn is_signed(
+    settings: &Settings,
+    raft: bool,
+    quorum: u64,
+    hash: &B256,
+    signatures: &[HeaderSignature],
+) -> bool {
     let keys = SimKeys::new(0);
     let mut weight = 0;
     let mut last = None;

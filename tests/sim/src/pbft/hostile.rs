@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use bcos_consensus::message::{Body, Message, TimeoutCertificate, ViewChange, Vote};
 use bcos_consensus::Proposal;
+use bcos_consensus::message::{Body, Message, TimeoutCertificate, ViewChange, Vote};
 use bytes::Bytes;
 
 use super::keys::{SimKeys, hash};
@@ -86,7 +86,11 @@ pub(super) fn spoil(
         Kind::Silent => Vec::new(),
         Kind::Forgetful => vec![bytes.clone()],
         Kind::Withholding => {
-            if receiver % 2 == 0 || rng.chance(20) { vec![bytes.clone()] } else { Vec::new() }
+            if receiver.is_multiple_of(2) || rng.chance(20) {
+                vec![bytes.clone()]
+            } else {
+                Vec::new()
+            }
         }
         Kind::Garbage => {
             let mut spoilt = bytes.to_vec();
@@ -134,8 +138,12 @@ pub(super) fn spoil(
                     _ => {}
                 }
                 let parent = if rng.chance(10) { B256::ZERO } else { proposal.parent };
-                let proposal =
-                    Proposal { transactions: transactions.into(), parent, system: rng.chance(20), ..(**proposal).clone() };
+                let proposal = Proposal {
+                    transactions: transactions.into(),
+                    parent,
+                    system: rng.chance(20),
+                    ..(**proposal).clone()
+                };
                 message = Message::sign(
                     keys,
                     message.settings,
@@ -196,10 +204,7 @@ pub(super) fn spoil(
                     proofs: Vec::new(),
                 });
             }
-            bodies
-                .into_iter()
-                .map(|body| Message::sign(keys, message.settings, message.from, body).encode())
-                .collect()
+            bodies.into_iter().map(|body| Message::sign(keys, message.settings, message.from, body).encode()).collect()
         }
     }
 }
@@ -208,4 +213,3 @@ fn empty() -> ViewChange {
     let tip = bcos_consensus::message::Proof { number: 0, header_hash: B256::ZERO, signatures: Vec::new() };
     ViewChange { view: 0, reason: TimeoutCertificate { view: 0, votes: Vec::new() }, tip, prepared: Vec::new() }
 }
-

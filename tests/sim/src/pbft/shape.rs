@@ -127,12 +127,7 @@ impl Shape {
 
     /// Five members under Raft, with everything that may go wrong there.
     pub fn raft() -> Self {
-        Self {
-            agreement: Agreement::Raft,
-            nodes: 5,
-            scheme: Scheme::Fixed(vec![1; 5]),
-            ..Self::everything()
-        }
+        Self { agreement: Agreement::Raft, nodes: 5, scheme: Scheme::Fixed(vec![1; 5]), ..Self::everything() }
     }
 
     /// Members under Raft come and go.

@@ -1,10 +1,13 @@
 //! The cluster, its clients and everything that can go wrong with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use bcos_consensus::{Consensus, Effect, Input, Pbft, PbftConfig, Proposal, Raft, RaftConfig, Sealed, Settings, Verdict};
+use bcos_consensus::{
+    Consensus, Effect, Input, Pbft, PbftConfig, Proposal, Raft, RaftConfig, Sealed, Settings, Verdict,
+};
 use bytes::Bytes;
 
 use super::checks::{Checks, is_signed};
@@ -119,7 +122,7 @@ impl World {
 
     fn at(&mut self, delay: u64, event: Event) {
         self.sequence += 1;
-        self.queue.insert((self.now + delay, self.sequence, ), event);
+        self.queue.insert((self.now + delay, self.sequence), event);
     }
 
     fn honest(&self, id: usize) -> bool {
@@ -220,23 +223,10 @@ impl World {
         self.now = time;
         self.events += 1;
         if std::env::var_os("KONSORT_SIM_TRACE").is_some() {
-            eprintln!("{time} {}", self.trace(&event));
+            eprintln!("{time} {}", trace(&event));
         }
         self.handle(event);
         true
-    }
-
-    fn trace(&self, event: &Event) -> String {
-        if let Event::Deliver { to, from, bytes } = event
-            && let Ok(m) = bcos_consensus::message::Message::decode(bytes.clone(), usize::MAX)
-        {
-            let mut body = format!("{:?}", m.body);
-            body.truncate(160);
-            return format!("{from} -> {to}: by {} {body}", m.from);
-        }
-        let mut text = format!("{event:?}");
-        text.truncate(200);
-        text
     }
 
     fn lives(&self, id: usize, life: u64) -> bool {
@@ -245,14 +235,12 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Deliver { to, from, bytes } => {
-                if self.machines[to].core.is_some() {
-                    if !self.honest(to) {
-                        self.machines[to].memory.hear(&mut self.rng, &bytes);
-                    }
-                    self.machines[to].step(self.now, Input::Message { from: node_id(from), bytes });
-                    self.settle(to);
+            Event::Deliver { to, from, bytes } if self.machines[to].core.is_some() => {
+                if !self.honest(to) {
+                    self.machines[to].memory.hear(&mut self.rng, &bytes);
                 }
+                self.machines[to].step(self.now, Input::Message { from: node_id(from), bytes });
+                self.settle(to);
             }
             Event::Tick { id, life } if self.lives(id, life) => {
                 self.machines[id].step(self.now, Input::Tick);
@@ -269,7 +257,8 @@ impl World {
                 let machine = &mut self.machines[id];
                 let invented = proposal.transactions.iter().any(|t| !self.issued.contains(t));
                 if invented && certified {
-                    self.checks.fail(format!("a quorum certified block {} with invented transactions", proposal.number));
+                    self.checks
+                        .fail(format!("a quorum certified block {} with invented transactions", proposal.number));
                     return;
                 }
                 for transaction in proposal.transactions.iter() {
@@ -277,7 +266,10 @@ impl World {
                         machine.pool.insert(*transaction);
                     }
                 }
-                let verdict = if certified || proposal.number <= machine.height() || (!invented && machine.follows_rules(&proposal)) {
+                let verdict = if certified
+                    || proposal.number <= machine.height()
+                    || (!invented && machine.follows_rules(&proposal))
+                {
                     Verdict::Valid
                 } else {
                     Verdict::Invalid
@@ -313,24 +305,18 @@ impl World {
                 self.look_around(id);
             }
             Event::Blocks { id, life, from } if self.lives(id, life) => self.fetch(id, from),
-            Event::Restart(id) => {
-                if self.machines[id].core.is_none() {
-                    self.start(id);
-                    self.tell_reachable(id, true);
-                }
+            Event::Restart(id) if self.machines[id].core.is_none() => {
+                self.start(id);
+                self.tell_reachable(id, true);
             }
-            Event::Client => {
-                if !self.healed {
-                    self.issue();
-                    let delay = self.rng.between(10, 60);
-                    self.at(delay, Event::Client);
-                }
+            Event::Client if !self.healed => {
+                self.issue();
+                let delay = self.rng.between(10, 60);
+                self.at(delay, Event::Client);
             }
-            Event::Trouble => {
-                if !self.healed {
-                    self.trouble();
-                    self.at(100, Event::Trouble);
-                }
+            Event::Trouble if !self.healed => {
+                self.trouble();
+                self.at(100, Event::Trouble);
             }
             _ => {}
         }
@@ -530,7 +516,13 @@ impl World {
                 let machine = &self.machines[id];
                 let number = block.proposal.number;
                 let settings = machine.settings(number);
-                if !is_signed(&settings, self.shape.agreement == Agreement::Raft, self.quorum(&settings), &block.header_hash, &block.signatures) {
+                if !is_signed(
+                    &settings,
+                    self.shape.agreement == Agreement::Raft,
+                    self.quorum(&settings),
+                    &block.header_hash,
+                    &block.signatures,
+                ) {
                     break;
                 }
                 self.append(id, block.proposal, block.header_hash, block.signatures);
@@ -602,12 +594,36 @@ impl World {
             let Some(core) = machine.core.as_ref() else { continue };
             let s = core.status();
             let missing = self.issued.len() - machine.included.len();
-            out += &format!(
+            let _ = write!(
+                out,
                 "\n  node {} {:?}: number {} ordered {} executed {} view {} entered {} leader {} cycle {} want {:?} work {} missing {missing}",
-                machine.index, machine.hostile, s.number, s.ordered, s.executed, s.view, s.entered, s.leader,
-                s.change_cycle, machine.want, machine.work,
+                machine.index,
+                machine.hostile,
+                s.number,
+                s.ordered,
+                s.executed,
+                s.view,
+                s.entered,
+                s.leader,
+                s.change_cycle,
+                machine.want,
+                machine.work,
             );
         }
         out
     }
+}
+
+/// An event as one line.
+fn trace(event: &Event) -> String {
+    if let Event::Deliver { to, from, bytes } = event
+        && let Ok(m) = bcos_consensus::message::Message::decode(bytes.clone(), usize::MAX)
+    {
+        let mut body = format!("{:?}", m.body);
+        body.truncate(160);
+        return format!("{from} -> {to}: by {} {body}", m.from);
+    }
+    let mut text = format!("{event:?}");
+    text.truncate(200);
+    text
 }

@@ -111,14 +111,14 @@ impl Client {
             chain_id: self.chain_id.clone(),
             group_id: self.group_id.clone(),
             block_limit: head + BLOCK_LIMIT,
-            nonce: hex::encode(&random_bytes::<16>()),
+            nonce: hex::encode(random_bytes::<16>()),
             to: to.to_owned(),
             input: input.into(),
             abi: abi.to_owned(),
             ..TransactionData::default()
         };
         let transaction = Transaction::signed(data, &self.key);
-        let encoded = format!("0x{}", hex::encode(&transaction.encode()));
+        let encoded = format!("0x{}", hex::encode(transaction.encode()));
         let receipt = self.rpc("sendTransaction", &[json!(encoded), json!(false)]).await?;
         match receipt["status"].as_i64() {
             Some(0) => Ok(receipt),
@@ -140,7 +140,7 @@ impl Client {
     /// Creates an asset and reads it back.
     pub(super) async fn call_sample(&self, contract: &str) -> Result<(), LocalError> {
         let what = "calling the sample contract";
-        let id = format!("asset-{}", hex::encode(&random_bytes::<4>()));
+        let id = format!("asset-{}", hex::encode(random_bytes::<4>()));
         let create = createCall {
             id: id.clone(),
             description: "made by konsort up".into(),
