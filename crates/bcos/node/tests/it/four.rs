@@ -74,7 +74,7 @@ async fn four_nodes_commit_the_same_blocks_and_one_that_was_away_catches_up() {
     for i in 0..30 {
         let group = group(&running[i % 3]);
         let call = group.submit(account.transaction(&group, Some(contract), &[]));
-        let committed = tokio::time::timeout(Duration::from_secs(30), call).await.expect("an answer").unwrap();
+        let committed = tokio::time::timeout(Duration::from_mins(1), call).await.expect("an answer").unwrap();
         assert_eq!(committed.receipt.status, 0);
     }
     running.push(cluster.start(3).await);
@@ -104,14 +104,14 @@ async fn under_raft_three_nodes_go_on_without_any_one_of_them() {
         for i in 0..6 {
             let group = group(&running[i % 3]);
             let call = group.submit(account.transaction(&group, Some(contract), &[]));
-            tokio::time::timeout(Duration::from_secs(30), call).await.expect("an answer").unwrap();
+            tokio::time::timeout(Duration::from_mins(1), call).await.expect("an answer").unwrap();
             calls += 1;
         }
         let gone = running.remove(round);
         gone.stop().await;
         let from = group(&running[0]);
         let call = from.submit(account.transaction(&from, Some(contract), &[]));
-        tokio::time::timeout(Duration::from_secs(30), call).await.expect("an answer without one node").unwrap();
+        tokio::time::timeout(Duration::from_mins(1), call).await.expect("an answer without one node").unwrap();
         calls += 1;
         running.insert(round, cluster.start(round).await);
         let height = same_height(&running).await;
@@ -142,7 +142,7 @@ async fn rivals_at_different_nodes_do_not_stop_the_chain() {
     }
     let mut outcomes = Vec::new();
     for call in pairs {
-        outcomes.push(tokio::time::timeout(Duration::from_secs(30), call).await.expect("an answer").unwrap());
+        outcomes.push(tokio::time::timeout(Duration::from_mins(1), call).await.expect("an answer").unwrap());
     }
     for pair in outcomes.chunks(2) {
         assert_eq!(pair.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{pair:?}");

@@ -139,11 +139,12 @@ async fn the_doctor_names_what_is_wrong() {
         doctor(&folder.join("config.ini"), &[folder.join("config.genesis")]).await
     };
     let problems = |findings: &[bcos_node::Finding]| -> String {
-        findings.iter().filter(|f| f.severity == Severity::Problem).map(|f| format!("{f}\n")).collect()
+        let problems = findings.iter().filter(|f| f.severity == Severity::Problem);
+        problems.map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
     let running = cluster.start(1).await;
     let findings = look(0).await;
-    let text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+    let text: String = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     assert!(text.contains(&format!("{} is node {}", cluster.addresses[1], running.node().node_id())), "{text}");
     // The node itself does not run.
     let found = problems(&findings);
