@@ -50,8 +50,8 @@ pub use config::{Allocation, ChainConfig, FEATURES};
 pub use error::ChainError;
 pub use ledger::{Chain, CommittedBlock, ExecutedBlock, Located, NONCE_BLOCKS, Order, Proposal, Totals};
 pub use state::StateView;
-pub mod executor;
 mod evm;
+pub mod executor;
 mod precompiled;
 #[cfg(test)]
 mod test_world;

@@ -326,9 +326,7 @@ impl Body {
             },
             1 => Self::Prepare(read_vote(reader)?),
             2 => Self::Commit(read_vote(reader)?),
-            3 => {
-                Self::Checkpoint { number: reader.position("number")?, header_hash: reader.hash("header hash")? }
-            }
+            3 => Self::Checkpoint { number: reader.position("number")?, header_hash: reader.hash("header hash")? },
             4 => Self::Suspect { view: reader.position("view")? },
             5 => {
                 let view = reader.position("view")?;
@@ -366,11 +364,7 @@ impl Body {
 }
 
 fn read_vote(reader: &mut Reader) -> Result<Vote, DecodeError> {
-    Ok(Vote {
-        view: reader.position("view")?,
-        number: reader.position("number")?,
-        digest: reader.hash("digest")?,
-    })
+    Ok(Vote { view: reader.position("view")?, number: reader.position("number")?, digest: reader.hash("digest")? })
 }
 
 fn write_signatures(out: &mut Writer, signatures: &[HeaderSignature]) {

@@ -87,7 +87,9 @@ mod tests {
             let (now, next) = (ids(&working(&all, 4, epoch)), ids(&working(&all, 4, epoch + 1)));
             assert_eq!(now.len(), 4);
             assert_eq!(next.iter().filter(|id| !now.contains(id)).count(), 1, "{now:?} {next:?}");
-            now.iter().for_each(|id| served[*id as usize] += 1);
+            for id in &now {
+                served[*id as usize] += 1;
+            }
         }
         assert_eq!(served, [40; 6]);
     }
@@ -99,7 +101,9 @@ mod tests {
         for epoch in 0..70 {
             let now = ids(&working(&all, 2, epoch));
             assert_eq!(now.len(), 2);
-            now.iter().for_each(|id| served[*id as usize] += 1);
+            for id in &now {
+                served[*id as usize] += 1;
+            }
         }
         assert!(served[0] > 2 * served[1] - 10 && served.iter().all(|n| *n > 0), "{served:?}");
     }

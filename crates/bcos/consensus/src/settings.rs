@@ -121,7 +121,8 @@ impl Settings {
 
     /// Whether the block may change the committee without being a system block.
     pub fn ends_epoch(&self, number: u64) -> bool {
-        self.epoch.is_some_and(|(first, length)| length > 0 && number >= first && (number - first).is_multiple_of(length))
+        self.epoch
+            .is_some_and(|(first, length)| length > 0 && number >= first && (number - first).is_multiple_of(length))
     }
 
     /// What every signed message names, so that a vote for one committee (or group) counts in no other.

@@ -106,7 +106,9 @@ impl Host {
         match hosts.iter().map(|host| host.nodes).sum::<usize>() {
             0 => Err(BuildError::Plan("-l names no host; write for example -l 127.0.0.1:4".into())),
             1..=MOST_NODES => Ok(hosts),
-            count => Err(BuildError::Plan(format!("-l asks for {count} nodes; at most {MOST_NODES} are built at once"))),
+            count => {
+                Err(BuildError::Plan(format!("-l asks for {count} nodes; at most {MOST_NODES} are built at once")))
+            }
         }
     }
 }
@@ -276,7 +278,9 @@ pub fn expand(plan: &ExpandPlan, say: &mut dyn FnMut(&str)) -> Result<String, Bu
     say(&format!("Generate {} cert successful!", conf.display()));
     let node_id = write_key(&conf, SuiteKey::generate(SuiteKind::International))?;
     let sdk = host.join("sdk");
-    if !sdk.exists() && let Some(certificate) = certificates.next() {
+    if !sdk.exists()
+        && let Some(certificate) = certificates.next()
+    {
         certificate.write(&authority, &sdk, "sdk")?;
         say(&format!("generate sdk cert, path: {} ..", sdk.display()));
     }

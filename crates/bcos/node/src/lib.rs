@@ -34,13 +34,11 @@ mod run;
 mod sdk;
 mod sync;
 
-pub use api::{
-    Committed, ConsensusMember, ConsensusStatus, Group, Node, PeerInfo, SubmitError, SyncPeer, SyncStatus,
-};
+pub use api::{Committed, ConsensusMember, ConsensusStatus, Group, Node, PeerInfo, SubmitError, SyncPeer, SyncStatus};
 pub use config::{ConfigError, NodeConfig};
 pub use doctor::{Finding, Severity, doctor};
 pub use network::NetworkError;
-pub use run::{RunningNode, StartError, run, start};
 #[doc(hidden)]
 pub use rpc::fuzz_request;
 pub use rpc::serve::ServiceError;
+pub use run::{RunningNode, StartError, run, start};

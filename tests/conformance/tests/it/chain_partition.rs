@@ -37,7 +37,7 @@ async fn a_sealer_and_then_the_leader_cut_off_neither_fork_nor_lose() {
         return inside(&tag).await;
     }
     if !conformance::network_namespaces() {
-        println!("SKIPPED: network namespaces cannot be made here (they need root)");
+        eprintln!("SKIPPED: network namespaces cannot be made here (they need root)");
         return;
     }
     let tag = format!("b{}", std::process::id());
@@ -127,7 +127,7 @@ async fn inside(tag: &str) {
     let acknowledged = load.stop().await;
     assert!(acknowledged.len() > 20, "only {} transactions had a receipt", acknowledged.len());
     let height = clients[first % 4].block_number().await.unwrap();
-    agree(&clients, height, Duration::from_secs(60)).await;
+    agree(&clients, height, Duration::from_mins(1)).await;
     assert_one_history(&clients, &contract, &acknowledged).await;
     for node in &mut running {
         node.kill().unwrap();

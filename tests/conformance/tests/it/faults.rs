@@ -115,7 +115,7 @@ async fn five_orderers_lose_the_leader_and_another_at_once() {
 #[test]
 fn a_leader_cut_off_from_its_cluster_neither_loses_nor_doubles() {
     if !conformance::network_namespaces() {
-        println!("SKIPPED: network namespaces cannot be made here (they need root)");
+        eprintln!("SKIPPED: network namespaces cannot be made here (they need root)");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -74,10 +74,8 @@ impl Pbft {
             return;
         }
         peer.seen = view;
-        let ahead: u64 = (0..self.peers.len())
-            .filter(|i| self.peers[*i].seen > self.view)
-            .map(|i| self.settings.weight(i))
-            .sum();
+        let ahead: u64 =
+            (0..self.peers.len()).filter(|i| self.peers[*i].seen > self.view).map(|i| self.settings.weight(i)).sum();
         let asked = self.asked_at.is_some_and(|at| self.now < at + ANSWER_EVERY_MS);
         if ahead > self.settings.max_faulty() && !asked {
             self.ask();

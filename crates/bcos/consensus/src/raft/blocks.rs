@@ -32,9 +32,7 @@ impl Raft {
             return;
         }
         let Some(member) = self.settings.members.get(message.from).map(|m| m.node_id.clone()) else { return };
-        let signed = |raft: &Self| {
-            raft.keys.verify(&member, &message.signed_hash(&*raft.keys), &message.signature)
-        };
+        let signed = |raft: &Self| raft.keys.verify(&member, &message.signed_hash(&*raft.keys), &message.signature);
         match &message.body {
             Body::Checkpoint { number, header_hash } => {
                 self.checkpoint(message.from, *number, *header_hash, &message.signature);
@@ -182,9 +180,11 @@ impl Raft {
     /// Asks for blocks that are final elsewhere and not on their way here.
     fn look_for_blocks(&mut self) {
         let majority = self.majority();
-        let signed = self.checkpoints.iter().rev().find(|(number, cells)| {
-            !self.ordered.contains_key(number) && cells.len() >= majority
-        });
+        let signed = self
+            .checkpoints
+            .iter()
+            .rev()
+            .find(|(number, cells)| !self.ordered.contains_key(number) && cells.len() >= majority);
         let number = signed.map_or(0, |(number, _)| *number).max(self.ahead).max(self.awaits);
         if number > self.tip().number {
             let from = self.settings.members.iter().map(|m| m.node_id.clone());

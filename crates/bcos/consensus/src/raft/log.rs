@@ -37,10 +37,7 @@ impl Raft {
     }
 
     /// Opens the log from its records, or begins it.
-    pub(super) fn open(
-        &mut self,
-        records: impl IntoIterator<Item = (RecordKey, Bytes)>,
-    ) -> Result<(), RecordError> {
+    pub(super) fn open(&mut self, records: impl IntoIterator<Item = (RecordKey, Bytes)>) -> Result<(), RecordError> {
         let mut recovered = Recovered::default();
         let mut entries: BTreeMap<u64, Entry> = BTreeMap::new();
         let mut known = false;
@@ -54,10 +51,8 @@ impl Raft {
                 }
                 RecordKey::Snapshot => {
                     let mut reader = Reader(bytes);
-                    recovered.compacted = (
-                        reader.position("index").map_err(damaged)?,
-                        reader.position("term").map_err(damaged)?,
-                    );
+                    recovered.compacted =
+                        (reader.position("index").map_err(damaged)?, reader.position("term").map_err(damaged)?);
                     recovered.snapshot = Snapshot::decode(reader.0).map_err(unreadable)?;
                     known = true;
                 }
@@ -81,8 +76,7 @@ impl Raft {
             self.awaits = number_of(&recovered.snapshot);
             self.node = Some(Node::restart(self.log_config(), recovered, 0));
         } else if self.me.is_some() && self.tip().number == 0 {
-            let peers: Vec<u64> =
-                self.settings.members.iter().map(|m| id_of(&*self.keys, &m.node_id)).collect();
+            let peers: Vec<u64> = self.settings.members.iter().map(|m| id_of(&*self.keys, &m.node_id)).collect();
             let mut effects = Effects::default();
             self.node = Some(Node::bootstrap(self.log_config(), &peers, &mut effects));
             self.carry_out(effects);

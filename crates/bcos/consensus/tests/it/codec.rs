@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use bcos_consensus::message::{
-    Body, Certificate, Message, Proof, TimeoutCertificate, ViewChange, Vote,
-};
+use bcos_consensus::message::{Body, Certificate, Message, Proof, TimeoutCertificate, ViewChange, Vote};
 use bcos_consensus::{Head, HeaderSignature, Proposal};
 use bytes::Bytes;
 use proptest::collection::{btree_map, vec};
@@ -40,8 +38,11 @@ fn vote() -> impl Strategy<Value = Vote> {
 }
 
 fn proof() -> impl Strategy<Value = Proof> {
-    (position(), hash(), signatures())
-        .prop_map(|(number, header_hash, signatures)| Proof { number, header_hash, signatures })
+    (position(), hash(), signatures()).prop_map(|(number, header_hash, signatures)| Proof {
+        number,
+        header_hash,
+        signatures,
+    })
 }
 
 fn certificate() -> impl Strategy<Value = Certificate> {
@@ -72,11 +73,13 @@ fn body() -> impl Strategy<Value = Body> {
         change().prop_map(Body::ViewChange),
         (position(), hash(), vec(vec(any::<u8>(), 50..90).prop_map(Bytes::from), 0..4))
             .prop_map(|(view, base, changes)| Body::NewView { view, base, changes }),
-        (position(), position(), position())
-            .prop_map(|(view, number, ordered)| Body::RecoverRequest { view, number, ordered }),
-        (position(), any::<bool>(), proptest::option::of(bytes(90)), vec(proof(), 0..4)).prop_map(
-            |(view, entered, new_view, proofs)| Body::RecoverResponse { view, entered, new_view, proofs }
-        ),
+        (position(), position(), position()).prop_map(|(view, number, ordered)| Body::RecoverRequest {
+            view,
+            number,
+            ordered
+        }),
+        (position(), any::<bool>(), proptest::option::of(bytes(90)), vec(proof(), 0..4))
+            .prop_map(|(view, entered, new_view, proofs)| Body::RecoverResponse { view, entered, new_view, proofs }),
         (position(), hash()).prop_map(|(number, digest)| Body::ProposalRequest { number, digest }),
         proposal().prop_map(|proposal| Body::ProposalResponse { proposal }),
     ]

@@ -49,8 +49,7 @@ impl Authority {
         make_folder(folder)?;
         let label = format!("{chain}-{}", hex::encode(random_bytes::<4>()));
         let key = new_key(folder)?;
-        let mut template =
-            CertificateTemplate::ca(name(&label, &label, "chain"), now() - BACKDATED, now() + VALIDITY);
+        let mut template = CertificateTemplate::ca(name(&label, &label, "chain"), now() - BACKDATED, now() + VALIDITY);
         template.key_usage = KeyUsage::CERT_SIGN | KeyUsage::CRL_SIGN;
         template.extended_key_usage.clear();
         let certificate = template
@@ -75,8 +74,8 @@ impl Authority {
             }
         };
         let (path, pem) = read("ca.crt")?;
-        let certificate = Certificate::from_pem(&pem)
-            .map_err(|error| BuildError::Certificate { path, reason: error.to_string() })?;
+        let certificate =
+            Certificate::from_pem(&pem).map_err(|error| BuildError::Certificate { path, reason: error.to_string() })?;
         let (path, pem) = read("ca.key")?;
         let wrong = |reason: String| BuildError::Certificate { path, reason };
         let pem = zeroize::Zeroizing::new(String::from_utf8_lossy(&pem).into_owned());
@@ -96,9 +95,9 @@ impl Authority {
             let subject = name(&self.label, &self.label, "agency");
             let mut template = CertificateTemplate::leaf(subject, now() - BACKDATED, now() + VALIDITY);
             template.key_usage = KeyUsage::default();
-            let certificate = template.issue(key.public_key(), &self.certificate, &self.key).map_err(|error| {
-                BuildError::Certificate { path: "ssl.crt".into(), reason: error.to_string() }
-            })?;
+            let certificate = template
+                .issue(key.public_key(), &self.certificate, &self.key)
+                .map_err(|error| BuildError::Certificate { path: "ssl.crt".into(), reason: error.to_string() })?;
             Ok(Issued { certificate, key })
         };
         (0..count).into_par_iter().map(one).collect()
