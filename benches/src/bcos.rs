@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// Turns of each side in the comparison
     #[arg(long, default_value_t = 2)]
     turns: usize,
+    /// Transactions of a turn; with several thousand waiting at once anvil stops making blocks
+    #[arg(long, default_value_t = 1_000)]
+    turn: usize,
     /// Further options for anvil, as --block-time=1
     #[arg(long, allow_hyphen_values = true)]
     anvil_option: Vec<String>,
@@ -172,8 +175,8 @@ async fn compare(options: &Options, figures: &mut Map<String, Value>) -> anyhow:
     theirs.turn(512).await?;
     let (mut our_turns, mut their_turns) = (Vec::new(), Vec::new());
     for _ in 0..options.turns.max(1) {
-        our_turns.push(ours.turn(options.slice).await?);
-        their_turns.push(theirs.turn(options.slice).await?);
+        our_turns.push(ours.turn(options.turn).await?);
+        their_turns.push(theirs.turn(options.turn).await?);
     }
     let mut mean = |name: &str, turns: &[ethereum::Turn]| {
         let of = |field: fn(&ethereum::Turn) -> f64| turns.iter().map(field).sum::<f64>() / turns.len() as f64;
