@@ -164,13 +164,7 @@ impl Pool {
         let inner = &*self.0;
         let (waiter, answer) = oneshot::channel();
         let hash = verified.hash;
-        let base = self.base_nonce(&verified);
-        self.check_account(&verified, base)?;
-        let ready = {
-            let mut waiting = inner.waiting.lock();
-            waiting.insert(verified.clone(), Some(waiter), base, false)?;
-            waiting.ready()
-        };
+        let ready = self.insert(&verified, Some(waiter), false)?;
         // Without receivers there is nothing to tell.
         let _nobody = inner.announced.send(hash);
         let _alone = inner.local.send(verified);
@@ -179,6 +173,33 @@ impl Pool {
             inner.arrivals.notify_one();
         }
         Ok(Ticket { hash, answer })
+    }
+
+    /// Puts a checked transaction into the pool and says how many are ready; `proposed` ones pass the limit and the pool's nonces.
+    ///
+    /// The ledger is asked again under the pool's lock, under which blocks take their transactions out: one whose block was
+    /// committed while its signature was checked would stay for ever, and be sealed into blocks that nobody accepts.
+    fn insert(
+        &self,
+        verified: &VerifiedTx,
+        waiter: Option<waiting::Waiter>,
+        proposed: bool,
+    ) -> Result<usize, SubmitError> {
+        let inner = &*self.0;
+        let mut waiting = inner.waiting.lock();
+        let base = self.base_nonce(verified);
+        if proposed {
+            if inner.ledger.is_committed(&verified.hash) {
+                return Err(SubmitError::TxAlreadyInChain);
+            }
+        } else {
+            if self.is_used(verified) {
+                return Err(SubmitError::NonceCheckFail);
+            }
+            self.check_account(verified, base)?;
+        }
+        waiting.insert(verified.clone(), waiter, base, proposed)?;
+        Ok(waiting.ready())
     }
 
     /// Waits for a transaction that came from another node before its client's own submission arrived here.
@@ -294,10 +315,7 @@ impl Pool {
                     admitted.invalid += 1;
                     continue;
                 };
-                let base = pool.base_nonce(&verified);
-                if pool.check_account(&verified, base).is_ok()
-                    && pool.0.waiting.lock().insert(verified.clone(), None, base, false).is_ok()
-                {
+                if pool.insert(&verified, None, false).is_ok() {
                     let _nobody = pool.0.announced.send(verified.hash);
                     admitted.fresh.push(verified);
                 }
@@ -322,9 +340,8 @@ impl Pool {
                 .filter_map(|transaction| VerifiedTx::verify(transaction, pool.0.rules.suite).ok())
                 .collect();
             for transaction in &verified {
-                let base = pool.base_nonce(transaction);
                 // Known already is as good as new.
-                let _known = pool.0.waiting.lock().insert(transaction.clone(), None, base, true);
+                let _known = pool.insert(transaction, None, true);
             }
             verified
         };

@@ -36,6 +36,10 @@ impl Cluster {
 
     /// The last `outside` nodes are not among the sealers of the first block.
     pub(crate) fn build_outside(count: usize, outside: usize) -> Self {
+        // What the nodes say goes past the test's own output: only for those who ask.
+        if let Ok(level) = std::env::var("KONSORT_TEST_LOG") {
+            konsort_node::logging::init_with(&level, konsort_node::logging::Format::Console).unwrap();
+        }
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("program");
         std::fs::write(&program, "").unwrap();
