@@ -477,3 +477,6 @@ pub(crate) fn web3_nonce(transaction: &VerifiedTx) -> Option<u64> {
         None => text.parse().ok(),
     }
 }
+
+#[cfg(test)]
+mod tests;
