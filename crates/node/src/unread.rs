@@ -1,8 +1,9 @@
 //! What a client is still sending when its request is already answered.
 //!
-//! A connection that is closed with unread bytes is reset, and the reset can overtake the answer: the client
-//! then sees a broken connection where a refusal was written. So on HTTP/1 the rest of a refused body is read
-//! and thrown away before the answer goes out, within bounds of size and time. HTTP/2 ends a stream by itself.
+//! A connection (HTTP/2: a stream) that ends with unread bytes is reset, and the reset can overtake the answer: the
+//! client then sees a broken connection where a refusal was written. So the rest of a refused body is read and
+//! thrown away before the answer goes out, within bounds of size and time. Calls of gRPC are left alone: their
+//! streams may stay open for long, and their clients read an answer that came early.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use http::{Request, Version, header};
+use http::{Request, header};
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use tokio::sync::oneshot;
 use tower::ServiceExt as _;
@@ -24,7 +25,9 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// Answers a request and leaves nothing unread behind it.
 pub(crate) async fn answer(router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
-    if request.version() >= Version::HTTP_2 || request.body().is_end_stream() {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc || request.body().is_end_stream() {
         return router.oneshot(request.map(Body::new)).await;
     }
     // Such a client sends its body only after it is asked to, which reading would do.

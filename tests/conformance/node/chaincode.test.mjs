@@ -1,7 +1,7 @@
 // What contracts do with the ledger, seen by a client: ranges and pages, history, calls between contracts, conflicts.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { chaincodeName, channelName, gatewayOf, json, newId, peers } from './network.mjs';
+import { chaincodeName, channelName, gatewayOf, json, newId, peers, settled } from './network.mjs';
 
 describe(`chaincode ${chaincodeName}`, () => {
     let session;
@@ -36,8 +36,8 @@ describe(`chaincode ${chaincodeName}`, () => {
     test('history tells every change, the newest first', async () => {
         const asset = newId('history');
         await session.contract.submitTransaction('CreateAsset', asset, 'red', '1', 'One', '1');
-        await session.contract.submitTransaction('TransferAsset', asset, 'Two');
-        await session.contract.submitTransaction('DeleteAsset', asset);
+        await settled(() => session.contract.submitTransaction('TransferAsset', asset, 'Two'));
+        await settled(() => session.contract.submitTransaction('DeleteAsset', asset));
         const history = json(await session.contract.evaluateTransaction('GetAssetHistory', asset));
         assert.equal(history.length, 3);
         assert.deepEqual(history.map((change) => change.isDelete), [true, false, false]);
@@ -64,8 +64,8 @@ describe(`chaincode ${chaincodeName}`, () => {
         assert.equal(json(sameChannel).Owner, 'Other');
         // What the called contract writes is part of the calling transaction.
         // The calling contract touches nothing of its own, so its policy is not in the plan: all organisations are named.
-        await session.contract.submit('CallChaincode', {
-            arguments: [other, '', 'DeleteAsset', asset], endorsingOrganizations: peers.map((peer) => peer.mspid) });
+        await settled(() => session.contract.submit('CallChaincode', {
+            arguments: [other, '', 'DeleteAsset', asset], endorsingOrganizations: peers.map((peer) => peer.mspid) }));
         await assert.rejects(session.network.getContract(other).evaluateTransaction('ReadAsset', asset));
     });
 
@@ -73,7 +73,7 @@ describe(`chaincode ${chaincodeName}`, () => {
         const asset = newId('conflict');
         await session.contract.submitTransaction('CreateAsset', asset, 'red', '1', 'One', '1');
         const proposals = [0, 1].map(() => session.contract.newProposal('DeleteAsset', { arguments: [asset] }));
-        const transactions = await Promise.all(proposals.map((proposal) => proposal.endorse()));
+        const transactions = await Promise.all(proposals.map((proposal) => settled(() => proposal.endorse())));
         const commits = await Promise.all(transactions.map((transaction) => transaction.submit()));
         const statuses = await Promise.all(commits.map((commit) => commit.getStatus()));
         assert.deepEqual(statuses.map((status) => status.successful).sort(), [false, true]);

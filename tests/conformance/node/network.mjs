@@ -44,3 +44,21 @@ export function gatewayOf(mspId = peers[0].mspid, options = {}) {
 export const newId = (prefix = 'asset') => `${prefix}-${randomUUID()}`;
 export const json = (bytes) => JSON.parse(Buffer.from(bytes).toString('utf8'));
 export const sha256 = (bytes) => createHash('sha256').update(bytes).digest();
+
+/**
+ * Endorses again while peers disagree because one is a block behind the others, as applications that build on their last transaction do.
+ * @template T
+ * @param {() => Promise<T>} endorse
+ * @returns {Promise<T>}
+ */
+export const settled = async (endorse) => {
+    for (let attempt = 0; ; attempt += 1) {
+        try {
+            return await endorse();
+        } catch (error) {
+            const behind = JSON.stringify(error.details ?? '').includes('ProposalResponsePayloads do not match');
+            if (!behind || attempt === 100) throw error;
+            await new Promise((resolve) => { setTimeout(resolve, 50); });
+        }
+    }
+};

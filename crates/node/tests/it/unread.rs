@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::http::StatusCode;
 use axum::routing::post;
+use futures::SinkExt as _;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use konsort_node::{Server, ServerOptions, Shutdown};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -27,6 +30,38 @@ async fn a_client_that_is_still_sending_reads_its_refusal() {
         let length = stream.read(&mut answer).await.unwrap_or_else(|error| panic!("round {round}: {error}"));
         let answer = String::from_utf8_lossy(&answer[..length]);
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("\r\n\r\nno"), "round {round}: {answer}");
+    }
+    shutdown.trigger("the test is over");
+}
+
+/// A client of HTTP/2 that sends its body a moment after the head, as curl does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_body_on_http2_does_not_lose_the_refusal() {
+    let server = Server::bind("test", "127.0.0.1:0", ServerOptions::default()).await.unwrap();
+    let address = server.local_addr();
+    let router = Router::new().route("/", post(async || (StatusCode::BAD_REQUEST, "no")));
+    let shutdown = Shutdown::new();
+    tokio::spawn(server.serve(router, shutdown.clone()));
+    for round in 0..50 {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut sender, driver) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(driver);
+        let (mut late, body) = futures::channel::mpsc::channel(1);
+        let request = http::Request::post(format!("http://{address}/")).body(Body::from_stream(body)).unwrap();
+        let sending = tokio::spawn(async move {
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                let chunk: Result<_, std::io::Error> = Ok(vec![7_u8; 20_000]);
+                late.send(chunk).await.map_err(|error| error.to_string())?;
+            }
+            Ok::<_, String>(())
+        });
+        let answer = sender.send_request(request).await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        let body = axum::body::to_bytes(Body::new(answer.into_body()), 100).await;
+        assert_eq!(body.unwrap_or_else(|error| panic!("round {round}: {error}")), "no");
+        sending.await.unwrap().unwrap_or_else(|error| panic!("round {round}: the body was cut off: {error}"));
     }
     shutdown.trigger("the test is over");
 }
