@@ -19,6 +19,8 @@ use crate::sdk::amop::{Amop, AmopNetwork, Answer, NO_CLIENT, TIMED_OUT};
 const MOST_TOPICS: usize = 65_536;
 /// How long another node may take, its listener included.
 const PATIENCE: Duration = Duration::from_secs(35);
+/// How often the other nodes are told again what is listened to here.
+const ANNOUNCE: Duration = Duration::from_secs(5);
 
 /// The other nodes for AMOP.
 #[derive(Debug)]
@@ -47,8 +49,11 @@ impl AmopLink {
     pub(crate) async fn run(self: Arc<Self>, mut messages: mpsc::Receiver<(NodeId, Message)>) {
         let mut changes = self.network.changes();
         let mut known: HashSet<NodeId> = HashSet::new();
+        let mut again = tokio::time::interval(ANNOUNCE);
         loop {
             tokio::select! {
+                // What was announced over a connection that was just being replaced by another is lost.
+                _ = again.tick() => known.clear(),
                 message = messages.recv() => match message {
                     Some((from, message)) => self.message(from, message),
                     None => return,
@@ -66,11 +71,9 @@ impl AmopLink {
                     self.network.send_plain(node, &Message::Topics(own));
                 }
             }
-            if known.iter().any(|node| !now.contains(node)) {
-                self.topics.write().retain(|node, _| now.contains(node));
-                // Their answers will never come; the publisher need not wait for the time-out.
-                self.waiting.lock().retain(|_, (node, _)| now.contains(node));
-            }
+            self.topics.write().retain(|node, _| now.contains(node));
+            // Answers of nodes that are gone will never come; the publisher need not wait for the time-out.
+            self.waiting.lock().retain(|_, (node, _)| now.contains(node));
             known = now;
         }
     }
