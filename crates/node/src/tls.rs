@@ -251,7 +251,8 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    pub(crate) fn config(&self) -> Result<rustls::ServerConfig, TlsError> {
+    /// What `rustls` needs, for listeners of protocols other than HTTP (which clear the offered protocols).
+    pub fn config(&self) -> Result<rustls::ServerConfig, TlsError> {
         let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| content("TLS version", "list", error))?;
@@ -280,11 +281,8 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    pub(crate) fn config(
-        &self,
-        host: &str,
-        protocol: &[u8],
-    ) -> Result<(rustls::ClientConfig, ServerName<'static>), TlsError> {
+    /// What `rustls` needs to call `host`, offering one protocol.
+    pub fn config(&self, host: &str, protocol: &[u8]) -> Result<(rustls::ClientConfig, ServerName<'static>), TlsError> {
         let expected = self.server_name_override.clone().filter(|name| !name.is_empty()).unwrap_or(host.to_owned());
         // The name only goes into the handshake; what it must match is the verifier's own text, because Go accepts
         // host names (underscores) that the strict type refuses.

@@ -121,15 +121,10 @@ impl LocalNetwork {
     /// Opens the network of a data folder, making it (plan, certificates, genesis block, configuration files) when there is none.
     pub fn open_or_create(data: &Path, request: &Request) -> Result<Self, LocalError> {
         let started = Instant::now();
-        std::fs::create_dir_all(data)
-            .map_err(|source| LocalError::Io { what: format!("make the data folder {}", data.display()), source })?;
-        let data = data
-            .canonicalize()
-            .map_err(|source| LocalError::Io { what: format!("resolve the data folder {}", data.display()), source })?;
+        let (data, lock) = claim(data)?;
         let layout = Layout::new(&data);
-        let lock = lock(&data)?;
         let spec = if layout.spec_file().exists() {
-            read_spec(&layout)?
+            read_plan(&layout.spec_file())?
         } else {
             let spec = NetworkSpec::plan(request)?;
             // Before anything is written: a plan with ports that are taken would stay.
@@ -149,7 +144,7 @@ impl LocalNetwork {
         if !layout.spec_file().exists() {
             return Err(LocalError::NoNetwork(data));
         }
-        Ok(Self { spec: read_spec(&layout)?, layout, _lock: None, started: Instant::now() })
+        Ok(Self { spec: read_plan(&layout.spec_file())?, layout, _lock: None, started: Instant::now() })
     }
 
     /// The plan.
@@ -206,10 +201,7 @@ impl LocalNetwork {
 
     /// The processes of the last start, running or not.
     pub fn processes(&self) -> Vec<NodeProcess> {
-        std::fs::read(self.layout.run_file())
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
+        process::read_all(&self.layout.run_file())
     }
 
     /// What runs where.
@@ -282,29 +274,33 @@ fn remove_if_there(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -
     }
 }
 
-/// Keeps a second command from working on the same data folder as long as the file is open.
-fn lock(root: &Path) -> Result<File, LocalError> {
+/// Makes the data folder and keeps a second command from working on it as long as the file is open.
+fn claim(data: &Path) -> Result<(PathBuf, File), LocalError> {
+    let io = |what: &str, path: &Path| {
+        let what = format!("{what} {}", path.display());
+        move |source| LocalError::Io { what, source }
+    };
+    std::fs::create_dir_all(data).map_err(io("make the data folder", data))?;
+    let root = data.canonicalize().map_err(io("resolve the data folder", data))?;
     let path = root.join("lock");
-    let io = |source| LocalError::Io { what: format!("lock {}", path.display()), source };
-    let file = File::create(&path).map_err(io)?;
+    let file = File::create(&path).map_err(io("lock", &path))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(LocalError::Busy(root.to_path_buf())),
-        Err(error) => Err(io(error.into())),
+        Ok(()) => Ok((root, file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(LocalError::Busy(root)),
+        Err(error) => Err(io("lock", &path)(error.into())),
     }
 }
 
-fn read_spec(layout: &Layout) -> Result<NetworkSpec, LocalError> {
-    let path = layout.spec_file();
+/// Reads the plan of a network or chain, whose format is 1.
+fn read_plan<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, LocalError> {
     let bytes =
-        std::fs::read(&path).map_err(|source| LocalError::Io { what: format!("read {}", path.display()), source })?;
-    let spec: NetworkSpec = serde_json::from_slice(&bytes)
-        .map_err(|error| LocalError::Damaged { path: path.clone(), why: error.to_string() })?;
-    if spec.version != 1 {
-        let why = format!("its format is {}, this program knows 1", spec.version);
-        return Err(LocalError::Damaged { path, why });
+        std::fs::read(path).map_err(|source| LocalError::Io { what: format!("read {}", path.display()), source })?;
+    let damaged = |why: String| LocalError::Damaged { path: path.to_path_buf(), why };
+    let plan: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if plan["version"] != 1 {
+        return Err(damaged(format!("its format is {}, this program knows 1", plan["version"])));
     }
-    Ok(spec)
+    serde_json::from_value(plan).map_err(|error| damaged(error.to_string()))
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {

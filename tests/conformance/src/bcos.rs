@@ -1,13 +1,12 @@
 //! Chains of the second engine, made by its chain builder, and their stock clients: Ethereum's tools, web3.py, the Java SDK.
 
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-use super::{cache, copy_sources, konsort, npm_project, once, pip_packages, run};
+use super::{cache, copy_sources, free_row, konsort, npm_project, once, pip_packages, run, show_end_of};
 
 /// Ethereum's chain id of new chains.
 const WEB3_CHAIN_ID: &str = "20200";
@@ -22,23 +21,11 @@ pub struct Chain {
     tls: bool,
 }
 
-/// The first of several neighbouring ports that are free.
-fn free_range(count: u16) -> anyhow::Result<u16> {
-    for _ in 0..100 {
-        let first = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if first.checked_add(count).is_some() && (first..first + count).all(free) {
-            return Ok(first);
-        }
-    }
-    anyhow::bail!("no {count} neighbouring free ports were found")
-}
-
 impl Chain {
     /// Builds and starts a chain of so many nodes, with or without TLS for the SDK.
     pub fn start(nodes: u16, tls: bool) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let first = free_range(3 * nodes)?;
+        let first = free_row(3 * nodes);
         let chain = Self { folder, nodes, rpc: first + nodes, web3: first + 2 * nodes, tls };
         let mut build = Command::new(konsort()?);
         build.args(["build_chain", "-l", &format!("127.0.0.1:{nodes}"), "--listen-ip", "127.0.0.1"]);
@@ -152,13 +139,7 @@ impl Drop for Chain {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for node in 0..self.nodes {
-                let log = self.host().join(format!("node{node}/nohup.out"));
-                let text = std::fs::read_to_string(&log).unwrap_or_default();
-                let tail: Vec<&str> = text.lines().rev().take(25).collect();
-                let _closed = writeln!(std::io::stderr(), "--- end of {}", log.display());
-                for line in tail.into_iter().rev() {
-                    let _closed = writeln!(std::io::stderr(), "{line}");
-                }
+                show_end_of(&self.host().join(format!("node{node}/nohup.out")));
             }
         }
         let _best_effort = Command::new("bash").arg(self.host().join("stop_all.sh")).output();

@@ -207,16 +207,24 @@ pub fn network_namespaces() -> bool {
     apt(&["update"]) && apt(&["install", "-y", "--no-install-recommends", "iproute2"]) && works()
 }
 
-/// Two rows of so many free ports, for programs that count up from the first.
-pub fn free_rows(length: u16) -> (u16, u16) {
+/// The first of so many neighbouring free ports, for programs that count up from it.
+pub fn free_row(length: u16) -> u16 {
     let free = |first: u16| (first..first + length).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
-    // Tests that run at the same time must not find the same rows.
+    // Tests that run at the same time must not find the same row; below the ports that the system hands out by itself.
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = (std::process::id() % 20_000) as u16;
-    let mut rows = std::iter::repeat_with(|| 10_000 + (start + NEXT.fetch_add(length, Ordering::Relaxed)) % 20_000)
-        .filter(|first| free(*first));
-    let mut row = || rows.next().unwrap_or(10_000);
-    (row(), row())
+    let mut rows = std::iter::repeat_with(|| 10_000 + (start + NEXT.fetch_add(length, Ordering::Relaxed)) % 20_000);
+    rows.find(|first| free(*first)).unwrap_or(10_000)
+}
+
+/// Shows what a node said last, the best explanation of a failed test.
+pub(crate) fn show_end_of(log: &Path) {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let tail: Vec<&str> = text.lines().rev().take(25).collect();
+    let _closed = writeln!(std::io::stderr(), "--- end of {}", log.display());
+    for line in tail.into_iter().rev() {
+        let _closed = writeln!(std::io::stderr(), "{line}");
+    }
 }
 
 /// A process that ends with the test, however the test ends.
@@ -252,15 +260,8 @@ impl Drop for Running {
 impl Drop for Network {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // What the nodes said last is the best explanation of a failed test.
             for node in self.description["nodes"].as_array().into_iter().flatten() {
-                let log = node["log"].as_str().unwrap_or_default();
-                let text = std::fs::read_to_string(log).unwrap_or_default();
-                let tail: Vec<&str> = text.lines().rev().take(25).collect();
-                let _closed = writeln!(std::io::stderr(), "--- end of {log}");
-                for line in tail.into_iter().rev() {
-                    let _closed = writeln!(std::io::stderr(), "{line}");
-                }
+                show_end_of(Path::new(node["log"].as_str().unwrap_or_default()));
             }
         }
         if let Ok(program) = konsort() {

@@ -1,6 +1,7 @@
 //! The door: what goes into a consensus and what comes out.
 
 use std::fmt::Debug;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
@@ -24,6 +25,14 @@ pub struct Tip {
     pub content: B256,
     /// Its signature list; empty for the genesis block.
     pub signatures: Vec<HeaderSignature>,
+}
+
+impl Tip {
+    /// The last blocks a host knows, oldest first; where it names none the chain has its genesis block only.
+    pub(crate) fn known(recent: Vec<Self>) -> VecDeque<Self> {
+        let genesis = || Self { number: 0, header_hash: B256::ZERO, content: B256::ZERO, signatures: Vec::new() };
+        if recent.is_empty() { VecDeque::from([genesis()]) } else { recent.into() }
+    }
 }
 
 /// What the sealer put together.

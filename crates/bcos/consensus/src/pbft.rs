@@ -152,10 +152,7 @@ impl Pbft {
         records: impl IntoIterator<Item = (RecordKey, Bytes)>,
     ) -> Result<Self, RecordError> {
         config.window = config.window.clamp(1, MAX_WINDOW as u64);
-        let mut recent: VecDeque<Tip> = recent.into();
-        if recent.is_empty() {
-            recent.push_back(Tip { number: 0, header_hash: B256::ZERO, content: B256::ZERO, signatures: Vec::new() });
-        }
+        let mut recent = Tip::known(recent);
         while recent.len() > RECENT {
             recent.pop_front();
         }

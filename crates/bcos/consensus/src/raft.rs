@@ -115,10 +115,7 @@ impl Raft {
     ) -> Result<Self, RecordError> {
         config.window = config.window.clamp(1, MAX_WINDOW as u64);
         config.tick_ms = config.tick_ms.max(1);
-        let mut recent: VecDeque<Tip> = recent.into();
-        if recent.is_empty() {
-            recent.push_back(Tip { number: 0, header_hash: B256::ZERO, content: B256::ZERO, signatures: Vec::new() });
-        }
+        let recent = Tip::known(recent);
         let mut raft = Self {
             scope: settings.digest(&config.domain, &*keys),
             me: settings.index_of(keys.me()),

@@ -153,7 +153,7 @@ fn membership(report: &mut Report, genesis: &GenesisConfig, file: &Path, id: &st
 fn certificates(report: &mut Report, config: &NodeConfig) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let roots = match roots(&config.cert) {
-        Ok(roots) => roots,
+        Ok(roots) => roots.pool(),
         Err(error) => return report.problem(error.to_string()),
     };
     let path = &config.cert.certificate;

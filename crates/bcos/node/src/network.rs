@@ -22,7 +22,7 @@ use bcos_consensus::{Keys, NodeId, NodeKeys};
 use bytes::Bytes;
 use konsort_crypto::SuiteKind;
 use konsort_node::metrics::{Counter, Gauge};
-use konsort_node::{Metrics, Shutdown};
+use konsort_node::{Metrics, Shutdown, TlsError};
 use parking_lot::{Mutex, RwLock};
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpListener, TcpStream};
@@ -37,7 +37,7 @@ use lists::Lists;
 pub(crate) use probe::{Probe, Seen};
 use session::Session;
 use tls::Tls;
-pub(crate) use tls::roots;
+pub(crate) use tls::{roots, server_tls};
 
 use crate::api::{PeerInfo, PeerView};
 use crate::config::NodeConfig;
@@ -52,13 +52,8 @@ const MAX_HANDSHAKES: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// TLS material cannot be used.
-    #[error("p2p: {path}: {reason}; make the node's certificates again with the chain builder or correct [cert]")]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error("p2p: {0}; make the node's certificates again with the chain builder or correct [cert]")]
+    Certificate(#[from] TlsError),
     /// The port is taken or the address is not ours.
     #[error("p2p: cannot listen on {address}: {source}; change listen_ip or listen_port in [p2p]")]
     Listen {
@@ -103,6 +98,8 @@ struct Inner {
     handshakes: tokio::sync::Semaphore,
     shutdown: Shutdown,
     lost: AtomicU64,
+    /// Connections so far.
+    opened: AtomicU64,
     metrics: NetworkMetrics,
 }
 
@@ -166,6 +163,7 @@ impl Network {
             handshakes: tokio::sync::Semaphore::new(MAX_HANDSHAKES),
             shutdown,
             lost: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
             metrics: NetworkMetrics::new(metrics),
         }));
         tracing::info!("p2p: listening on {endpoint}");
@@ -236,9 +234,9 @@ impl Network {
         targets.iter().filter(|session| session.send(frame.clone(), message.is_urgent())).count()
     }
 
-    /// All connected nodes.
-    fn all(&self) -> Vec<NodeId> {
-        self.0.sessions.read().keys().cloned().collect()
+    /// All connected nodes, each with the number of its connection: another connection has another number.
+    fn all(&self) -> HashMap<NodeId, u64> {
+        self.0.sessions.read().iter().map(|(node, session)| (node.clone(), session.serial)).collect()
     }
 
     /// Sends a message about no group.
@@ -320,7 +318,8 @@ impl Network {
         let places: Vec<Option<usize>> =
             partner.groups.iter().map(|group| self.0.ports.iter().position(|port| port.group == *group)).collect();
         let node = partner.node.clone();
-        let (session, ends) = Session::new(partner, address, dialled);
+        let serial = self.0.opened.fetch_add(1, Ordering::Relaxed);
+        let (session, ends) = Session::new(partner, address, dialled, serial);
         if !self.register(&session) {
             return Err("both nodes dialled each other, the other connection stays".to_owned());
         }
@@ -496,7 +495,9 @@ impl PeerView for Network {
 /// Our own verdict on a certificate in its own words.
 fn explain(error: &std::io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) => other.0.to_string(),
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) => {
+            format!("the other node's certificate is not accepted by this chain's CA: {}", other.0)
+        }
         Some(rustls::Error::AlertReceived(alert)) => {
             format!("the other node refused TLS ({alert:?}); do both certificates come from the same ca.crt?")
         }

@@ -219,7 +219,14 @@ impl Pool {
         let data = &transaction.data;
         self.static_check(transaction)?;
         if transaction.kind == TxKind::Web3 {
-            return if inner.waiting.lock().is_full() { Err(SubmitError::TxPoolIsFull) } else { Ok(()) };
+            let waiting = inner.waiting.lock();
+            return if waiting.contains(&transaction.hash(inner.rules.suite)) {
+                Err(SubmitError::AlreadyInTxPool)
+            } else if waiting.is_full() {
+                Err(SubmitError::TxPoolIsFull)
+            } else {
+                Ok(())
+            };
         }
         {
             let waiting = inner.waiting.lock();
@@ -301,14 +308,11 @@ impl Pool {
     pub(crate) async fn admit(&self, transactions: Vec<Transaction>) -> Admitted {
         let pool = self.clone();
         let work = move || {
-            let checked: Vec<Option<Result<VerifiedTx, ()>>> = transactions
-                .into_par_iter()
-                .map(|transaction| match pool.precheck(&transaction) {
-                    Ok(()) => Some(VerifiedTx::verify(transaction, pool.0.rules.suite).map_err(|_| ())),
-                    Err(SubmitError::InvalidChainId | SubmitError::InvalidGroupId) => Some(Err(())),
-                    Err(_) => None,
-                })
-                .collect();
+            let checked = on_all_cores(transactions, |transaction| match pool.precheck(&transaction) {
+                Ok(()) => Some(VerifiedTx::verify(transaction, pool.0.rules.suite).map_err(|_| ())),
+                Err(SubmitError::InvalidChainId | SubmitError::InvalidGroupId) => Some(Err(())),
+                Err(_) => None,
+            });
             let mut admitted = Admitted::default();
             for outcome in checked.into_iter().flatten() {
                 let Ok(verified) = outcome else {
@@ -331,21 +335,23 @@ impl Pool {
 
     /// Takes the transactions of somebody's proposal: neither the limit nor the pool's own nonces may stand in the way of a
     /// block, nor may this node's head, which may be behind. Those with a bad signature or for another chain are left out.
-    pub(crate) async fn admit_proposed(&self, transactions: Vec<Transaction>) -> Vec<VerifiedTx> {
+    pub(crate) async fn admit_proposed(&self, transactions: Vec<Transaction>) {
         let pool = self.clone();
         let work = move || {
-            let verified: Vec<VerifiedTx> = transactions
-                .into_par_iter()
-                .filter(|transaction| pool.static_check(transaction).is_ok())
-                .filter_map(|transaction| VerifiedTx::verify(transaction, pool.0.rules.suite).ok())
-                .collect();
-            for transaction in &verified {
-                // Known already is as good as new.
-                let _known = pool.insert(transaction, None, true);
-            }
-            verified
+            on_all_cores(transactions, |transaction| {
+                // A push may have been faster: nothing is verified twice.
+                let known = pool.0.waiting.lock().contains(&transaction.hash(pool.0.rules.suite));
+                if !known
+                    && pool.static_check(&transaction).is_ok()
+                    && let Ok(verified) = VerifiedTx::verify(transaction, pool.0.rules.suite)
+                {
+                    // Known in the meantime is as good as new.
+                    let _known = pool.insert(&verified, None, true);
+                }
+            });
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or_default()
+        // It fails only with the runtime.
+        let _stopped = tokio::task::spawn_blocking(work).await;
     }
 
     /// Takes transactions for block `number`, oldest first; they stay in the pool until they are committed.
@@ -443,6 +449,11 @@ impl Pool {
         hashes.iter().filter(|hash| !waiting.contains(hash)).copied().collect()
     }
 
+    pub(crate) fn retain_waiting(&self, hashes: &mut Vec<B256>) {
+        let waiting = self.0.waiting.lock();
+        hashes.retain(|hash| waiting.contains(hash));
+    }
+
     pub(crate) fn snapshot(&self, limit: usize) -> Vec<VerifiedTx> {
         self.0.waiting.lock().oldest(limit)
     }
@@ -476,6 +487,13 @@ pub(crate) fn web3_nonce(transaction: &VerifiedTx) -> Option<u64> {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
         None => text.parse().ok(),
     }
+}
+
+/// Waking other threads costs more than verifying a few signatures.
+const FEW: usize = 32;
+
+fn on_all_cores<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
+    if items.len() < FEW { items.into_iter().map(work).collect() } else { items.into_par_iter().map(work).collect() }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::process::{self, NodeProcess};
-use super::{LocalError, Ports, STOP_GRACE, bring_up, files, lock, remove_if_there, to_json};
+use super::{LocalError, Ports, STOP_GRACE, bring_up, claim, files, read_plan, remove_if_there, to_json};
 pub use sample::Client;
 
 /// What the user asked for; only used when a chain is made.
@@ -167,14 +167,9 @@ impl LocalChain {
     /// Opens the chain of a data folder, making it with the chain builder of `program` when there is none.
     pub fn open_or_create(program: &Path, data: &Path, request: &ChainRequest) -> Result<Self, LocalError> {
         let started = Instant::now();
-        std::fs::create_dir_all(data)
-            .map_err(|source| LocalError::Io { what: format!("make the data folder {}", data.display()), source })?;
-        let root = data
-            .canonicalize()
-            .map_err(|source| LocalError::Io { what: format!("resolve the data folder {}", data.display()), source })?;
-        let lock = lock(&root)?;
+        let (root, lock) = claim(data)?;
         let spec = if Self::is_in(&root) {
-            read_spec(&root)?
+            read_plan(&root.join("chain.json"))?
         } else {
             let spec = build(program, &root, request)?;
             files::write(&root.join("chain.json"), &to_json(&spec))?;
@@ -189,7 +184,7 @@ impl LocalChain {
         if !Self::is_in(&root) {
             return Err(LocalError::NoNetwork(root));
         }
-        Ok(Self { spec: read_spec(&root)?, root, _lock: None, started: Instant::now() })
+        Ok(Self { spec: read_plan(&root.join("chain.json"))?, root, _lock: None, started: Instant::now() })
     }
 
     /// The plan.
@@ -283,10 +278,7 @@ impl LocalChain {
 
     /// The processes of the last start, running or not.
     pub fn processes(&self) -> Vec<NodeProcess> {
-        std::fs::read(self.root.join("run.json"))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
+        process::read_all(&self.root.join("run.json"))
     }
 
     /// What runs where.
@@ -367,19 +359,6 @@ impl LocalChain {
             }
         })
     }
-}
-
-fn read_spec(root: &Path) -> Result<ChainSpec, LocalError> {
-    let path = root.join("chain.json");
-    let bytes =
-        std::fs::read(&path).map_err(|source| LocalError::Io { what: format!("read {}", path.display()), source })?;
-    let spec: ChainSpec = serde_json::from_slice(&bytes)
-        .map_err(|error| LocalError::Damaged { path: path.clone(), why: error.to_string() })?;
-    if spec.version != 1 {
-        let why = format!("its format is {}, this program knows 1", spec.version);
-        return Err(LocalError::Damaged { path, why });
-    }
-    Ok(spec)
 }
 
 /// First ports of the peer-to-peer, JSON-RPC and Ethereum listeners.

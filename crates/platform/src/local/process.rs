@@ -107,6 +107,11 @@ fn start_time(pid: i32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
+/// The processes of the last start, as its file names them; none when there is no such file.
+pub(super) fn read_all(file: &Path) -> Vec<NodeProcess> {
+    std::fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
 /// Stops all given nodes: a polite signal to every one, then, after `grace`, the end.
 pub(super) fn stop_all(processes: &[NodeProcess], grace: Duration) -> Vec<String> {
     for process in processes {

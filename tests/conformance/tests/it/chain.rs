@@ -139,7 +139,7 @@ async fn members_come_and_go(consensus: &str) {
     let folder = tempfile::tempdir().unwrap();
     let nodes = folder.path().join("nodes");
     let program = conformance::konsort().unwrap();
-    let (p2p, rpc) = conformance::free_rows(5);
+    let (p2p, rpc) = (conformance::free_row(5), conformance::free_row(5));
     let build = |arguments: &[&str]| {
         conformance::run(Command::new(&program).arg("build_chain").args(arguments).args(["-e"]).arg(&program)).unwrap()
     };

@@ -19,8 +19,6 @@ use crate::sdk::amop::{Amop, AmopNetwork, Answer, NO_CLIENT, TIMED_OUT};
 const MOST_TOPICS: usize = 65_536;
 /// How long another node may take, its listener included.
 const PATIENCE: Duration = Duration::from_secs(35);
-/// How often the other nodes are told again what is listened to here.
-const ANNOUNCE: Duration = Duration::from_secs(5);
 
 /// The other nodes for AMOP.
 #[derive(Debug)]
@@ -48,12 +46,9 @@ impl AmopLink {
     /// Handles what other nodes send until the network is gone.
     pub(crate) async fn run(self: Arc<Self>, mut messages: mpsc::Receiver<(NodeId, Message)>) {
         let mut changes = self.network.changes();
-        let mut known: HashSet<NodeId> = HashSet::new();
-        let mut again = tokio::time::interval(ANNOUNCE);
+        let mut known: HashMap<NodeId, u64> = HashMap::new();
         loop {
             tokio::select! {
-                // What was announced over a connection that was just being replaced by another is lost.
-                _ = again.tick() => known.clear(),
                 message = messages.recv() => match message {
                     Some((from, message)) => self.message(from, message),
                     None => return,
@@ -64,16 +59,17 @@ impl AmopLink {
                     }
                 }
             }
-            let now: HashSet<NodeId> = self.network.all().into_iter().collect();
-            for node in now.difference(&known) {
+            let now = self.network.all();
+            // What was announced over a connection that another one has replaced since is lost, so connections count, not nodes.
+            for (node, _) in now.iter().filter(|(node, serial)| known.get(*node) != Some(serial)) {
                 let own = self.own.lock().clone();
                 if !own.is_empty() {
                     self.network.send_plain(node, &Message::Topics(own));
                 }
             }
-            self.topics.write().retain(|node, _| now.contains(node));
+            self.topics.write().retain(|node, _| now.contains_key(node));
             // Answers of nodes that are gone will never come; the publisher need not wait for the time-out.
-            self.waiting.lock().retain(|_, (node, _)| now.contains(node));
+            self.waiting.lock().retain(|_, (node, _)| now.contains_key(node));
             known = now;
         }
     }
@@ -124,7 +120,7 @@ impl AmopNetwork for AmopLink {
         let topics: Vec<Bytes> = topics.into_iter().map(Bytes::from).collect();
         self.own.lock().clone_from(&topics);
         let message = Message::Topics(topics);
-        for node in self.network.all() {
+        for node in self.network.all().into_keys() {
             self.network.send_plain(&node, &message);
         }
     }

@@ -33,6 +33,8 @@ pub(crate) struct Session {
     pub endpoint: SocketAddr,
     /// Whether this node opened the connection.
     pub dialled: bool,
+    /// Tells this connection from an earlier or later one with the same node.
+    pub serial: u64,
     urgent: mpsc::UnboundedSender<Bytes>,
     bulk: mpsc::UnboundedSender<Bytes>,
     queued: Arc<AtomicUsize>,
@@ -49,13 +51,13 @@ pub(crate) struct Ends {
 }
 
 impl Session {
-    pub(crate) fn new(partner: Partner, endpoint: SocketAddr, dialled: bool) -> (Arc<Self>, Ends) {
+    pub(crate) fn new(partner: Partner, endpoint: SocketAddr, dialled: bool, serial: u64) -> (Arc<Self>, Ends) {
         let (urgent, urgent_end) = mpsc::unbounded_channel();
         let (bulk, bulk_end) = mpsc::unbounded_channel();
         let queued = Arc::<AtomicUsize>::default();
         let closed = CancellationToken::new();
         let ends = Ends { urgent: urgent_end, bulk: bulk_end, queued: Arc::clone(&queued), closed: closed.clone() };
-        (Arc::new(Self { partner, endpoint, dialled, urgent, bulk, queued, closed }), ends)
+        (Arc::new(Self { partner, endpoint, dialled, serial, urgent, bulk, queued, closed }), ends)
     }
 
     /// Queues a frame; false when the session is over, or ends now because its queue is full.
@@ -188,8 +190,8 @@ mod tests {
     #[tokio::test]
     async fn frames_arrive_and_long_ones_end_the_session() {
         let (left, right) = tokio::io::duplex(1 << 16);
-        let (session, ends) = Session::new(partner(), ([127, 0, 0, 1], 1).into(), true);
-        let (_other, other_ends) = Session::new(partner(), ([127, 0, 0, 1], 2).into(), false);
+        let (session, ends) = Session::new(partner(), ([127, 0, 0, 1], 1).into(), true, 0);
+        let (_other, other_ends) = Session::new(partner(), ([127, 0, 0, 1], 2).into(), false, 0);
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let left = tokio::spawn(run(left, ends, 1000, |_| {}));
         let right = tokio::spawn(run(right, other_ends, 1000, move |frame| {
@@ -206,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn a_partner_that_does_not_read_is_dropped_and_nobody_waits() {
         let (left, _right) = tokio::io::duplex(16);
-        let (session, ends) = Session::new(partner(), ([127, 0, 0, 1], 1).into(), true);
+        let (session, ends) = Session::new(partner(), ([127, 0, 0, 1], 1).into(), true, 0);
         let task = tokio::spawn(run(left, ends, 1000, |_| {}));
         let block = Bytes::from(vec![0; 16 << 20]);
         let mut accepted = 0;

@@ -1,18 +1,18 @@
 //! Opening the ports for clients: the SDK's with or without TLS, and Ethereum's.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use konsort_node::{ClientAuth, Roots, ServeError, Server, ServerOptions, ServerTls, Tasks, TlsError, TlsIdentity};
+use konsort_node::{ServeError, Server, ServerOptions, Tasks, TlsError};
 
 use super::Rpc;
 use super::edge::{self, Cors, Limits};
 use super::filters::Filters;
 use crate::api::Node;
-use crate::config::{CertConfig, Web3RpcConfig};
+use crate::config::Web3RpcConfig;
 use crate::eth::Eth;
+use crate::network::server_tls;
 use crate::sdk::Sdk;
 
 /// How often forgotten filters are dropped.
@@ -27,14 +27,6 @@ pub enum ServiceError {
     /// The certificates of `[cert]` cannot be used.
     #[error("[cert]: {0}")]
     Tls(#[from] TlsError),
-    /// The folder of further CA certificates cannot be read.
-    #[error("cannot read the folder of CA certificates {path}: {source}; check its permissions")]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
     /// SM certificates are configured.
     #[error("rpc.sm_ssl=true: TLS with SM certificates is not spoken here; set it to false, or disable_ssl=true")]
     SmTls,
@@ -108,35 +100,4 @@ fn sweep(tasks: &Tasks, filters: &Arc<Filters>) {
             }
         }
     });
-}
-
-/// Mutual TLS as SDKs expect it: every certificate our CA (or one of `multi_ca_path`) vouches for is let in, whatever
-/// extensions it lacks.
-fn server_tls(cert: &CertConfig) -> Result<ServerTls, ServiceError> {
-    let mut authorities = vec![cert.ca.clone()];
-    authorities.extend(certificates_in(&cert.more_ca)?);
-    Ok(ServerTls {
-        identity: TlsIdentity::from_files(&cert.certificate, &cert.key)?,
-        client_auth: ClientAuth::Require,
-        client_roots: Roots::from_files(authorities)?,
-    })
-}
-
-/// The files of a folder that may be missing.
-fn certificates_in(folder: &Path) -> Result<Vec<PathBuf>, ServiceError> {
-    let failed = |source| ServiceError::Folder { path: folder.to_path_buf(), source };
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "crt" || extension == "pem") {
-            files.push(path);
-        }
-    }
-    files.sort_unstable();
-    Ok(files)
 }

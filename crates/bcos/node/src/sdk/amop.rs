@@ -176,7 +176,7 @@ impl Amop {
         Some((seq, receiver))
     }
 
-    /// A subscriber's answer; false when no request of ours waits for it from this session.
+    /// A subscriber's answer; false when no request of ours waits for it from this connection.
     pub(crate) fn answered(&self, session: u64, frame: Frame) -> bool {
         let mut state = self.state.lock();
         if state.waiting.get(&frame.seq).is_none_or(|(asked, _)| *asked != session) {

@@ -25,7 +25,7 @@ const PUSH: usize = 1000;
 /// Bytes of transactions or blocks in one answer.
 const ANSWER: usize = 8 << 20;
 /// How long transactions are gathered for one push.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(5);
 /// How long announcements are gathered, and how long an announced transaction may take to come by itself.
 const RELAY: Duration = Duration::from_millis(200);
 /// Announced transactions that may be unknown at once.
@@ -111,6 +111,8 @@ impl Gossip {
                     while let Ok(hash) = relayed.try_recv() {
                         hashes.push(hash);
                     }
+                    // What is in a block by now needs no announcing, and would be looked up in every ledger.
+                    gossip.parts.pool.retain_waiting(&mut hashes);
                     if !hashes.is_empty() {
                         gossip.parts.network.broadcast(gossip.parts.place, &Message::Have(hashes), None);
                     }
@@ -222,9 +224,8 @@ impl Gossip {
                 let parts = Arc::clone(&self.parts);
                 tokio::spawn(async move {
                     let (transactions, _) = decode(items);
-                    if !parts.pool.admit_proposed(transactions).await.is_empty() {
-                        let _stopped = parts.events.send(Event::Transactions);
-                    }
+                    parts.pool.admit_proposed(transactions).await;
+                    let _stopped = parts.events.send(Event::Transactions);
                 });
             }
             Message::WantBlocks { id, from: first, count } => {
