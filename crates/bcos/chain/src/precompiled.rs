@@ -31,7 +31,7 @@ use revm::primitives::AddressSet;
 use revm::primitives::hardfork::SpecId;
 use revm::state::Bytecode;
 
-use crate::access::{AccessError, BlockEnv};
+use crate::access::{AccessError, BlockEnv, CONSENSUS_TABLE, SYSTEM_CONFIG_TABLE};
 use crate::evm::Ctx;
 use registry::{Method, Registry};
 
@@ -98,6 +98,8 @@ pub(crate) struct Call<'c, 'a> {
     pub(crate) table: Option<String>,
     address: Address,
     is_static: bool,
+    /// Whether the transaction itself makes this call, not a contract.
+    is_direct: bool,
     gas_used: u64,
 }
 
@@ -150,6 +152,13 @@ impl Call<'_, '_> {
     pub(crate) fn set_row(&mut self, table: &Arc<str>, key: Bytes, value: Option<Bytes>) -> Result<(), Failure> {
         if self.is_static {
             return Err(Failure::Refused("state must not change in a static call".into()));
+        }
+        // Agreement treats a transaction to these contracts apart, as the next block's rules may be others. It cannot see
+        // what contracts call.
+        if !self.is_direct && [SYSTEM_CONFIG_TABLE, CONSENSUS_TABLE].contains(&&**table) {
+            let text =
+                "settings and nodes of the chain are changed by a transaction's own call, not through a contract";
+            return Err(Failure::Refused(text.into()));
         }
         self.ctx.chain.rows.set(Arc::clone(table), key, value);
         Ok(())
@@ -225,6 +234,7 @@ impl Precompiles {
         let input = inputs.input.bytes(ctx);
         let method: Option<Method> = input.first_chunk::<4>().and_then(|selector| self.registry.find(kind, *selector));
         let mut call = Call {
+            is_direct: inputs.caller == ctx.tx.caller,
             ctx,
             caller: inputs.caller,
             table,

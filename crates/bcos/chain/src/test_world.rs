@@ -64,6 +64,13 @@ impl World {
         self.get(&StateKey::Code(self.account(address).code_hash)).unwrap()
     }
 
+    /// Runtime code as a deployed contract.
+    pub(crate) fn install(&mut self, address: Address, code: &[u8]) {
+        let hash = alloy_primitives::keccak256(code);
+        self.set(StateKey::Code(hash), Bytes::copy_from_slice(code));
+        self.set_account(address, AccountRecord { nonce: 1, code_hash: hash, ..AccountRecord::default() });
+    }
+
     /// Executes and keeps what was written.
     pub(crate) fn apply(&mut self, executor: &Executor, number: u64, tx: &TxInput, index: u32) -> TxOutcome {
         let outcome = executor.execute_transaction(self, &env(number), tx, index).unwrap();

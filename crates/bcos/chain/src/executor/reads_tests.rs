@@ -109,23 +109,16 @@ fn every_question_is_a_read() {
     }
 }
 
-/// Runtime code as a deployed contract.
-fn install(world: &mut World, address: Address, code: &[u8]) {
-    let hash = alloy_primitives::keccak256(code);
-    world.set(StateKey::Code(hash), Bytes::copy_from_slice(code));
-    world.set_account(address, crate::access::AccountRecord { nonce: 1, code_hash: hash, ..Default::default() });
-}
-
 #[test]
 fn a_failing_read_deep_down_is_an_error_and_the_thread_goes_on() {
     let executor = Executor::new(SuiteKind::International);
     let mut world = World::default();
     let (inner, outer) = (Address::repeat_byte(0xaa), Address::repeat_byte(0xbb));
     // Reads slot 0.
-    install(&mut world, inner, &hex!("5f5400"));
+    world.install(inner, &hex!("5f5400"));
     // Calls it and goes on whatever the answer.
     let call = [&hex!("5f5f5f5f5f73")[..], inner.as_slice(), &hex!("5af100")].concat();
-    install(&mut world, outer, &call);
+    world.install(outer, &call);
     let tx = input(1, Some(outer), Vec::new(), false);
     world.failing_slots = true;
     for _ in 0..3 {
@@ -161,7 +154,7 @@ fn any_code_ends_and_asks_only_what_it_says() {
                 _ => code.extend([0x61, 0x10, random.random_range(0..16)]),
             }
         }
-        install(&mut world, target, &code);
+        world.install(target, &code);
         let block = BlockEnv { gas_limit: 300_000, balance_transfer: random.random(), ..env(round + 1) };
         let create = random.random_range(0..4) == 0;
         let tx = TxInput {

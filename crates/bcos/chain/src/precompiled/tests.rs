@@ -435,3 +435,21 @@ fn bad_input_is_refused_and_not_a_panic() {
     assert_eq!(hash.status, 0);
     assert_eq!(hash.output.len(), 32);
 }
+
+/// Passes its call data on to 0x1003 and gives back what came of it.
+const FORWARDER: [u8; 29] = hex!("365f5f375f5f365f5f6110035af13d5f5f3e156019573d5ff35b3d5ffd");
+
+#[test]
+fn nodes_and_settings_do_not_change_through_a_contract() {
+    let mut chain = Chain::new(SuiteKind::International);
+    let forwarder = Address::repeat_byte(0xf0);
+    chain.world.install(forwarder, &FORWARDER);
+    let id = text(&"ab".repeat(64));
+    let before = chain.world.clone();
+    let outcome = chain.send(forwarder, "addObserver(string)", &id);
+    assert_ne!(outcome.status, 0);
+    assert_eq!(chain.world, before);
+    let reason = <(Text,)>::abi_decode_params(&outcome.output[4..]).unwrap().0;
+    assert!(reason.contains("not through a contract"), "{reason}");
+    assert_eq!(chain.code(at(0x1003), "addObserver(string)", &id), 0);
+}
