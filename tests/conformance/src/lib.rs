@@ -173,17 +173,19 @@ impl Network {
     }
 }
 
+/// Whether the process of a node runs.
+pub fn is_alive(pid: &Value) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    // A process that nobody has waited for yet stays as a zombie, which holds nothing.
+    stat.is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z")))
+}
+
 /// Ends a process at once (SIGKILL) and waits until it is gone with all it held, its ports above all.
 pub fn kill(pid: &Value) -> anyhow::Result<()> {
-    let pid = pid.as_u64().context("the node has no process id")?;
+    ensure!(pid.is_u64(), "the node has no process id");
     run(Command::new("kill").args(["-KILL", &pid.to_string()]))?;
-    let gone = || {
-        // A process that nobody has waited for yet stays as a zombie, which holds nothing.
-        std::fs::read_to_string(format!("/proc/{pid}/stat"))
-            .map_or(true, |stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z")))
-    };
     let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while !gone() {
+    while is_alive(pid) {
         ensure!(std::time::Instant::now() < until, "process {pid} does not end");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }

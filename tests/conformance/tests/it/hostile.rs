@@ -1,7 +1,7 @@
 //! Bad input to real processes: every refusal has upstream's code and words where it has any, nothing is lost, every node stays up.
 
 mod chaincode;
-mod disk;
+pub(crate) mod disk;
 mod identities;
 mod ordering;
 mod proposals;

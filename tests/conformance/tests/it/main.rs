@@ -3,6 +3,7 @@
 
 mod bcos;
 mod chain;
+mod chain_disk;
 mod chain_faults;
 mod chain_partition;
 mod chaincode;

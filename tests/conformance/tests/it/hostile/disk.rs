@@ -10,7 +10,7 @@ use fabric_client::Call;
 use crate::faults_clients::{assert_no_doubles, commit_hash, gateway, height, text};
 
 /// A small file system that is gone with the test.
-struct Small(PathBuf);
+pub(crate) struct Small(PathBuf);
 
 impl Small {
     /// `None` where mounting is not allowed.
@@ -20,14 +20,24 @@ impl Small {
         mounted.status.success().then(|| Self(path.to_path_buf()))
     }
 
+    /// Puts what a folder holds on a small file system in its place.
+    pub(crate) fn instead_of(folder: &Path, mib: u32) -> Option<Self> {
+        let aside = folder.with_extension("aside");
+        std::fs::rename(folder, &aside).unwrap();
+        std::fs::create_dir(folder).unwrap();
+        let small = Self::mount(folder, mib)?;
+        assert!(Command::new("cp").arg("-a").arg(aside.join(".")).arg(folder).status().unwrap().success());
+        Some(small)
+    }
+
     /// Takes all space but `kib`.
-    fn fill(&self, kib: u64) {
+    pub(crate) fn fill(&self, kib: u64) {
         let output = Command::new("df").args(["--output=avail", "-k"]).arg(&self.0).output().unwrap();
         let free: u64 = String::from_utf8_lossy(&output.stdout).lines().last().unwrap().trim().parse().unwrap();
         std::fs::write(self.0.join("filler"), vec![1; ((free - kib) << 10) as usize]).unwrap();
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         std::fs::remove_file(self.0.join("filler")).unwrap();
     }
 }
@@ -50,15 +60,10 @@ async fn a_full_disk_halts_the_peer_by_name_and_loses_nothing() {
     let mut network = Network::up(&arguments).unwrap();
     network.stop().unwrap();
     let data = network.data().join("nodes/peer0.org2.example.com/data");
-    let aside = data.with_file_name("data-aside");
-    std::fs::rename(&data, &aside).unwrap();
-    std::fs::create_dir(&data).unwrap();
-    let Some(disk) = Small::mount(&data, 128) else {
+    let Some(disk) = Small::instead_of(&data, 128) else {
         eprintln!("skipped: mounting a small file system needs root");
         return;
     };
-    let copied = Command::new("cp").arg("-a").arg(aside.join(".")).arg(&data).status().unwrap();
-    assert!(copied.success());
     network.start(&arguments).unwrap();
     let peers = network.nodes("peer");
     let (partner, victim) = (peers[0], peers[1]);
