@@ -201,12 +201,19 @@ pub fn network_namespaces() -> bool {
         };
         ip("add") && ip("del")
     };
-    if works() {
-        return true;
-    }
+    works() || (debian_package("iproute2") && works())
+}
+
+/// Whether a program runs; installs the Debian package of the same name where that is possible and needed.
+pub fn has_program(name: &str) -> bool {
+    let works = || Command::new(name).arg("--version").output().is_ok_and(|out| out.status.success());
+    works() || (debian_package(name) && works())
+}
+
+fn debian_package(name: &str) -> bool {
     let apt =
         |arguments: &[&str]| Command::new("apt-get").args(arguments).output().is_ok_and(|out| out.status.success());
-    apt(&["update"]) && apt(&["install", "-y", "--no-install-recommends", "iproute2"]) && works()
+    apt(&["update"]) && apt(&["install", "-y", "--no-install-recommends", name])
 }
 
 /// The first of so many neighbouring free ports, for programs that count up from it.

@@ -48,10 +48,17 @@ impl Chain {
 
     /// Starts one node alone, as its supervisor would.
     pub(crate) fn start_node(&self, index: usize) -> conformance::Running {
+        self.start_node_under(index, &[])
+    }
+
+    /// Starts one node alone under another program, which is given what it has to run.
+    pub(crate) fn start_node_under(&self, index: usize, wrapper: &[&str]) -> conformance::Running {
         let folder = self.0.data().join(format!("nodes/127.0.0.1/node{index}"));
         let log = std::fs::OpenOptions::new().append(true).open(folder.join("nohup.out")).unwrap();
-        let mut command = Command::new(conformance::konsort().unwrap());
-        command.args(["fisco-bcos", "-c", "config.ini", "-g", "config.genesis"]).current_dir(folder);
+        let program = conformance::konsort().unwrap().display().to_string();
+        let words = [wrapper, &[&program, "fisco-bcos", "-c", "config.ini", "-g", "config.genesis"]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(folder);
         conformance::Running::start(command.stdout(log.try_clone().unwrap()).stderr(log)).unwrap()
     }
 }

@@ -161,3 +161,41 @@ async fn a_node_killed_again_and_again_reopens_with_its_partners_blocks() {
     assert_one_history(&clients, chain.contract(), &acknowledged).await;
     node.kill().unwrap();
 }
+
+/// One sealer whose clock is an hour ahead, one whose clock is an hour behind, and one whose disk takes a quarter of a second to sync.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_clocks_and_a_slow_disk_do_not_stop_the_chain() {
+    if !conformance::has_program("faketime") || !conformance::has_program("strace") {
+        eprintln!("SKIPPED: this needs the programs faketime and strace");
+        return;
+    }
+    let chain = Chain::up(&[]);
+    let clients = chain.clients();
+    let slow = ["strace", "-D", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_exit=250000"];
+    let wrappers: [&[&str]; 3] = [
+        &["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-m", "-f", "+1h"],
+        &["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-m", "-f", "-1h"],
+        &[&slow[..], &["-o", "/dev/null"]].concat(),
+    ];
+    let mut running = Vec::new();
+    for (index, wrapper) in (1..4).zip(wrappers) {
+        conformance::kill(&chain.nodes()[index]["pid"]).unwrap();
+        running.push(chain.start_node_under(index, wrapper));
+    }
+    let load = Load::start(&clients, chain.contract(), 4);
+    load.progress("two clocks went wrong and a disk became slow").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    load.progress("some time").await;
+    let acknowledged = load.stop().await;
+    assert_one_history(&clients, chain.contract(), &acknowledged).await;
+    let height = clients[0].block_number().await.unwrap();
+    let mut last = 0;
+    for number in 1..=height {
+        let block = clients[0].rpc("getBlockByNumber", &[json!(number), json!(true), json!(true)]).await.unwrap();
+        let time = block["timestamp"].as_u64().unwrap();
+        assert!(time > last, "block {number} of {time} comes after {last}");
+        last = time;
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+    assert!(last > now + 3_000_000, "the fast clock proposed nothing: the last block is of {last}, now is {now}");
+}
