@@ -171,16 +171,22 @@ async fn wrong_clocks_and_a_slow_disk_do_not_stop_the_chain() {
     }
     let chain = Chain::up(&[]);
     let clients = chain.clients();
-    let slow = ["strace", "-D", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_exit=250000"];
-    let wrappers: [&[&str]; 3] = [
-        &["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-m", "-f", "+1h"],
-        &["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-m", "-f", "-1h"],
-        &[&slow[..], &["-o", "/dev/null"]].concat(),
+    let slow =
+        ["strace", "-D", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_exit=250000"];
+    // The program would stand between the test and the node, so only what it sets is used.
+    let preload = conformance::run(std::process::Command::new("faketime").args(["-m", "-f", "+1h", "env"])).unwrap();
+    let preload = String::from_utf8_lossy(&preload.stdout).into_owned();
+    let preload = preload.lines().find(|line| line.starts_with("LD_PRELOAD=")).unwrap();
+    let clock = ["env", preload, "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+    let wrappers = [
+        [&clock[..], &["FAKETIME=+1h"]].concat(),
+        [&clock[..], &["FAKETIME=-1h"]].concat(),
+        [&slow[..], &["-o", "/dev/null"]].concat(),
     ];
     let mut running = Vec::new();
     for (index, wrapper) in (1..4).zip(wrappers) {
         conformance::kill(&chain.nodes()[index]["pid"]).unwrap();
-        running.push(chain.start_node_under(index, wrapper));
+        running.push(chain.start_node_under(index, &wrapper));
     }
     let load = Load::start(&clients, chain.contract(), 4);
     load.progress("two clocks went wrong and a disk became slow").await;
