@@ -14,7 +14,8 @@ use prost::Message;
 
 static NETWORK: LazyLock<(Bundle, Vec<Arc<Identity>>)> = LazyLock::new(|| {
     let read = |bytes: &[u8]| Block::decode(bytes).unwrap();
-    let bundle = Bundle::from_config_block(&read(include_bytes!("../../tests/golden/fabric/blocks/000.block"))).unwrap();
+    let bundle =
+        Bundle::from_config_block(&read(include_bytes!("../../tests/golden/fabric/blocks/000.block"))).unwrap();
     let block = read(include_bytes!("../../tests/golden/fabric/blocks/012.block"));
     let creator = protoutil::signature_header(&protoutil::envelope_at(&block, 0).unwrap()).unwrap().creator;
     let identity = bundle.msp_manager().deserialize(&creator).unwrap();

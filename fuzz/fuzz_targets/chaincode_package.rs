@@ -2,7 +2,10 @@
 #![no_main]
 
 use bytes::Bytes;
-use fabric_chaincode::{launcher::parse_connection, package::{Package, unpack_code}};
+use fabric_chaincode::{
+    launcher::parse_connection,
+    package::{Package, unpack_code},
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

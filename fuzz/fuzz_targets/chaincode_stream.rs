@@ -46,7 +46,12 @@ impl StateReader for Empty {
 struct Nobody;
 
 impl Dispatcher for Nobody {
-    fn invoke<'a>(&'a self, _: &'a Call, _: Target, _: ChaincodeInput) -> BoxFuture<'a, Result<Outcome, DispatchError>> {
+    fn invoke<'a>(
+        &'a self,
+        _: &'a Call,
+        _: Target,
+        _: ChaincodeInput,
+    ) -> BoxFuture<'a, Result<Outcome, DispatchError>> {
         async { Err(DispatchError::Refused("nobody is there".into())) }.boxed()
     }
 
@@ -86,7 +91,8 @@ fn messages(mut data: &[u8]) -> VecDeque<Bytes> {
 
 async fn round(data: &[u8]) {
     let id = ChaincodeId { name: "fuzz:1".into(), ..ChaincodeId::default() };
-    let register = ChaincodeMessage { r#type: Type::Register.into(), payload: id.encode_to_vec().into(), ..Default::default() };
+    let register =
+        ChaincodeMessage { r#type: Type::Register.into(), payload: id.encode_to_vec().into(), ..Default::default() };
     let (working, started) = tokio::sync::oneshot::channel::<()>();
     let hostile = messages(data);
     let later = started.map(|_| futures::stream::iter(hostile)).flatten_stream();

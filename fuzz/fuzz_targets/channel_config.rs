@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use fabric_channel::config::{Bundle, compute};
-use fabric_proto::common::{Block, Config, ConfigUpdateEnvelope, HeaderType};
 use fabric_channel::protoutil;
+use fabric_proto::common::{Block, Config, ConfigUpdateEnvelope, HeaderType};
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 
@@ -25,7 +25,8 @@ fuzz_target!(|data: &[u8]| {
         BUNDLE.validate(&proposed).unwrap();
     }
     // The bytes as an envelope of any type.
-    let raw = protoutil::signed_envelope(HeaderType::ConfigUpdate, "goldenchannel", None, Bytes::copy_from_slice(data), None);
+    let raw =
+        protoutil::signed_envelope(HeaderType::ConfigUpdate, "goldenchannel", None, Bytes::copy_from_slice(data), None);
     let _ = BUNDLE.propose_update(&raw);
     // The bytes as a configuration.
     let Ok(config) = Config::decode(data) else { return };

@@ -19,7 +19,9 @@ fuzz_target!(|data: &[u8]| {
             1 => Input::Propose(vec![bytes]),
             _ => match Message::decode(bytes) {
                 // Most inputs should get past the check of the address.
-                Ok(message) if what % 4 == 2 => Input::Message(Message { to: 1, from: 2 + u64::from(what >> 7), ..message }),
+                Ok(message) if what % 4 == 2 => {
+                    Input::Message(Message { to: 1, from: 2 + u64::from(what >> 7), ..message })
+                }
                 Ok(message) => Input::Message(message),
                 Err(_) => continue,
             },

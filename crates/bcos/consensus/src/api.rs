@@ -1,7 +1,7 @@
 //! The door: what goes into a consensus and what comes out.
 
-use std::fmt::Debug;
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
