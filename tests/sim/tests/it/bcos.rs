@@ -34,7 +34,7 @@ fn explore(name: &str, shape: &Shape, runs: u64) -> Report {
 fn calm() {
     let total = explore("calm", &Shape::calm(), 40);
     // In hundreds of worlds a draw of delays comes that looks like silence for once.
-    assert!(total.crashes == 0 && total.views * 1000 < total.blocks, "{total:?}");
+    assert!(total.crashes == 0 && (total.views as u64) * 1000 < total.blocks, "{total:?}");
 }
 
 #[test]
