@@ -83,6 +83,15 @@ pub fn sha3_384(data: &[u8]) -> [u8; 48] {
     fixed(&digest::digest(&digest::SHA3_384, data))
 }
 
+/// SHA3-512 of the parts joined, without joining them.
+pub(crate) fn sha3_512_parts(parts: &[&[u8]]) -> [u8; 64] {
+    let mut context = digest::Context::new(&digest::SHA3_512);
+    for part in parts {
+        context.update(part);
+    }
+    fixed(&context.finish())
+}
+
 /// Keccak-256 of `data`, with the padding Ethereum uses (not SHA3-256).
 pub fn keccak256(data: &[u8]) -> [u8; 32] {
     keccak_asm::Keccak256::digest(data).into()

@@ -16,6 +16,7 @@
 //! * [`PrivateKey`]: generation, PEM (PKCS#8 and SEC 1), low-S signing. Never printed.
 //! * [`CryptoSuite`], [`SuiteKey`]: what a chain of the second engine hashes and signs with, secp256k1 with Keccak or
 //!   SM2 with SM3; signers are recovered from their signatures.
+//! * [`vrf`]: the verifiable random function that engine's rotating agreement draws with.
 //! * [`der`], [`pem`]: the small encodings that keys and certificates share, with Go's strictness.
 //!
 //! What this crate does not do: certificates (see `konsort-pki`), TLS, symmetric encryption, key storage.
@@ -28,6 +29,7 @@ mod private_key;
 mod public_key;
 mod signature;
 mod suite;
+pub mod vrf;
 
 pub use hash::HashAlgorithm;
 pub use private_key::{KeyError, PrivateKey};

@@ -12,7 +12,7 @@ use super::international::coordinates;
 use super::sm::USER_ID;
 use super::{SuiteKind, suite};
 use crate::der::{Reader, Writer, tag};
-use crate::pem;
+use crate::{pem, vrf};
 
 const EC_PUBLIC_KEY: &str = "1.2.840.10045.2.1";
 const SECP256K1: &str = "1.3.132.0.10";
@@ -187,6 +187,11 @@ impl SuiteKey {
                 out
             }
         }
+    }
+
+    /// The public key of [`vrf`](crate::vrf) that belongs to this key's number, and the proof for a message.
+    pub fn vrf_prove(&self, message: &[u8]) -> ([u8; vrf::PUBLIC_KEY_BYTES], [u8; vrf::PROOF_BYTES]) {
+        (vrf::public_key(&self.0.bytes[..]), vrf::prove(&self.0.bytes[..], message))
     }
 
     /// Signs a hash as block headers carry it: `r‖s‖v` (65 bytes) with secp256k1, `r‖s` (64 bytes) with SM2.
