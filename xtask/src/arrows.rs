@@ -67,9 +67,27 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "bcos-consensus",
         ],
     ),
+    ("konsort-drivers", &["konsort-node"]),
+    (
+        "konsort-engines",
+        &[
+            "konsort-drivers",
+            "konsort-crypto",
+            "konsort-node",
+            "konsort-pki",
+            "fabric-proto",
+            "fabric-channel",
+            "fabric-client",
+            "bcos-types",
+        ],
+    ),
+    ("konsort-workbench", &["konsort-crypto", "fabric-client"]),
     (
         "konsort-platform",
         &[
+            "konsort-drivers",
+            "konsort-engines",
+            "konsort-workbench",
             "konsort-crypto",
             "konsort-node",
             "konsort-pki",
