@@ -1,5 +1,7 @@
 //! What a chain is founded with.
 
+use std::collections::BTreeMap;
+
 use alloy_primitives::{Address, B256, Bytes, U256};
 use bcos_types::genesis::GenesisSettings;
 use konsort_crypto::SuiteKind;
@@ -76,6 +78,9 @@ pub struct Allocation {
 pub struct ChainConfig {
     /// What the genesis text says.
     pub genesis: GenesisSettings,
+    /// How often a sealer serves compared with others when term weights are on (`feature_rpbft_term_weight`), by node id; those
+    /// not named have 0. Not part of the genesis text.
+    pub term_weights: BTreeMap<String, u64>,
     /// `[web3] chain_id`; not part of the genesis text.
     pub web3_chain_id: u64,
     /// `[executor] version`; 1 is the only one there is.
@@ -108,7 +113,14 @@ impl ChainConfig {
             sealers,
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { genesis, web3_chain_id: 20200, executor_version: 1, alloc: Vec::new(), threads }
+        Self {
+            genesis,
+            term_weights: BTreeMap::new(),
+            web3_chain_id: 20200,
+            executor_version: 1,
+            alloc: Vec::new(),
+            threads,
+        }
     }
 
     /// The suite the chain is founded with.

@@ -99,7 +99,10 @@ fn check(config: &ChainConfig) -> Result<(), ChainError> {
             return refuse(format!("the sealer {id} is listed twice; remove one"));
         }
     }
-    for (name, _) in genesis.features.iter().flatten() {
+    for (name, on) in genesis.features.iter().flatten() {
+        if *on && name == "feature_rpbft_vrf_type_secp256k1" {
+            return refuse(format!("features.{name} is on, but sealers are drawn over curve 25519 only; remove it"));
+        }
         if !FEATURES.contains(&name.as_str()) {
             return refuse(format!("features.{name:.80} is not a feature of version 3.16; remove or correct it"));
         }
@@ -164,7 +167,7 @@ fn nodes(config: &ChainConfig, suite: &dyn CryptoSuite) -> Result<ConsensusNodes
         node_id: id.clone(),
         kind: if shuffled.contains(&id.as_str()) { NodeKind::Sealer } else { NodeKind::Candidate },
         weight: *weight,
-        term_weight: 1,
+        term_weight: config.term_weights.get(id).copied().unwrap_or_default(),
         enable_number: 0,
     };
     Ok(ConsensusNodes(sealers.into_iter().map(node).collect()))

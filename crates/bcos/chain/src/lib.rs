@@ -29,6 +29,7 @@
 //!   block, and everything that is read: blocks, transactions, receipts, proofs, settings, nodes.
 //! * [`StateView`]: the state after any block; [`access`]: what it consists of.
 //! * [`scheduler`]: the optimistic parallel executor, whose results are those of serial execution.
+//! * [`rotation`]: the draw by which rotating agreement chooses who seals.
 //! * [`executor`]: transactions, calls, estimates and traces on a state; the Ethereum machine and the precompiled contracts.
 //!
 //! On disk the block files are the truth: a record holds header, transactions, receipts and the cells the block wrote, and is synced
@@ -43,6 +44,7 @@ mod error;
 mod genesis;
 mod keys;
 mod ledger;
+pub mod rotation;
 pub mod scheduler;
 mod state;
 

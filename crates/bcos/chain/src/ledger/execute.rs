@@ -16,6 +16,7 @@ use crate::{
         call::{CallOutcome, CallRequest},
     },
     keys,
+    rotation::Rotation,
     scheduler::{self, RunStats},
     state::{BlockLayer, Layer},
 };
@@ -257,6 +258,13 @@ impl Chain {
     /// The sealers in force for the block after the one whose state this is: node ids (64 bytes) in order, and weights.
     pub fn sealers(&self, after: &StateView) -> Result<(Vec<Bytes>, Vec<u64>), ChainError> {
         sealers(after, after.number() + 1)
+    }
+
+    /// How the sealers rotate, and whether the block after the one whose state this is has to change them; `None` when they do not.
+    pub fn rotation(&self, after: &StateView) -> Result<Option<(Rotation, bool)>, ChainError> {
+        let next = after.number() + 1;
+        let Some(rotation) = Rotation::read(next, |key| after.system_config(key))? else { return Ok(None) };
+        Ok(Some((rotation, rotation.is_due(next, &after.nodes()?))))
     }
 }
 

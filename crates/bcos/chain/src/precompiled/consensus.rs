@@ -1,6 +1,6 @@
 //! Nodes of the group (0x1003): adding, removing, weights. Changes are in force from the next block.
 
-use alloy_primitives::{Bytes, U256};
+use alloy_primitives::{Address, Bytes, U256, hex};
 
 use super::abi::{Text, Uint, decode, int};
 use super::registry::Methods;
@@ -8,6 +8,7 @@ use super::{Answer, Call, Failure};
 use crate::access::{
     CONSENSUS_NODES_KEY, CONSENSUS_TABLE, ConsensusNode, ConsensusNodes, NodeKind, SYSTEM_CONFIG_TABLE, SystemValue,
 };
+use crate::rotation::{self, Draw, Rotation};
 use bcos_types::codes;
 
 pub(super) const METHODS: Methods = &[
@@ -17,6 +18,7 @@ pub(super) const METHODS: Methods = &[
     ("remove(string)", remove),
     ("setWeight(string,uint256)", set_weight),
     ("setTermWeight(string,uint256)", set_term_weight),
+    (rotation::METHOD, rotate),
 ];
 
 /// Hex digits of a node id.
@@ -43,14 +45,20 @@ fn weight_of(value: U256) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }
 
+/// A system setting as the transactions before this one left it.
+fn setting(call: &mut Call<'_, '_>, key: &str) -> Result<Option<SystemValue>, Failure> {
+    let row = call.row(&SYSTEM_CONFIG_TABLE.into(), &Bytes::copy_from_slice(key.as_bytes()))?;
+    Ok(row.and_then(|bytes| SystemValue::decode(&bytes)))
+}
+
+fn is_on(call: &mut Call<'_, '_>, flag: &str) -> Result<bool, Failure> {
+    let number = call.env().number;
+    Ok(setting(call, flag)?.is_some_and(|flag| flag.value == "1" && flag.enable_number <= number))
+}
+
 /// With rotation on, new sealers wait as candidates until their turn.
 fn sealer_kind(call: &mut Call<'_, '_>) -> Result<NodeKind, Failure> {
-    let row = call.row(&SYSTEM_CONFIG_TABLE.into(), &Bytes::from_static(b"feature_rpbft"))?;
-    let number = call.env().number;
-    let rotating = row
-        .and_then(|bytes| SystemValue::decode(&bytes))
-        .is_some_and(|flag| flag.value == "1" && flag.enable_number <= number);
-    Ok(if rotating { NodeKind::Candidate } else { NodeKind::Sealer })
+    Ok(if is_on(call, rotation::SWITCH)? { NodeKind::Candidate } else { NodeKind::Sealer })
 }
 
 fn put_sealer(call: &mut Call<'_, '_>, id: &str, weight: U256, term_weight: U256) -> Answer {
@@ -146,4 +154,36 @@ fn set_term_weight(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
         return int(codes::INVALID_NODE_ID);
     }
     put_weight(call, &id, |node| node.term_weight = weight_of(weight))
+}
+
+/// The leader's transaction in a block in which a change is due; in any other block, or a second time in one, it does nothing.
+fn rotate(call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
+    let number = call.env().number;
+    let Some(rotation) = Rotation::read(number, |key| setting(call, key))? else {
+        return super::registry::unknown_method(super::registry::Kind::Consensus);
+    };
+    let Some(draw) = Draw::of_arguments(data) else {
+        return Err(Failure::Refused("InternalPrecompiledFailed".into()));
+    };
+    let mut all = nodes(call)?;
+    let changed = |node: &ConsensusNode| node.enable_number > number && node.kind != NodeKind::Observer;
+    if all.iter().any(changed) || !rotation.is_due(number, &all) {
+        return int(codes::SUCCESS);
+    }
+    let suite = call.suite();
+    let caller = call.caller;
+    let is_caller = |node: &ConsensusNode| {
+        let id = hex::decode_to_array::<_, 64>(&node.node_id).ok();
+        id.is_some_and(|id| caller == Address::from(suite.address(&id)))
+    };
+    if !all.iter().any(|node| node.kind == NodeKind::Sealer && is_caller(node)) {
+        // Upstream's words for a stranger.
+        return super::registry::unknown_method(super::registry::Kind::Consensus);
+    }
+    let drawn = draw.check(number).map_err(|reason| Failure::Refused(reason.into()))?;
+    let by_term_weight = is_on(call, "feature_rpbft_term_weight")?;
+    if rotation::rotate(&rotation, suite, number, drawn, by_term_weight, &mut all) {
+        return keep(call, all);
+    }
+    int(codes::SUCCESS)
 }

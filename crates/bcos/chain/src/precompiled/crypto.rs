@@ -1,12 +1,12 @@
-//! Hashes and SM2 verification (0x100a).
+//! Hashes, SM2 verification and verifiable random numbers (0x100a).
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolType;
-use konsort_crypto::SuiteKind;
+use konsort_crypto::{SuiteKind, vrf};
 
-use super::abi::{AddressType, Bool, BytesType, FixedBytes, decode};
+use super::abi::{AddressType, Bool, BytesType, FixedBytes, Uint, decode};
 use super::registry::Methods;
-use super::{Answer, Call, Failure};
+use super::{Answer, Call};
 
 pub(super) const METHODS: Methods = &[
     ("sm3(bytes)", sm3),
@@ -38,6 +38,12 @@ fn sm2_verify(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
     Ok(<(Bool, AddressType)>::abi_encode_params(&(valid, account)))
 }
 
-fn vrf_verify(_call: &mut Call<'_, '_>, _data: &[u8]) -> Answer {
-    Err(Failure::Refused("curve25519VRFVerify is not available on this chain".into()))
+/// Whether the proof belongs to message and public key, and the number it stands for; never an error.
+#[expect(clippy::unnecessary_wraps, reason = "a method's signature")]
+fn vrf_verify(_call: &mut Call<'_, '_>, data: &[u8]) -> Answer {
+    let number = decode::<(BytesType, BytesType, BytesType)>(data).ok().and_then(|(message, public_key, proof)| {
+        vrf::verify(&public_key, &message, &proof).then(|| vrf::output(&proof)).flatten()
+    });
+    let number = number.map(U256::from_be_bytes);
+    Ok(<(Bool, Uint<256>)>::abi_encode_params(&(number.is_some(), number.unwrap_or_default())))
 }

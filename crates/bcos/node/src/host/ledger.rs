@@ -83,6 +83,7 @@ pub(crate) fn chain_config(group: &GroupConfig) -> ChainConfig {
             features: genesis.features.clone(),
             sealers: genesis.nodes.iter().map(|node| (node.id.clone(), node.weight)).collect(),
         },
+        term_weights: genesis.nodes.iter().map(|node| (node.id.clone(), node.term_weight)).collect(),
         web3_chain_id: genesis.web3_chain_id,
         executor_version: 1,
         alloc: Vec::new(),
