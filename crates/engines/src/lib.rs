@@ -10,6 +10,7 @@
 
 pub mod act;
 pub mod call;
+pub mod fabric;
 pub mod ledger;
 pub mod spec;
 
