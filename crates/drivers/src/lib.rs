@@ -7,9 +7,16 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod external;
+pub mod process;
+
+mod disk;
+mod log;
+mod record;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,7 +36,7 @@ pub enum DriverKind {
 }
 
 /// One node of one network; both are ids that the platform gave, safe as file and container names.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NodeRef {
     /// The network.
     pub network: String,
@@ -38,7 +45,7 @@ pub struct NodeRef {
 }
 
 /// Everything needed to run a node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// Whose node this is.
     pub node: NodeRef,
@@ -54,7 +61,7 @@ pub struct Launch {
     pub reads: Vec<PathBuf>,
     /// Ports the node listens on; the same numbers inside and outside.
     pub ports: Vec<u16>,
-    /// Memory the node may use, in bytes; `None`: no limit.
+    /// Memory the node may use, in bytes; `None`: no limit. Only containers are held to it.
     pub memory: Option<u64>,
 }
 
@@ -177,4 +184,37 @@ pub trait Driver: Send + Sync + Debug {
 
     /// Where a node listens as seen from another node of its network.
     fn between_nodes(&self, launch_hostname: &str, port: u16) -> String;
+
+    /// The address that a node's configuration must name for listening, so that [`Driver::reachable`] and
+    /// [`Driver::between_nodes`] lead to it.
+    fn listen_address(&self) -> &'static str {
+        "127.0.0.1"
+    }
+
+    /// Path of our own program as a node sees it, for configurations that name it.
+    fn program(&self) -> &Path;
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn launch(node: NodeRef, folder: &Path) -> Launch {
+        Launch {
+            hostname: node.node.clone(),
+            node,
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            folder: folder.to_owned(),
+            reads: Vec::new(),
+            ports: Vec::new(),
+            memory: None,
+        }
+    }
 }
