@@ -98,6 +98,13 @@ pub fn generate(config: &Config, output: &Path) -> Result<(), CryptogenError> {
     layout::generate(config, output, &mut |_| ())
 }
 
+/// Makes an identity of any name for an existing organisation, `folder`, with the organisation's authority, unless it is there:
+/// `users/NAME@DOMAIN` with its `msp` and `tls` folders. `role` is the organisational unit: `client`, `admin`, `peer` or
+/// `orderer`.
+pub fn issue_user(folder: &Path, domain: &str, name: &str, role: &str) -> Result<PathBuf, CryptogenError> {
+    layout::issue_user(folder, domain, name, role)
+}
+
 /// Adds what the configuration has and `input` has not: organisations, nodes, users.
 pub fn extend(config: &Config, input: &Path) -> Result<(), CryptogenError> {
     layout::extend(config, input, &mut |_| ())

@@ -26,6 +26,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod admin;
+pub mod blocks;
+pub mod collections;
+pub mod config_update;
 pub mod configtxgen;
 pub mod configtxlator;
 pub mod cryptogen;

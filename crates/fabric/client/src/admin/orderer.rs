@@ -96,6 +96,18 @@ impl OrdererClient {
         }
     }
 
+    /// The newest configuration block of a channel and the configuration in it.
+    pub async fn config(&self, channel: &str) -> Result<(Block, fabric_proto::common::Config), ClientError> {
+        let block = self.config_block(channel).await?;
+        let (_, config) =
+            fabric_channel::protoutil::config_of_block(&block).map_err(|error| ClientError::BadAnswer {
+                what: "the configuration block",
+                address: self.address.clone(),
+                reason: error.to_string(),
+            })?;
+        Ok((block, config))
+    }
+
     /// The newest configuration block of a channel.
     pub async fn config_block(&self, channel: &str) -> Result<Block, ClientError> {
         let missing = |what| ClientError::BadAnswer {

@@ -275,6 +275,34 @@ impl AdminClient {
         }
     }
 
+    /// Blocks from a number on: those that are there, then each as it is committed.
+    pub async fn blocks(&self, channel: &str, from: u64) -> Result<BlockStream, ClientError> {
+        let request = envelope::seek(
+            &*self.signer,
+            channel,
+            Seek::Number(from),
+            Seek::Number(u64::MAX),
+            false,
+            self.tls_cert_hash.clone(),
+        );
+        // The request stream must stay open: a deliver session ends when the client closes its half.
+        let requests = futures::StreamExt::chain(futures::stream::iter([request]), futures::stream::pending());
+        let answers = self
+            .deliver
+            .clone()
+            .deliver(requests)
+            .await
+            .map_err(|status| ClientError::refused("Deliver", status))?
+            .into_inner();
+        Ok(BlockStream { answers, address: self.address.clone() })
+    }
+
+    /// The block that holds a transaction.
+    pub async fn block_of(&self, channel: &str, transaction_id: &str) -> Result<Block, ClientError> {
+        let payload = self.call(&Call::new("", "qscc").args(["GetBlockByTxID", channel, transaction_id])).await?;
+        self.decode("the block", payload)
+    }
+
     /// Starts to watch this peer's commits; call before submitting what you wait for.
     pub async fn watch(&self, channel: &str) -> Result<Watch, ClientError> {
         let request = envelope::seek(
@@ -295,6 +323,34 @@ impl AdminClient {
             .map_err(|status| ClientError::refused("DeliverFiltered", status))?
             .into_inner();
         Ok(Watch { answers, address: self.address.clone() })
+    }
+}
+
+/// An open block stream of one peer.
+#[derive(Debug)]
+pub struct BlockStream {
+    answers: tonic::Streaming<fabric_proto::protos::DeliverResponse>,
+    address: String,
+}
+
+impl BlockStream {
+    /// The next block; waits until there is one. `None`: the peer has ended the stream.
+    pub async fn next(&mut self) -> Result<Option<Block>, ClientError> {
+        let answer = self.answers.message().await.map_err(|status| ClientError::refused("Deliver", status))?;
+        match answer.map(|answer| answer.r#type) {
+            None => Ok(None),
+            Some(Some(deliver_response::Type::Block(block))) => Ok(Some(block)),
+            Some(Some(deliver_response::Type::Status(status))) => Err(ClientError::BadAnswer {
+                what: "the block stream",
+                address: self.address.clone(),
+                reason: status_name(status),
+            }),
+            Some(_) => Err(ClientError::BadAnswer {
+                what: "the block stream",
+                address: self.address.clone(),
+                reason: "response error: unknown type".into(),
+            }),
+        }
     }
 }
 

@@ -110,6 +110,16 @@ fn write(path: &Path, contents: &[u8]) -> Result<(), CryptogenError> {
     fs::write(path, contents).map_err(CryptogenError::io(path))
 }
 
+/// An empty folder beside where a finished one will be; what an interrupted run left in it goes.
+fn partial(parent: &Path, name: &str) -> Result<PathBuf, CryptogenError> {
+    let folder = parent.join(format!(".{name}.partial"));
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(CryptogenError::io(&folder))?;
+    }
+    make_folder(&folder)?;
+    Ok(folder)
+}
+
 fn certificate_file(name: &str) -> String {
     format!("{name}-cert.pem")
 }
@@ -224,13 +234,14 @@ impl Organization<'_> {
         Ok(())
     }
 
-    /// A member's folder, unless it exists.
-    fn member(&self, folder: &Path, kind: Kind, spec: &NodeSpec) -> Result<(), CryptogenError> {
+    /// A member's folder, unless it exists. It appears under its name only when it is complete.
+    fn member(&self, parent: &Path, kind: Kind, spec: &NodeSpec) -> Result<(), CryptogenError> {
         let name = checked(&spec.common_name)?;
-        let folder = folder.join(name);
-        if folder.exists() {
+        let finished = parent.join(name);
+        if finished.exists() {
             return Ok(());
         }
+        let folder = partial(parent, name)?;
         let msp = folder.join("msp");
         self.public_part(&msp)?;
         for part in ["keystore", "signcerts"] {
@@ -251,7 +262,8 @@ impl Organization<'_> {
         let tls_key = new_key(&tls.join(format!("{prefix}.key")), &spec.public_key_algorithm)?;
         let tls_certificate = self.tls.tls(name, &spec.sans, &tls_key)?;
         write(&tls.join(format!("{prefix}.crt")), tls_certificate.pem().as_bytes())?;
-        write(&tls.join("ca.crt"), self.tls.certificate.pem().as_bytes())
+        write(&tls.join("ca.crt"), self.tls.certificate.pem().as_bytes())?;
+        fs::rename(&folder, &finished).map_err(CryptogenError::io(&finished))
     }
 
     fn administrator(&self) -> NodeSpec {
@@ -353,14 +365,42 @@ fn create(kind: OrgKind, spec: &OrgSpec, base: &Path, announce: &mut dyn FnMut(&
     let in_organization = |what| {
         move |source| CryptogenError::Organization { what, organization: spec.domain.clone(), source: Box::new(source) }
     };
-    let folder = kind.folder(base, domain);
+    let finished = kind.folder(base, domain);
+    // A new organisation appears under its name only when it is complete; one that is there is written over, as upstream does.
+    let folder = match finished.parent() {
+        Some(parent) if !finished.exists() => partial(parent, domain)?,
+        _ => finished.clone(),
+    };
     let sign =
         Authority::create(&folder.join("ca"), spec, spec.ca.common_name.clone()).map_err(in_organization("signCA"))?;
     let tls = Authority::create(&folder.join("tlsca"), spec, format!("tls{}", spec.ca.common_name))
         .map_err(in_organization("tlsCA"))?;
     let organization = Organization { spec, folder, sign, tls };
     organization.public_part(&organization.folder.join("msp")).map_err(in_organization("MSP"))?;
-    populate(kind, &organization, true)
+    populate(kind, &organization, true)?;
+    if organization.folder != finished {
+        fs::rename(&organization.folder, &finished).map_err(CryptogenError::io(&finished))?;
+    }
+    Ok(())
+}
+
+pub(super) fn issue_user(folder: &Path, domain: &str, name: &str, role: &str) -> Result<PathBuf, CryptogenError> {
+    let kind = match role {
+        "client" => Kind::Client,
+        "admin" => Kind::Admin,
+        "peer" => Kind::Peer,
+        "orderer" => Kind::Orderer,
+        other => return Err(CryptogenError::UnsafeName(other.to_owned())),
+    };
+    let spec = OrgSpec { domain: domain.to_owned(), enable_node_ous: true, ..OrgSpec::default() }.rendered("peer")?;
+    let sign = Authority::load(&folder.join("ca"), &spec, spec.ca.common_name.clone())?;
+    let tls = Authority::load(&folder.join("tlsca"), &spec, format!("tls{}", spec.ca.common_name))?;
+    let organization = Organization { spec: &spec, folder: folder.to_owned(), sign, tls };
+    let users = folder.join("users");
+    make_folder(&users)?;
+    let user = NodeSpec { common_name: format!("{name}@{domain}"), ..NodeSpec::default() };
+    organization.member(&users, kind, &user)?;
+    Ok(users.join(user.common_name))
 }
 
 /// Nodes and users. An organisation that is new gets an administrator too.

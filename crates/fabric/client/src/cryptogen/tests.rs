@@ -257,3 +257,23 @@ fn mistakes_on_the_command_line_are_named() {
     assert_eq!(code, 255);
     assert!(stdout.starts_with("Error reading config: Error Unmarshalling YAML: "), "{stdout}");
 }
+
+#[test]
+fn an_identity_of_any_name_is_issued_once_by_the_organisations_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config::parse("PeerOrgs: [{Name: Org1, Domain: org1.example.com, EnableNodeOUs: true}]").unwrap();
+    generate(&config, folder.path()).unwrap();
+    let organization = folder.path().join("peerOrganizations/org1.example.com");
+    let user = super::issue_user(&organization, "org1.example.com", "alice", "client").unwrap();
+    let read = || std::fs::read(user.join("msp/signcerts/alice@org1.example.com-cert.pem")).unwrap();
+    let certificate = Certificate::from_pem(&read()).unwrap();
+    assert_eq!(certificate.common_name(), "alice@org1.example.com");
+    assert_eq!(certificate.organizational_units(), ["client"]);
+    let before = read();
+    super::issue_user(&organization, "org1.example.com", "alice", "client").unwrap();
+    assert_eq!(read(), before);
+    assert!(super::issue_user(&organization, "org1.example.com", "../eve", "client").is_err());
+    assert!(super::issue_user(&organization, "org1.example.com", "eve", "king").is_err());
+    let leftovers = std::fs::read_dir(organization.join("users")).unwrap().count();
+    assert_eq!(leftovers, 2, "the administrator and alice");
+}

@@ -2,7 +2,6 @@
 
 mod chaincode;
 mod channel;
-mod collections;
 mod lifecycle;
 mod lifecycle_query;
 mod maintenance;

@@ -8,14 +8,13 @@ use prost::Message;
 use super::super::connect::{Failure, Orderers, Session, call_text, file_text, read};
 use super::super::gotext;
 use super::chaincode::{Ended, order_and_wait};
-use super::collections;
 use super::profile::Network;
 use crate::admin::{ChaincodeDefinition, lifecycle_call};
-use crate::{AdminClient, Call};
+use crate::{AdminClient, Call, collections};
 use fabric_proto::lifecycle::{
     GetInstalledChaincodePackageArgs, GetInstalledChaincodePackageResult, InstallChaincodeArgs, InstallChaincodeResult,
 };
-use fabric_proto::protos::Response;
+use fabric_proto::protos::{CollectionConfigPackage, Response};
 
 const LOGGER: &str = "cli.lifecycle.chaincode";
 
@@ -153,7 +152,7 @@ pub(super) fn definition(session: &Session<'_, '_>) -> Result<ChaincodeDefinitio
     let parsed = session.parsed;
     let policy = collections::policy_bytes(parsed.text("signature-policy"), parsed.text("channel-config-policy"))
         .map_err(Failure::with_usage)?;
-    let collections = collections::from_file(parsed.text("collections-config")).map_err(Failure::with_usage)?;
+    let collections = collections_file(parsed.text("collections-config")).map_err(Failure::with_usage)?;
     Ok(ChaincodeDefinition {
         name: parsed.text("name").to_owned(),
         version: parsed.text("version").to_owned(),
@@ -229,4 +228,14 @@ async fn submit(
             Ended::Waiting(error) => Failure::plain(error),
         },
     )
+}
+
+/// `--collections-config`.
+fn collections_file(file: &str) -> Result<Option<CollectionConfigPackage>, String> {
+    if file.is_empty() {
+        return Ok(None);
+    }
+    let context = |text: String| format!("invalid collection configuration in file {file}: {text}");
+    let bytes = read(Path::new(file)).map_err(|error| context(format!("could not read file '{file}': {error}")))?;
+    collections::from_json(&bytes).map(Some).map_err(context)
 }

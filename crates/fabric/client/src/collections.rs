@@ -1,6 +1,4 @@
-//! Collection configurations and policies as the command line takes them.
-
-use std::path::Path;
+//! Endorsement policies and private data collections of a definition, in the words of upstream's command line and JSON.
 
 use bytes::Bytes;
 use fabric_channel::policy::dsl;
@@ -10,8 +8,6 @@ use fabric_proto::protos::{
 };
 use prost::Message;
 use serde::Deserialize;
-
-use super::super::connect::read;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,7 +37,7 @@ struct EndorsementPolicy {
 }
 
 /// An endorsement policy given as a signature policy or by reference; neither: none.
-pub(super) fn application_policy(signature: &str, reference: &str) -> Result<Option<ApplicationPolicy>, String> {
+pub fn application_policy(signature: &str, reference: &str) -> Result<Option<ApplicationPolicy>, String> {
     use application_policy::Type;
     let kind = match (signature.is_empty(), reference.is_empty()) {
         (true, true) => return Ok(None),
@@ -57,21 +53,12 @@ pub(super) fn application_policy(signature: &str, reference: &str) -> Result<Opt
 }
 
 /// The validation parameter of a definition.
-pub(super) fn policy_bytes(signature: &str, reference: &str) -> Result<Bytes, String> {
+pub fn policy_bytes(signature: &str, reference: &str) -> Result<Bytes, String> {
     Ok(application_policy(signature, reference)?.map(|policy| policy.encode_to_vec().into()).unwrap_or_default())
 }
 
-/// `--collections-config`.
-pub(super) fn from_file(file: &str) -> Result<Option<CollectionConfigPackage>, String> {
-    if file.is_empty() {
-        return Ok(None);
-    }
-    let context = |text: String| format!("invalid collection configuration in file {file}: {text}");
-    let bytes = read(Path::new(file)).map_err(|error| context(format!("could not read file '{file}': {error}")))?;
-    from_json(&bytes).map(Some).map_err(context)
-}
-
-pub(super) fn from_json(bytes: &[u8]) -> Result<CollectionConfigPackage, String> {
+/// Reads upstream's JSON list of collections; the error says which part of it is wrong.
+pub fn from_json(bytes: &[u8]) -> Result<CollectionConfigPackage, String> {
     let list: Vec<Collection> = serde_json::from_slice(bytes)
         .map_err(|error| format!("could not parse the collection configuration: {error}"))?;
     let config = list.into_iter().map(convert).collect::<Result<_, _>>()?;
