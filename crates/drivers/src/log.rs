@@ -113,15 +113,26 @@ impl Log {
         const PIECE: u64 = 256 << 10;
         let cut = self.cut.lock();
         let mut bytes = Vec::new();
-        if position < *cut {
-            // The rest of what the last rotation moved; a reader that is further behind loses what is older still.
-            let mut older = File::open(self.part(1))?;
-            let size = older.metadata()?.len();
-            let start = position.max(cut.saturating_sub(size));
-            older.seek(SeekFrom::Start(size - (*cut - start)))?;
-            let read = older.take(PIECE).read_to_end(&mut bytes)? as u64;
-            return Ok((bytes, start + read.max(1)));
+        // What rotations have moved since is in the older parts, newest first; `end` is where the part at hand ends.
+        let mut end = *cut;
+        for number in 1..=self.keep {
+            if position >= end {
+                break;
+            }
+            let Ok(mut older) = File::open(self.part(number)) else { break };
+            let size = older.metadata()?.len().min(end);
+            let begin = end - size;
+            // A reader that is further behind than all parts together loses what is gone.
+            let is_oldest = number == self.keep || !self.part(number + 1).exists();
+            if position >= begin || is_oldest {
+                let start = position.max(begin);
+                older.seek(SeekFrom::Start(start - begin))?;
+                let read = older.take(PIECE).read_to_end(&mut bytes)? as u64;
+                return Ok((bytes, start + read));
+            }
+            end = begin;
         }
+        let position = position.max(*cut);
         let mut live = File::open(&self.path)?;
         let length = live.metadata()?.len();
         // A file that somebody else emptied is read from its start.
@@ -150,7 +161,13 @@ impl Log {
             loop {
                 let own = Arc::clone(&self);
                 let read = tokio::task::spawn_blocking(move || own.since(position)).await;
-                let Ok(Ok((bytes, next))) = read else { return };
+                let Ok(Ok((mut bytes, next))) = read else { return };
+                if next - bytes.len() as u64 > position {
+                    // Something was lost in between: go on with a whole line.
+                    splitter = Splitter::default();
+                    let begin = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |end| end + 1);
+                    bytes.drain(..begin);
+                }
                 position = next;
                 if bytes.is_empty() {
                     tokio::select! {
@@ -268,6 +285,7 @@ mod tests {
         writeln!(file, "before").unwrap();
         let mut lines = Arc::clone(&log).lines(10, true).unwrap();
         assert_eq!(lines.next().await.unwrap(), "before");
+        let reader = tokio::spawn(lines.take(2000).collect::<Vec<String>>());
         for number in 0..2000 {
             writeln!(file, "line {number}").unwrap();
             if log.is_large() {
@@ -276,9 +294,28 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }
         }
-        for number in 0..2000 {
-            let line = tokio::time::timeout(Duration::from_secs(5), lines.next()).await.unwrap();
-            assert_eq!(line.unwrap(), format!("line {number}"));
+        let lines = tokio::time::timeout(Duration::from_secs(10), reader).await.unwrap().unwrap();
+        assert_eq!(lines, (0..2000).map(|number| format!("line {number}")).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_too_slow_goes_on_with_a_whole_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(folder.path(), 5_000, 2);
+        let mut file = log.open().unwrap();
+        let mut lines = Arc::clone(&log).lines(0, true).unwrap();
+        for number in 0..20_000 {
+            writeln!(file, "line {number}").unwrap();
+            if log.is_large() {
+                log.rotate().unwrap();
+            }
+        }
+        let mut last = None;
+        while last != Some(19_999) {
+            let line = tokio::time::timeout(Duration::from_secs(10), lines.next()).await.unwrap().unwrap();
+            let number: u32 = line.strip_prefix("line ").unwrap().parse().unwrap();
+            assert!(last.is_none_or(|last| last < number), "{last:?} then {number}");
+            last = Some(number);
         }
     }
 
