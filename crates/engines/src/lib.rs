@@ -9,8 +9,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod act;
+pub mod bcos;
 pub mod call;
 pub mod fabric;
+pub mod identity;
 pub mod ledger;
 pub mod spec;
 
@@ -24,6 +26,7 @@ use konsort_drivers::{Driver, Launch};
 
 pub use act::{Act, Artifact, StepPlan};
 pub use call::{CallRequest, CallResult, Simulation};
+pub use identity::{IdentityRecord, Trust};
 pub use ledger::{BlockRecord, ConfigChange, NodeHealth, TransactionDetail};
 pub use spec::{NetworkRequest, NetworkSpec};
 
@@ -167,4 +170,28 @@ pub trait Engine: Send + Sync + Debug {
 
     /// A connection profile (Fabric: connection-profile JSON; BCOS: config.toml text) for one organisation's applications.
     fn connection_profile(&self, place: Place<'_>, organisation: &str) -> Result<call::Download, EngineError>;
+
+    /// Identities that the platform holds keys of.
+    fn identities(&self, place: Place<'_>) -> Result<Vec<IdentityRecord>, EngineError> {
+        let _ = place;
+        Ok(Vec::new())
+    }
+
+    /// The files of an identity (certificate and key in PEM), for its owner.
+    fn identity_files(
+        &self,
+        place: Place<'_>,
+        organisation: &str,
+        name: &str,
+    ) -> Result<Vec<call::Download>, EngineError> {
+        let _ = place;
+        Err(EngineError::NotFound { what: format!("the identity {name} of {organisation}") })
+    }
+
+    /// Keeps in the network's folder what is needed to use a network whose nodes somebody else runs. The specification's nodes are
+    /// external.
+    fn import(&self, place: Place<'_>, trust: &[Trust]) -> Result<(), EngineError> {
+        let _ = (place, trust);
+        Err(EngineError::Unsupported("this engine's networks cannot be imported yet".to_owned()))
+    }
 }

@@ -1,0 +1,142 @@
+//! Chains of the second engine: FISCO BCOS 3.x- and Ethereum-compatible nodes.
+//!
+//! Files are made by the chain builder of our own program; everything else goes over the nodes' public JSON-RPC, so that a node
+//! hosted by somebody else serves as well as one of our own.
+
+mod accounts;
+mod blocks;
+mod contracts;
+mod deploy;
+mod files;
+mod health;
+mod ini;
+mod members;
+mod plan;
+mod rpc;
+mod run;
+mod send;
+mod steps;
+mod views;
+mod words;
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use konsort_drivers::{Launch, NodeRef};
+
+pub use accounts::{ADMINISTRATOR, Account, account_pem, accounts};
+pub use steps::SETTINGS;
+
+use crate::call::Download;
+use crate::spec::{EngineKind, NetworkSpec};
+use crate::{
+    Act, BlockRecord, CallRequest, CallResult, ConfigChange, Engine, EngineError, NetworkRequest, NodeHealth, Place,
+    Progress, Simulation, StepOutcome, StepPlan, TransactionDetail,
+};
+
+/// The engine.
+#[derive(Debug)]
+pub struct Bcos {
+    /// Our own program, whose chain builder makes the files.
+    program: PathBuf,
+    clients: rpc::Clients,
+}
+
+impl Bcos {
+    /// With the program whose role `build_chain` makes certificates, keys and configuration.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), clients: rpc::Clients::default() }
+    }
+}
+
+/// A node as drivers know it.
+fn reference(spec: &NetworkSpec, node: &str) -> NodeRef {
+    NodeRef { network: spec.id.clone(), node: node.to_owned() }
+}
+
+#[async_trait]
+impl Engine for Bcos {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Bcos
+    }
+
+    fn plan(&self, id: &str, request: &NetworkRequest, taken: &[u16]) -> Result<NetworkSpec, EngineError> {
+        Self::planned(id, request, taken)
+    }
+
+    fn steps(&self, spec: &NetworkSpec, act: &Act) -> Result<Vec<StepPlan>, EngineError> {
+        Self::planned_steps(spec, act)
+    }
+
+    async fn run(
+        &self,
+        place: Place<'_>,
+        act: &Act,
+        step: &StepPlan,
+        progress: Progress<'_>,
+    ) -> Result<StepOutcome, EngineError> {
+        self.run_step(place, act, step, progress).await
+    }
+
+    fn launches(&self, place: Place<'_>) -> Result<Vec<Launch>, EngineError> {
+        Ok(place
+            .spec
+            .nodes
+            .iter()
+            .filter(|node| node.external.is_none())
+            .map(|node| run::launch(place, node))
+            .collect())
+    }
+
+    async fn health(&self, place: Place<'_>) -> Vec<NodeHealth> {
+        self.all_health(place).await
+    }
+
+    async fn blocks(
+        &self,
+        place: Place<'_>,
+        channel: &str,
+        from: u64,
+    ) -> Result<BoxStream<'static, Result<BlockRecord, EngineError>>, EngineError> {
+        self.block_stream(place, channel, from)
+    }
+
+    async fn transaction(&self, place: Place<'_>, channel: &str, id: &str) -> Result<TransactionDetail, EngineError> {
+        self.detail(place, channel, id).await
+    }
+
+    async fn config_history(&self, place: Place<'_>, channel: &str) -> Result<Vec<ConfigChange>, EngineError> {
+        let _ = (place, channel);
+        Err(EngineError::Unsupported("not yet".into()))
+    }
+
+    async fn simulate(&self, place: Place<'_>, call: &CallRequest) -> Result<Simulation, EngineError> {
+        let _ = (place, call);
+        Err(EngineError::Unsupported("not yet".into()))
+    }
+
+    async fn submit(&self, place: Place<'_>, call: &CallRequest) -> Result<CallResult, EngineError> {
+        self.submitted(place, call).await
+    }
+
+    async fn trace(&self, place: Place<'_>, channel: &str, id: &str) -> Result<serde_json::Value, EngineError> {
+        let _ = (place, channel, id);
+        Err(EngineError::Unsupported("not yet".into()))
+    }
+
+    async fn interface(
+        &self,
+        place: Place<'_>,
+        channel: &str,
+        contract: &str,
+    ) -> Result<serde_json::Value, EngineError> {
+        let _ = (place, channel, contract);
+        Err(EngineError::Unsupported("not yet".into()))
+    }
+
+    fn connection_profile(&self, place: Place<'_>, organisation: &str) -> Result<Download, EngineError> {
+        let _ = (place, organisation);
+        Err(EngineError::Unsupported("not yet".into()))
+    }
+}
