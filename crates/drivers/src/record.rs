@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{DriverError, Launch, NodeRef};
@@ -144,6 +145,34 @@ impl Records {
             entries.flatten().filter_map(name).map(|node| NodeRef { network: network.to_owned(), node }).collect();
         nodes.sort();
         Ok(nodes)
+    }
+}
+
+/// One node's record, in memory as on disk.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    records: Records,
+    record: Mutex<Record>,
+}
+
+impl Kept {
+    pub(crate) fn new(records: &Records, record: Record) -> Self {
+        Self { records: records.clone(), record: Mutex::new(record) }
+    }
+
+    pub(crate) fn get(&self) -> Record {
+        self.record.lock().clone()
+    }
+
+    /// Changes the record, on disk first.
+    pub(crate) async fn change(&self, change: impl FnOnce(&mut Record)) -> Result<(), DriverError> {
+        let mut record = self.get();
+        change(&mut record);
+        let (records, written) = (self.records.clone(), record.clone());
+        let stored = tokio::task::spawn_blocking(move || records.store(&written)).await;
+        stored.map_err(|error| failed("write the node's record", &error))??;
+        *self.record.lock() = record;
+        Ok(())
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Settings;
@@ -14,7 +13,7 @@ use super::child::{Process, figures, find_unrecorded, is_alive};
 use super::supervise::{Order, supervise};
 use crate::disk::DiskUse;
 use crate::log::Log;
-use crate::record::{Record, Records, Wanted, failed};
+use crate::record::{Kept, Record, Records, Wanted};
 use crate::{DriverError, Launch, Observed, RunState, Stopped};
 
 /// How long a node may take to end where the caller does not say.
@@ -27,7 +26,7 @@ pub(super) struct Node {
     records: Records,
     pub(super) settings: Settings,
     log: Arc<Log>,
-    record: Mutex<Record>,
+    kept: Kept,
     /// Held while something is asked of the node; says how to reach the task that watches it.
     supervisor: tokio::sync::Mutex<Option<mpsc::Sender<Order>>>,
     pub(super) backing_off: AtomicBool,
@@ -47,7 +46,7 @@ impl Node {
             records: records.clone(),
             settings,
             log: Arc::new(Log::new(path, settings.log_bytes, settings.log_parts)),
-            record: Mutex::new(record),
+            kept: Kept::new(records, record),
             supervisor: tokio::sync::Mutex::default(),
             backing_off: AtomicBool::new(false),
             disk: DiskUse::default(),
@@ -60,19 +59,13 @@ impl Node {
 
     /// Changes the record, on disk first.
     pub(super) async fn change(&self, change: impl FnOnce(&mut Record)) -> Result<(), DriverError> {
-        let mut record = self.record.lock().clone();
-        change(&mut record);
-        let (records, written) = (self.records.clone(), record.clone());
-        let stored = tokio::task::spawn_blocking(move || records.store(&written)).await;
-        stored.map_err(|error| failed("write the node's record", &error))??;
-        *self.record.lock() = record;
-        Ok(())
+        self.kept.change(change).await
     }
 
     /// Starts the node unless it runs with this launch already.
     pub(super) async fn start(self: Arc<Self>, launch: &Launch) -> Result<(), DriverError> {
         let mut supervisor = self.supervisor.lock().await;
-        let same = self.record.lock().launch == *launch;
+        let same = self.kept.get().launch == *launch;
         if let Some(orders) = supervisor.as_ref().filter(|orders| !orders.is_closed()) {
             if same && !self.backing_off.load(Ordering::SeqCst) {
                 return Ok(());
@@ -87,7 +80,7 @@ impl Node {
             }
             running.stop(GRACE).await;
         }
-        let before = self.record.lock().clone();
+        let before = self.kept.get();
         self.change(|record| {
             record.launch = launch.clone();
             record.wanted = Wanted::Running;
@@ -180,7 +173,7 @@ impl Node {
 
     /// A process of this node that nobody watches.
     fn left_running(&self) -> Option<Process> {
-        let record = self.record.lock().clone();
+        let record = self.kept.get();
         if let Some(process) = record.run.as_ref().and_then(Process::adopt) {
             return Some(process);
         }
@@ -197,7 +190,7 @@ impl Node {
 
     /// Makes the process of the recorded launch.
     pub(super) async fn spawn(&self) -> Result<Process, DriverError> {
-        let launch = self.record.lock().launch.clone();
+        let launch = self.kept.get().launch;
         for &port in &launch.ports {
             free(&launch.node.node, port).await?;
         }
@@ -213,7 +206,7 @@ impl Node {
     }
 
     pub(super) fn observe(&self) -> Observed {
-        let record = self.record.lock().clone();
+        let record = self.kept.get();
         let run = record.run.filter(is_alive);
         let state = match (&run, record.wanted) {
             (Some(_), _) => RunState::Running,
