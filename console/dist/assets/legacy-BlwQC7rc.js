@@ -1,0 +1,1 @@
+import{Ct as e}from"./api-Bw82lDFs.js";e();

@@ -1,0 +1,44 @@
+// Addresses of things.
+import type { BlockRecord, SearchHit } from './types'
+
+export const txHref = (network: string, id: string, channel?: string) =>
+  `/explorer/${network}/transactions/${encodeURIComponent(id)}${channel ? `?channel=${encodeURIComponent(channel)}` : ''}`
+
+export const blockHref = (network: string, height: number | string, channel?: string) =>
+  `/explorer/${network}/blocks/${height}${channel ? `?channel=${encodeURIComponent(channel)}` : ''}`
+
+/** Where a search hit leads. */
+export function hitHref(hit: SearchHit): string {
+  const network = hit.network ?? ''
+  switch (hit.kind) {
+    case 'block':
+      return blockHref(network, hit.id, hit.channel)
+    case 'transaction':
+      return txHref(network, hit.id, hit.channel)
+    case 'network':
+      return `/networks/${hit.id}`
+    case 'node':
+      return `/networks/${network}/nodes/${encodeURIComponent(hit.id)}`
+    case 'channel':
+      return `/networks/${network}/channels?channel=${encodeURIComponent(hit.id)}`
+    case 'contract':
+      return hit.id.startsWith('ctr_') ? `/contracts/deployed/${hit.id}` : `/explorer/${network}?tab=transactions&contract=${encodeURIComponent(hit.id)}`
+    case 'project':
+      return `/contracts/projects/${hit.id}`
+    case 'operation':
+      return `/operations/${hit.id}`
+    case 'organisation':
+      return '/members'
+    case 'user':
+      return '/access?tab=users'
+    case 'identity':
+      return `/networks/${network}/identities`
+    case 'address':
+      return `/explorer/${network}?tab=transactions&from=${encodeURIComponent(hit.id)}`
+    default:
+      return network ? `/explorer/${network}?tab=transactions&q=${encodeURIComponent(hit.id)}` : `/search?q=${encodeURIComponent(hit.id)}`
+  }
+}
+
+/** How many transactions a block holds. */
+export const txCount = (block: Partial<BlockRecord>): number => (Array.isArray(block.transactions) ? block.transactions.length : Number(block.transactions ?? 0))
