@@ -7,11 +7,14 @@ mod accounts;
 mod blocks;
 mod contracts;
 mod deploy;
+mod evm;
 mod files;
 mod health;
+mod history;
 mod ini;
 mod members;
 mod plan;
+mod profile;
 mod rpc;
 mod run;
 mod send;
@@ -29,6 +32,7 @@ pub use accounts::{ADMINISTRATOR, Account, account_pem, accounts};
 pub use steps::SETTINGS;
 
 use crate::call::Download;
+use crate::identity::{IdentityRecord, Trust};
 use crate::spec::{EngineKind, NetworkSpec};
 use crate::{
     Act, BlockRecord, CallRequest, CallResult, ConfigChange, Engine, EngineError, NetworkRequest, NodeHealth, Place,
@@ -41,12 +45,14 @@ pub struct Bcos {
     /// Our own program, whose chain builder makes the files.
     program: PathBuf,
     clients: rpc::Clients,
+    /// Held while a history is read.
+    histories: tokio::sync::Mutex<()>,
 }
 
 impl Bcos {
     /// With the program whose role `build_chain` makes certificates, keys and configuration.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), clients: rpc::Clients::default() }
+        Self { program: program.into(), clients: rpc::Clients::default(), histories: tokio::sync::Mutex::default() }
     }
 }
 
@@ -107,13 +113,11 @@ impl Engine for Bcos {
     }
 
     async fn config_history(&self, place: Place<'_>, channel: &str) -> Result<Vec<ConfigChange>, EngineError> {
-        let _ = (place, channel);
-        Err(EngineError::Unsupported("not yet".into()))
+        self.history(place, channel).await
     }
 
     async fn simulate(&self, place: Place<'_>, call: &CallRequest) -> Result<Simulation, EngineError> {
-        let _ = (place, call);
-        Err(EngineError::Unsupported("not yet".into()))
+        self.simulated(place, call).await
     }
 
     async fn submit(&self, place: Place<'_>, call: &CallRequest) -> Result<CallResult, EngineError> {
@@ -121,8 +125,7 @@ impl Engine for Bcos {
     }
 
     async fn trace(&self, place: Place<'_>, channel: &str, id: &str) -> Result<serde_json::Value, EngineError> {
-        let _ = (place, channel, id);
-        Err(EngineError::Unsupported("not yet".into()))
+        self.traced(place, channel, id).await
     }
 
     async fn interface(
@@ -131,12 +134,22 @@ impl Engine for Bcos {
         channel: &str,
         contract: &str,
     ) -> Result<serde_json::Value, EngineError> {
-        let _ = (place, channel, contract);
-        Err(EngineError::Unsupported("not yet".into()))
+        self.stored_interface(place, channel, contract).await
     }
 
     fn connection_profile(&self, place: Place<'_>, organisation: &str) -> Result<Download, EngineError> {
-        let _ = (place, organisation);
-        Err(EngineError::Unsupported("not yet".into()))
+        Self::profile(place, organisation)
+    }
+
+    fn identities(&self, place: Place<'_>) -> Result<Vec<IdentityRecord>, EngineError> {
+        Ok(Self::all_identities(place))
+    }
+
+    fn identity_files(&self, place: Place<'_>, organisation: &str, name: &str) -> Result<Vec<Download>, EngineError> {
+        Self::identity(place, organisation, name)
+    }
+
+    fn import(&self, place: Place<'_>, trust: &[Trust]) -> Result<(), EngineError> {
+        Self::imported(place, trust)
     }
 }

@@ -17,7 +17,6 @@ use std::io::{Error, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use konsort_drivers::DriverKind;
 use serde::Deserialize;
 
 use super::{Bcos, ini, plan};
@@ -251,7 +250,7 @@ pub(super) fn configure(place: Place<'_>, spec: &NodeSpec) -> Result<(), EngineE
     let home = node(place.folder, &spec.id);
     let path = home.join("config.ini");
     let mut text = read(&path)?;
-    let listen = if place.spec.driver == DriverKind::Process { "127.0.0.1" } else { "0.0.0.0" };
+    let listen = place.driver.listen_address();
     let port = |name: &str| spec.ports.get(name).map(ToString::to_string).unwrap_or_default();
     let seal = place.spec.block_time_ms.to_string();
     for section in ["p2p", "rpc", "web3_rpc"] {

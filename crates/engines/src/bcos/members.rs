@@ -16,6 +16,8 @@ use crate::{EngineError, Place, StepOutcome};
 
 /// How long the chain may take to show a change that a transaction made.
 const SHOWN: Duration = Duration::from_secs(20);
+/// How long a new sealer is waited for.
+const TURN: Duration = Duration::from_secs(5);
 
 /// What a node is in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +140,21 @@ impl Bcos {
                 _ => contracts::addSealerCall { nodeID: node_id.clone(), weight: number }.abi_encode(),
             };
             sent.extend(self.change(place, group, node, wanted, input).await?);
+            self.takes_part(place, group, node).await;
         }
         Ok(transactions(&sent))
+    }
+
+    /// Waits a moment until the node itself has the block that made it a sealer. With rotating sealers its turn comes later.
+    async fn takes_part(&self, place: Place<'_>, group: &str, node: &NodeSpec) {
+        let Ok(client) = self.clients.of(place, node) else { return };
+        let until = Instant::now() + TURN;
+        while Instant::now() < until {
+            if super::run::consensus(&client, group).await.is_ok_and(|status| status["isConsensusNode"] == true) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Takes a node out of each of its groups.

@@ -85,17 +85,23 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
 }
 
-/// As many free ports in a row as asked for, from `first` on.
+/// Where to look for free ports: from upstream's first one on, below that, and last where systems take ports for outgoing
+/// connections, any of which may come and go.
+const RANGES: [(u16, u16); 3] = [(FIRST_PORT, 32_768), (10_000, FIRST_PORT), (32_768, 65_000)];
+
+/// As many free ports in a row as asked for, from `first` on where that is possible.
 fn free_row(first: u16, count: usize, taken: &[u16]) -> Option<u16> {
     let count = u16::try_from(count).ok()?;
-    let mut start = first;
-    while start.checked_add(count)? < 65_000 {
-        match (start..start + count).rev().find(|port| taken.contains(port) || !is_free(*port)) {
-            None => return Some(start),
-            Some(used) => start = used + 1,
+    let (_, end) = RANGES.iter().find(|(from, to)| (*from..*to).contains(&first)).copied().unwrap_or_default();
+    std::iter::once((first, end)).chain(RANGES).find_map(|(mut start, end)| {
+        while start.checked_add(count)? <= end {
+            match (start..start + count).rev().find(|port| taken.contains(port) || !is_free(*port)) {
+                None => return Some(start),
+                Some(used) => start = used + 1,
+            }
         }
-    }
-    None
+        None
+    })
 }
 
 /// Ports of one more node, next to the network's own where that is free.
@@ -103,7 +109,6 @@ pub(super) fn more_ports(spec: &NetworkSpec) -> Result<BTreeMap<String, u16>, En
     let own: Vec<u16> = spec.all_ports().collect();
     let first = own.iter().max().map_or(FIRST_PORT, |last| last.saturating_add(1));
     let start = free_row(first, PORTS.len(), &own)
-        .or_else(|| free_row(10_000, PORTS.len(), &own))
         .ok_or_else(|| EngineError::Unsupported("no four free ports in a row were found on this machine".into()))?;
     Ok(ports_from(start))
 }
