@@ -2,6 +2,7 @@
 
 pub mod call;
 mod outcome;
+pub mod overrides;
 #[cfg(test)]
 mod reads_tests;
 #[cfg(test)]

@@ -3,6 +3,8 @@
 mod calls;
 mod fees;
 mod objects;
+mod overrides;
+mod prestate;
 mod subscriptions;
 mod traces;
 
@@ -125,16 +127,14 @@ impl Eth {
             )),
             "eth_call" => {
                 let call = calls::request(params.required(0, "call")?)?;
-                no_overrides(params)?;
-                let at = self.at(params.get(1))?;
-                let outcome = ledger::execute(&self.group, call, at).await?;
+                let (at, imagined) = (self.at(params.get(1))?, overrides::of_call(params)?);
+                let outcome = ledger::execute(&self.group, call, at, imagined).await?;
                 calls::output(outcome).map(|output| text::data(&output).into())
             }
             "eth_estimateGas" => {
                 let call = calls::request(params.required(0, "call")?)?;
-                no_overrides(params)?;
-                let at = self.at(params.get(1))?;
-                match ledger::estimate(&self.group, call, at).await? {
+                let (at, imagined) = (self.at(params.get(1))?, overrides::of_call(params)?);
+                match ledger::estimate(&self.group, call, at, imagined).await? {
                     Ok(gas) => Ok(text::quantity(gas).into()),
                     Err(outcome) => Err(calls::failure(&outcome)),
                 }
@@ -497,13 +497,4 @@ fn slot(text: &str) -> Result<B256, RpcError> {
         return Err(RpcError::params(format!("position {text:?} is not a storage position of at most 32 bytes")));
     }
     text::hash(&format!("{digits:0>64}"), "position")
-}
-
-/// State overrides are not taken; saying nothing would answer another question than was asked.
-fn no_overrides(params: Params<'_>) -> Result<(), RpcError> {
-    match params.get(2) {
-        None => Ok(()),
-        Some(Value::Object(overrides)) if overrides.is_empty() => Ok(()),
-        Some(_) => Err(RpcError::params("state overrides are not supported here; deploy the code and call it")),
-    }
 }

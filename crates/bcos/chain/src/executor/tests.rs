@@ -1,5 +1,7 @@
 //! Compiled Solidity contracts on a world of plain maps.
 
+mod traces;
+
 use alloy_primitives::{Address, B256, Bytes, U256, address, hex, keccak256};
 use alloy_sol_types::{SolType, sol_data};
 use konsort_crypto::SuiteKind;
@@ -335,68 +337,6 @@ fn outcomes_do_not_depend_on_what_the_thread_ran_before() {
         assert_eq!(again, expected);
     }
     let _: Bytes = first.output;
-}
-
-#[test]
-fn traces_show_calls_steps_and_places() {
-    use super::trace::{CallKind, StepOptions, Traced};
-
-    let executor = Executor::new(SuiteKind::International);
-    let mut world = World::default();
-    let token = deploy(&executor, &mut world, "Token", &uint(100), 1);
-    let probe = deploy(&executor, &mut world, "Probe", &[], 2);
-    let plain = bcos(Some(token), transfer(&executor, BOB, 1));
-    let untraced = executor.execute_transaction(&world, &env(3), &plain, 0).unwrap();
-
-    let (outcome, steps) =
-        executor.trace_steps(&world, &env(3), &Traced::Transaction(&plain, 0), &StepOptions::default()).unwrap();
-    let sorted = |mut outcome: TxOutcome| {
-        outcome.reads.sort_unstable();
-        outcome
-    };
-    assert_eq!(sorted(outcome), sorted(untraced.clone()), "looking changes nothing");
-    assert_eq!((steps[0].pc, steps[0].op, steps[0].depth), (0, "PUSH1", 1));
-    assert_eq!(steps[0].gas, 3_000_000_000 - CALL_GAS);
-    assert_eq!(steps.last().unwrap().op, "RETURN");
-    let used: u64 = steps.iter().map(|step| step.gas_cost).sum();
-    assert_eq!(used + CALL_GAS, untraced.gas_used);
-    let stores: Vec<_> = steps.iter().filter(|step| step.op == "SSTORE").collect();
-    assert_eq!(stores.len(), 2);
-    assert_eq!(stores[1].storage.as_ref().unwrap().len(), 2);
-    let few = StepOptions { limit: 10, memory: true, ..StepOptions::default() };
-    let (_, steps) = executor.trace_steps(&world, &env(3), &Traced::Transaction(&plain, 0), &few).unwrap();
-    assert_eq!(steps.len(), 10);
-    assert_eq!(steps[9].memory.as_ref().unwrap().len() % 32, 0);
-
-    let mut arguments = uint(32);
-    arguments.extend(uint(1));
-    arguments.extend([b't'; 32]);
-    let nested = bcos(Some(probe), data(&executor, "tableThenFail(string)", &arguments));
-    let (outcome, call) = executor.trace_calls(&world, &env(3), &Traced::Transaction(&nested, 0), false).unwrap();
-    assert_eq!(outcome.status, 0);
-    assert_eq!((call.kind, call.from, call.to, call.gas_used), (CallKind::Call, ALICE, Some(probe), outcome.gas_used));
-    let failed = &call.calls[0];
-    assert_eq!((failed.to, failed.error.as_deref()), (Some(probe), Some("execution reverted")));
-    assert_eq!(failed.revert_reason.as_deref(), Some("after the table"));
-    assert_eq!(failed.calls.len(), 1);
-    assert!(failed.calls[0].error.is_none());
-    // The row written in the failed call is gone; the slot of the outer one is there.
-    assert_eq!(outcome.writes.len(), 1, "{:?}", outcome.writes);
-    let (_, top) = executor.trace_calls(&world, &env(3), &Traced::Transaction(&nested, 0), true).unwrap();
-    assert!(top.calls.is_empty());
-    let fail = CallRequest {
-        to: Some(probe),
-        data: data(&executor, "fail(uint256)", &uint(0)).into(),
-        ..CallRequest::default()
-    };
-    let (_, call) = executor.trace_calls(&world, &env(3), &Traced::Call(&fail), false).unwrap();
-    assert_eq!(call.revert_reason.as_deref(), Some("as told"));
-
-    let request = CallRequest { from: ALICE, to: Some(token), data: plain.input.clone(), ..CallRequest::default() };
-    let (answer, list) = executor.access_list(&world, &env(3), &request).unwrap();
-    assert_eq!(answer.status, 0);
-    assert_eq!(list.len(), 1);
-    assert_eq!((list[0].0, list[0].1.len()), (token, 2));
 }
 
 #[test]

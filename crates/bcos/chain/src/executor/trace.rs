@@ -1,6 +1,7 @@
 //! Looking into a transaction while it runs: the tree of calls, every single instruction, the places it touches.
 
 mod calls;
+mod prestate;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy_primitives::{Address, B256};
 use revm::inspector::NoOpInspector;
 
-pub use calls::{CallKind, TracedCall};
+pub use calls::{CallKind, CallOptions, TracedCall, TracedLog};
+pub use prestate::{AccountState, Touched};
 pub use steps::{Step, StepOptions};
 
 use super::call::{CallOutcome, CallRequest};
@@ -44,16 +46,16 @@ impl Traced<'_> {
 pub type AccessList = Vec<(Address, Vec<B256>)>;
 
 impl Executor {
-    /// Runs and returns the tree of calls. With `only_top` the tree is its root.
+    /// Runs and returns the tree of calls.
     pub fn trace_calls(
         &self,
         state: &dyn StateAccess,
         env: &BlockEnv,
         traced: &Traced<'_>,
-        only_top: bool,
+        options: CallOptions,
     ) -> Result<(TxOutcome, TracedCall), AccessError> {
         let (input, index, gas_limit, charged) = traced.parts(state, env)?;
-        let mut tracer = CallTracer::new(only_top);
+        let mut tracer = CallTracer::new(options);
         let outcome = self.run(state, env, &input, index, gas_limit, charged, Some(&mut tracer))?;
         let call = tracer.finish(&input, gas_limit, &outcome, self.suite());
         Ok((outcome, call))

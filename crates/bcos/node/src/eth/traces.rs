@@ -1,11 +1,14 @@
 //! `debug_trace*` in geth's shapes, and access lists.
 
-use bcos_chain::access::TxOutcome;
+use bcos_chain::access::{AccessError, BlockEnv, StateAccess, TxOutcome};
+use bcos_chain::executor::Executor;
 use bcos_chain::executor::call::CallRequest;
-use bcos_chain::executor::trace::{Step, StepOptions, Traced, TracedCall};
+use bcos_chain::executor::overrides::Imagined;
+use bcos_chain::executor::trace::{CallOptions, Step, StepOptions, Traced, TracedCall, TracedLog};
 use serde_json::{Map, Value, json};
 
-use super::calls;
+use super::prestate::{self, StateOptions};
+use super::{calls, overrides};
 use crate::api::Group;
 use crate::rpc::error::RpcError;
 use crate::rpc::ledger::{Ledger, access, chain, heavy};
@@ -18,7 +21,8 @@ const MOST_STEPS: usize = 100_000;
 /// What to show.
 #[derive(Clone, Debug, PartialEq)]
 enum Tracer {
-    Calls { only_top: bool },
+    Calls(CallOptions),
+    State(StateOptions),
     Steps(StepOptions),
 }
 
@@ -45,17 +49,40 @@ impl Tracer {
                 }))
             }
             Some(Value::String(name)) if name == "callTracer" => {
-                if config["withLog"].as_bool() == Some(true) {
-                    return Err(RpcError::params(
-                        "callTracer has no option withLog here; take the logs from the receipt",
-                    ));
-                }
-                Ok(Self::Calls { only_top: config["onlyTopCall"].as_bool().unwrap_or(false) })
+                let flag = |name: &str| config[name].as_bool().unwrap_or(false);
+                Ok(Self::Calls(CallOptions { only_top: flag("onlyTopCall"), with_log: flag("withLog") }))
             }
+            Some(Value::String(name)) if name == "prestateTracer" => Ok(Self::State(StateOptions::parse(config))),
             Some(other) => Err(RpcError::params(format!(
-                "the tracer {other} is not available; use \"callTracer\", or none for every instruction"
+                "the tracer {other} is not available; use \"callTracer\" or \"prestateTracer\", or none for every instruction"
             ))),
         }
+    }
+}
+
+impl Tracer {
+    fn trace(
+        &self,
+        executor: &Executor,
+        state: &dyn StateAccess,
+        env: &BlockEnv,
+        traced: &Traced<'_>,
+    ) -> Result<(TxOutcome, Value), AccessError> {
+        Ok(match self {
+            Self::Calls(options) => {
+                let (outcome, call) = executor.trace_calls(state, env, traced, *options)?;
+                (outcome, call_json(&call))
+            }
+            Self::State(options) => {
+                let (outcome, touched) = executor.trace_state(state, env, traced)?;
+                (outcome, prestate::shown(&touched, options))
+            }
+            Self::Steps(options) => {
+                let (outcome, steps) = executor.trace_steps(state, env, traced, options)?;
+                let shown = steps_json(&outcome, &steps);
+                (outcome, shown)
+            }
+        })
     }
 }
 
@@ -91,18 +118,7 @@ async fn replayed(
     let chain_of = group.chain().clone();
     heavy(move || {
         chain(chain_of.replay(number, wanted, |executor, state, env, input, index| {
-            let traced = Traced::Transaction(input, index);
-            match &tracer {
-                Tracer::Calls { only_top } => {
-                    let (outcome, call) = executor.trace_calls(state, env, &traced, *only_top)?;
-                    Ok((outcome, call_json(&call)))
-                }
-                Tracer::Steps(options) => {
-                    let (outcome, steps) = executor.trace_steps(state, env, &traced, options)?;
-                    let shown = steps_json(&outcome, &steps);
-                    Ok((outcome, shown))
-                }
-            }
+            tracer.trace(executor, state, env, &Traced::Transaction(input, index))
         }))
     })
     .await
@@ -116,18 +132,14 @@ pub(crate) async fn call(
     options: Option<&Value>,
 ) -> Result<Value, RpcError> {
     let tracer = Tracer::parse(options)?;
+    let imagined = overrides::of_trace(options)?;
     let chain_of = group.chain().clone();
     heavy(move || {
         let view = chain(chain_of.state_at(at))?;
         let env = chain(chain_of.env_at(&view))?;
+        let state = access(Imagined::new(&view, chain_of.suite(), &imagined))?;
         let (executor, traced) = (chain_of.executor(), Traced::Call(&request));
-        match tracer {
-            Tracer::Calls { only_top } => {
-                access(executor.trace_calls(&view, &env, &traced, only_top)).map(|(_, call)| call_json(&call))
-            }
-            Tracer::Steps(options) => access(executor.trace_steps(&view, &env, &traced, &options))
-                .map(|(outcome, steps)| steps_json(&outcome, &steps)),
-        }
+        access(tracer.trace(executor, &state, &env, &traced)).map(|(_, shown)| shown)
     })
     .await
 }
@@ -180,6 +192,17 @@ fn call_json(call: &TracedCall) -> Value {
     }
     if !call.calls.is_empty() {
         put("calls", call.calls.iter().map(call_json).collect());
+    }
+    if !call.logs.is_empty() {
+        let log = |log: &TracedLog| {
+            json!({
+                "address": text::data(log.log.address),
+                "topics": text::list(&log.log.topics),
+                "data": text::data(&log.log.data),
+                "position": text::quantity(log.position as u64),
+            })
+        };
+        put("logs", call.logs.iter().map(log).collect());
     }
     Value::Object(out)
 }
@@ -234,7 +257,11 @@ mod tests {
     fn options_choose_the_tracer() {
         assert_eq!(
             Tracer::parse(Some(&json!({ "tracer": "callTracer", "tracerConfig": { "onlyTopCall": true } }))).unwrap(),
-            Tracer::Calls { only_top: true }
+            Tracer::Calls(CallOptions { only_top: true, with_log: false })
+        );
+        assert_eq!(
+            Tracer::parse(Some(&json!({ "tracer": "callTracer", "tracerConfig": { "withLog": true } }))).unwrap(),
+            Tracer::Calls(CallOptions { only_top: false, with_log: true })
         );
         let Tracer::Steps(options) =
             Tracer::parse(Some(&json!({ "disableStack": true, "enableMemory": true }))).unwrap()
@@ -244,7 +271,7 @@ mod tests {
         assert!(!options.stack && options.memory && options.storage);
         assert_eq!(options.limit, MOST_STEPS);
         assert!(
-            Tracer::parse(Some(&json!({ "tracer": "prestateTracer" }))).unwrap_err().message.contains("callTracer")
+            Tracer::parse(Some(&json!({ "tracer": "4byteTracer" }))).unwrap_err().message.contains("prestateTracer")
         );
         assert!(Tracer::parse(Some(&json!([]))).is_err());
     }

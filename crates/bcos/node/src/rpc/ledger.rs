@@ -3,6 +3,7 @@
 use alloy_primitives::{Address, B256, Bytes};
 use bcos_chain::access::{AccessError, BlockEnv, ConsensusNode, NodeKind};
 use bcos_chain::executor::call::{CallOutcome, CallRequest};
+use bcos_chain::executor::overrides::{Imagined, Overrides};
 use bcos_chain::{Chain, ChainError, CommittedBlock, Located, StateView};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -65,24 +66,48 @@ pub(crate) struct Called {
 pub(crate) async fn call(group: &Group, from: Address, to: Address, data: Bytes) -> Result<Called, RpcError> {
     let block_number = group.chain().height();
     let request = CallRequest { from, to: Some(to), data, ..CallRequest::default() };
-    let outcome = execute(group, request, None).await?;
+    let outcome = execute(group, request, None, Overrides::new()).await?;
     Ok(Called { block_number, status: outcome.status, output: outcome.output })
 }
 
-/// Tries a call at a block.
-pub(crate) async fn execute(group: &Group, request: CallRequest, at: Option<u64>) -> Result<CallOutcome, RpcError> {
+/// Tries a call at a block, on the state as the overrides have it.
+pub(crate) async fn execute(
+    group: &Group,
+    request: CallRequest,
+    at: Option<u64>,
+    overrides: Overrides,
+) -> Result<CallOutcome, RpcError> {
     let chain_of = group.chain().clone();
-    beside(&CALLS, move || chain(chain_of.call(&request, at))).await
+    beside(&CALLS, move || {
+        if overrides.is_empty() {
+            return chain(chain_of.call(&request, at));
+        }
+        let view = chain(chain_of.state_at(at))?;
+        let env = chain(chain_of.env_at(&view))?;
+        let state = access(Imagined::new(&view, chain_of.suite(), &overrides))?;
+        access(chain_of.executor().call(&state, &env, &request))
+    })
+    .await
 }
 
-/// The least gas a call succeeds with.
+/// The least gas a call succeeds with, on the state as the overrides have it.
 pub(crate) async fn estimate(
     group: &Group,
     request: CallRequest,
     at: Option<u64>,
+    overrides: Overrides,
 ) -> Result<Result<u64, CallOutcome>, RpcError> {
     let chain_of = group.chain().clone();
-    beside(&CALLS, move || chain(chain_of.estimate_gas(&request, at))).await
+    beside(&CALLS, move || {
+        if overrides.is_empty() {
+            return chain(chain_of.estimate_gas(&request, at));
+        }
+        let view = chain(chain_of.state_at(at))?;
+        let env = chain(chain_of.env_at(&view))?;
+        let state = access(Imagined::new(&view, chain_of.suite(), &overrides))?;
+        access(chain_of.executor().estimate_gas(&state, &env, &request))
+    })
+    .await
 }
 
 impl<'a> Ledger<'a> {

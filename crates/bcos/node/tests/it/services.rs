@@ -3,5 +3,6 @@
 mod bcos;
 mod client;
 mod ethereum;
+mod imagined;
 mod sdk;
 mod world;

@@ -10,10 +10,10 @@ use revm::interpreter::{
     CallInputs, CallOutcome, CallScheme, CallValue, CreateInputs, CreateOutcome, InstructionResult, InterpreterTypes,
 };
 
-use crate::access::TxOutcome;
+use crate::access::{Log, TxOutcome};
 use crate::executor::TxInput;
 
-/// Calls kept in one tree; the rest of a transaction with more is run but not shown.
+/// Calls and events kept in one tree; the rest of a transaction with more is run but not shown.
 const MOST_CALLS: usize = 100_000;
 
 /// How a frame was entered.
@@ -47,6 +47,24 @@ impl CallKind {
     }
 }
 
+/// What the tree shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallOptions {
+    /// The root alone.
+    pub only_top: bool,
+    /// The events of every call that lasted.
+    pub with_log: bool,
+}
+
+/// An event in the call that wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TracedLog {
+    /// The event.
+    pub log: Log,
+    /// How many calls its call had made before.
+    pub position: usize,
+}
+
 /// One call and the calls it made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TracedCall {
@@ -72,6 +90,8 @@ pub struct TracedCall {
     pub revert_reason: Option<String>,
     /// Calls it made, in order.
     pub calls: Vec<TracedCall>,
+    /// Its events, none when it failed or was undone.
+    pub logs: Vec<TracedLog>,
 }
 
 /// Collects the calls.
@@ -79,13 +99,13 @@ pub struct TracedCall {
 pub(super) struct CallTracer {
     open: Vec<TracedCall>,
     root: Option<TracedCall>,
-    only_top: bool,
+    options: CallOptions,
     seen: usize,
 }
 
 impl CallTracer {
-    pub(super) fn new(only_top: bool) -> Self {
-        Self { open: Vec::new(), root: None, only_top, seen: 0 }
+    pub(super) fn new(options: CallOptions) -> Self {
+        Self { open: Vec::new(), root: None, options, seen: 0 }
     }
 
     fn enter(&mut self, call: TracedCall) {
@@ -104,7 +124,7 @@ impl CallTracer {
         }
         match self.open.last_mut() {
             None => self.root = Some(call),
-            Some(_) if self.only_top || self.seen > MOST_CALLS => {}
+            Some(_) if self.options.only_top || self.seen > MOST_CALLS => {}
             Some(parent) => parent.calls.push(call),
         }
     }
@@ -130,6 +150,7 @@ impl CallTracer {
             error: None,
             revert_reason: None,
             calls: Vec::new(),
+            logs: Vec::new(),
         });
         root.gas = gas_limit;
         root.gas_used = outcome.gas_used;
@@ -140,6 +161,7 @@ impl CallTracer {
             root.output = outcome.output.clone();
         }
         name_reasons(&mut root, suite);
+        drop_undone(&mut root, false);
         root
     }
 }
@@ -158,6 +180,17 @@ fn name_reasons(call: &mut TracedCall, suite: &dyn CryptoSuite) {
     }
     for inner in &mut call.calls {
         name_reasons(inner, suite);
+    }
+}
+
+/// Takes out the events of calls that failed and of what those had called.
+fn drop_undone(call: &mut TracedCall, undone: bool) {
+    let undone = undone || call.error.is_some();
+    if undone {
+        call.logs.clear();
+    }
+    for inner in &mut call.calls {
+        drop_undone(inner, undone);
     }
 }
 
@@ -185,12 +218,22 @@ impl<CTX: ContextTr, INTR: InterpreterTypes> Inspector<CTX, INTR> for CallTracer
             error: None,
             revert_reason: None,
             calls: Vec::new(),
+            logs: Vec::new(),
         });
         None
     }
 
     fn call_end(&mut self, _context: &mut CTX, _inputs: &CallInputs, outcome: &mut CallOutcome) {
         self.leave(outcome.result.result, outcome.result.gas.remaining(), &outcome.result.output, None);
+    }
+
+    fn log(&mut self, _context: &mut CTX, log: revm::primitives::Log) {
+        self.seen += 1;
+        let wanted = self.options.with_log && self.seen <= MOST_CALLS;
+        let Some(call) = self.open.last_mut().filter(|_| wanted) else { return };
+        let (topics, data) = log.data.split();
+        let position = call.calls.len();
+        call.logs.push(TracedLog { log: Log { address: log.address, topics, data }, position });
     }
 
     fn create(&mut self, _context: &mut CTX, inputs: &mut CreateInputs) -> Option<CreateOutcome> {
@@ -210,6 +253,7 @@ impl<CTX: ContextTr, INTR: InterpreterTypes> Inspector<CTX, INTR> for CallTracer
             error: None,
             revert_reason: None,
             calls: Vec::new(),
+            logs: Vec::new(),
         });
         None
     }

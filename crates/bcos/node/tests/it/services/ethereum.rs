@@ -8,7 +8,7 @@ use super::client::{Socket, http};
 use super::world::{CHAIN_ID, TOPIC, World, contract, word};
 
 /// A signed legacy (0) or dynamic fee (2) transaction; `to` is empty to deploy.
-fn signed(world: &World, kind: u8, nonce: u64, to: &[u8], input: &[u8]) -> String {
+pub(super) fn signed(world: &World, kind: u8, nonce: u64, to: &[u8], input: &[u8]) -> String {
     let mut fields = Vec::new();
     let (gas, value) = (10_000_000_u64, 0_u64);
     if kind == 2 {
@@ -60,7 +60,7 @@ async fn receipt(world: &World, hash: &Value) -> Value {
     panic!("no receipt for {hash}");
 }
 
-async fn send(world: &World, raw: &str) -> Value {
+pub(super) async fn send(world: &World, raw: &str) -> Value {
     let hash = world.eth("eth_sendRawTransaction", json!([raw])).await.unwrap();
     receipt(world, &hash).await
 }
@@ -241,7 +241,7 @@ async fn transactions_are_traced_on_the_state_before_them() {
     assert_eq!((&failed["error"], &failed["revertReason"]), (&json!("execution reverted"), &json!("no")));
     let list = world.eth("eth_createAccessList", json!([{ "to": address, "data": "0x" }, "latest"])).await.unwrap();
     assert_eq!(list["accessList"], json!([{ "address": address, "storageKeys": [format!("0x{slot}")] }]));
-    let refused = world.eth("debug_traceCall", json!([call, "latest", { "tracer": "prestateTracer" }])).await;
+    let refused = world.eth("debug_traceCall", json!([call, "latest", { "tracer": "4byteTracer" }])).await;
     assert_eq!(refused.unwrap_err()["code"], -32602);
     world.node.stop().await;
 }
