@@ -4,6 +4,7 @@ mod checks;
 mod hostile;
 mod keys;
 mod machine;
+mod rotation;
 mod shape;
 mod world;
 

@@ -29,8 +29,8 @@
 //!    transaction, the end of an epoch) is always alone at the end of the pipeline.
 //! 4. It keeps executed blocks until they are committed, and fetches blocks for [`Effect::CatchUp`].
 //!
-//! The pieces: [`message`] is what members say to each other, [`rotation`] chooses the committee of an epoch
-//! (rotating PBFT), [`Keys`] is the door to signatures.
+//! The pieces: [`message`] is what members say to each other, [`Keys`] is the door to signatures. Who is in the
+//! committee of an epoch (rotating PBFT) is the ledger's business: it comes with the [`Settings`].
 //!
 //! What this crate does not do: it does not execute, store or fetch anything, opens no sockets, and does not speak
 //! the wire format of upstream's nodes.
@@ -44,7 +44,6 @@ mod pbft;
 mod proposal;
 mod raft;
 mod record;
-pub mod rotation;
 mod settings;
 
 pub use api::{Consensus, Effect, HeaderSignature, Input, Sealed, Status, Tip, Verdict};

@@ -61,12 +61,14 @@ pub struct Settings {
     /// from the first is a multiple of the length may change the committee, so nothing is ordered above it before
     /// it is final.
     pub epoch: Option<(u64, u64)>,
+    /// A block that ends an epoch out of turn: the committee is short, or the rules of rotation are new.
+    pub rotate_at: Option<u64>,
 }
 
 impl Settings {
     /// A committee without rotation whose leader changes with every block.
     pub fn new(members: Vec<Member>) -> Self {
-        Self { members, leader_period: 1, epoch: None }
+        Self { members, leader_period: 1, epoch: None, rotate_at: None }
     }
 
     /// The sum of all weights.
@@ -119,21 +121,23 @@ impl Settings {
         self.members.get(index).map_or(0, |m| m.weight)
     }
 
-    /// Whether the block may change the committee without being a system block.
+    /// Whether the committee rotates with this block: it may change without a transaction of a client.
     pub fn ends_epoch(&self, number: u64) -> bool {
-        self.epoch
-            .is_some_and(|(first, length)| length > 0 && number >= first && (number - first).is_multiple_of(length))
+        let in_turn =
+            |(first, length): (u64, u64)| length > 0 && number >= first && (number - first).is_multiple_of(length);
+        self.epoch.is_some_and(in_turn) || self.rotate_at == Some(number)
     }
 
     /// What every signed message names, so that a vote for one committee (or group) counts in no other.
     pub fn digest(&self, domain: &B256, keys: &dyn Keys) -> B256 {
         let mut text = Vec::with_capacity(64 + self.members.len() * 80);
-        text.extend_from_slice(b"konsort settings 1");
+        text.extend_from_slice(b"konsort settings 2");
         text.extend_from_slice(domain.as_slice());
         text.extend_from_slice(&self.leader_period.to_be_bytes());
         let (first, length) = self.epoch.unwrap_or_default();
         text.extend_from_slice(&first.to_be_bytes());
         text.extend_from_slice(&length.to_be_bytes());
+        text.extend_from_slice(&self.rotate_at.unwrap_or_default().to_be_bytes());
         for member in &self.members {
             text.extend_from_slice(&(member.node_id.0.len() as u32).to_be_bytes());
             text.extend_from_slice(&member.node_id.0);
@@ -178,6 +182,8 @@ mod tests {
         assert!(!settings.ends_epoch(10));
         settings.epoch = Some((3, 5));
         assert_eq!((0..15).filter(|n| settings.ends_epoch(*n)).collect::<Vec<_>>(), [3, 8, 13]);
+        settings.rotate_at = Some(10);
+        assert_eq!((0..15).filter(|n| settings.ends_epoch(*n)).collect::<Vec<_>>(), [3, 8, 10, 13]);
     }
 
     #[test]

@@ -18,4 +18,4 @@ mod worker;
 pub(crate) use ledger::{ImportError, Ledger, PoolView};
 pub(crate) use pipeline::{Imported, Pipeline, Reports};
 pub(crate) use votes::Votes;
-pub(crate) use worker::{Event, Parts, Worker, wall_ms};
+pub(crate) use worker::{Drawer, Event, Parts, Worker, wall_ms};

@@ -354,9 +354,10 @@ impl Pool {
         let _stopped = tokio::task::spawn_blocking(work).await;
     }
 
-    /// Takes transactions for block `number`, oldest first; they stay in the pool until they are committed.
-    pub(crate) fn seal(&self, number: u64, timestamp_ms: u64, limit: usize) -> Seal {
-        self.0.waiting.lock().seal(number, timestamp_ms, limit)
+    /// Takes transactions for block `number`, oldest first; they stay in the pool until they are committed. `first`, a
+    /// transaction of the leader itself, goes before them and is not counted.
+    pub(crate) fn seal(&self, number: u64, timestamp_ms: u64, limit: usize, first: Option<&VerifiedTx>) -> Seal {
+        self.0.waiting.lock().seal(number, timestamp_ms, limit, first)
     }
 
     /// Reserves the transactions of somebody's proposal; `trusted` when a quorum has found it right.

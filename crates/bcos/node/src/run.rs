@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::{ConsensusStatus, Group, GroupInner, Node, NodeInner, SyncStatus};
 use crate::config::{ConsensusKind, GroupConfig, NodeConfig};
-use crate::host::{Ledger, Parts, Pipeline, PoolView, Reports, Votes, Worker};
+use crate::host::{Drawer, Ledger, Parts, Pipeline, PoolView, Reports, Votes, Worker};
 use crate::network::{AmopLink, Message, Network, NetworkError, Port};
 use crate::pool::{Pool, PoolRules};
 use crate::rpc::serve::{self, ServiceError, Services};
@@ -270,6 +270,12 @@ impl Maker<'_> {
             hints: hints.clone(),
             status,
             min_seal: self.config.consensus.min_seal,
+            drawer: Drawer {
+                key: self.key.clone(),
+                chain_id: genesis.chain_id.clone(),
+                group_id: genesis.group_id.clone(),
+                made: None,
+            },
             metrics: metrics.clone(),
             shutdown: tasks.shutdown().clone(),
         };

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bcos_consensus::rotation::{Candidate, epoch_of, working};
 use bcos_consensus::{Member, Settings};
 
 use super::hostile::Kind;
 use super::keys::node_id;
 use super::machine::Block;
+use super::rotation::{Candidate, epoch_of, working};
 
 /// Which protocol the nodes run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

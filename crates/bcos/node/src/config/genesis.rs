@@ -10,12 +10,7 @@ pub enum ConsensusKind {
     /// Practical Byzantine fault tolerance among all sealers.
     Pbft,
     /// The same among working sealers that rotate.
-    Rpbft {
-        /// Working sealers of an epoch.
-        epoch_sealers: u64,
-        /// Blocks of an epoch.
-        epoch_blocks: u64,
-    },
+    Rpbft,
     /// Raft: tolerates crashes only. Upstream 3.x has no such choice; the name is the one of its 2.x.
     Raft,
 }
@@ -25,7 +20,7 @@ impl ConsensusKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Pbft => "pbft",
-            Self::Rpbft { .. } => "rpbft",
+            Self::Rpbft => "rpbft",
             Self::Raft => "raft",
         }
     }
@@ -109,7 +104,7 @@ impl GenesisConfig {
         };
         let consensus = match ini.get("consensus", "consensus_type").unwrap_or("pbft") {
             "pbft" => ConsensusKind::Pbft,
-            "rpbft" => ConsensusKind::Rpbft { epoch_sealers: epoch_sealer_num, epoch_blocks: epoch_block_num },
+            "rpbft" => ConsensusKind::Rpbft,
             "raft" => ConsensusKind::Raft,
             other => {
                 let reason = format!("{other:?} is no consensus type; write pbft, rpbft or raft");

@@ -57,6 +57,8 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default)]
 struct Cached {
     members: HashSet<NodeId>,
+    /// How often the nodes serve in rotating agreement; those with 0 are left out.
+    term_weights: HashMap<NodeId, u64>,
     web3_chain_id: u64,
     nonces: HashMap<Address, u64>,
 }
@@ -136,6 +138,11 @@ impl Ledger {
         self.cached.read().members.contains(node)
     }
 
+    /// How often a node serves in rotating agreement, compared with others.
+    pub(crate) fn term_weight(&self, node: &NodeId) -> u64 {
+        self.cached.read().term_weights.get(node).copied().unwrap_or_default()
+    }
+
     pub(crate) fn is_committed(&self, hash: &B256) -> bool {
         // What cannot be read now is treated as new: the commit will find out.
         self.chain.place(hash).ok().flatten().is_some()
@@ -153,8 +160,16 @@ impl Ledger {
             self.tx_count_limit.store(limit, Ordering::Relaxed);
         }
         let web3_chain_id = setting("web3_chain_id")?.unwrap_or(0);
-        let members = state.nodes()?.iter().filter_map(|node| NodeId::from_hex(&node.node_id)).collect();
-        *self.cached.write() = Cached { members, web3_chain_id, nonces: HashMap::new() };
+        let mut members = HashSet::new();
+        let mut term_weights = HashMap::new();
+        for node in state.nodes()? {
+            let Some(id) = NodeId::from_hex(&node.node_id) else { continue };
+            if node.term_weight > 0 {
+                term_weights.insert(id.clone(), node.term_weight);
+            }
+            members.insert(id);
+        }
+        *self.cached.write() = Cached { members, term_weights, web3_chain_id, nonces: HashMap::new() };
         Ok(())
     }
 
@@ -169,11 +184,14 @@ impl Ledger {
             .filter(|setting| setting.enable_number <= state.number() + 1)
             .and_then(|setting| setting.value.parse().ok())
             .unwrap_or(1);
-        let epoch = match self.consensus {
-            ConsensusKind::Rpbft { epoch_blocks, .. } => Some((0, epoch_blocks)),
-            ConsensusKind::Pbft | ConsensusKind::Raft => None,
-        };
-        Ok(Settings { members, leader_period: period, epoch })
+        // A setting may turn rotation on later; Raft has no use for it.
+        let rotation = if self.consensus == ConsensusKind::Raft { None } else { self.chain.rotation(&state)? };
+        Ok(Settings {
+            members,
+            leader_period: period,
+            epoch: rotation.map(|(rotation, _)| (rotation.blocks_since, rotation.blocks)),
+            rotate_at: rotation.filter(|(_, due)| *due).map(|_| state.number() + 1),
+        })
     }
 
     /// The last block as agreement names it.

@@ -1,5 +1,6 @@
 //! The loop that gives agreement its inputs and carries out its effects.
 
+mod draw;
 mod show;
 
 use std::collections::HashSet;
@@ -19,10 +20,13 @@ use crate::api::ConsensusStatus;
 use crate::network::{Message, Network};
 use crate::pool::Pool;
 use crate::sync::Hint;
+pub(crate) use draw::Drawer;
 use show::Gauges;
 
 /// Messages handled before the loop looks at everything else again.
 const BATCH: usize = 256;
+/// How long a block gathers transactions at most while the one before it is on its way.
+const GATHER: Duration = Duration::from_millis(100);
 /// Pause between attempts to keep votes.
 const RETRY: Duration = Duration::from_secs(1);
 /// Ticks come at least this often.
@@ -75,6 +79,7 @@ pub(crate) struct Parts {
     pub hints: mpsc::UnboundedSender<Hint>,
     pub status: watch::Sender<ConsensusStatus>,
     pub min_seal: Duration,
+    pub drawer: Drawer,
     pub metrics: Metrics,
     pub shutdown: Shutdown,
 }
@@ -87,7 +92,8 @@ pub(crate) struct Worker {
     bodies: Bodies,
     /// What agreement wants from the sealer: number, view.
     wanted: Option<(u64, u64)>,
-    last_seal: Option<Instant>,
+    /// When this node last sealed, and which block.
+    last_seal: Option<(Instant, u64)>,
     /// Timestamps of proposals by number, as far as they are not committed.
     timestamps: Vec<(u64, u64)>,
     timer: Option<u64>,
@@ -404,7 +410,10 @@ impl Worker {
 
     fn verify(&mut self, proposal: &Arc<Proposal>, digest: B256, certified: bool, from: NodeId) {
         if !certified {
-            let too_many = proposal.transactions.len() as u64 > self.parts.ledger.tx_count_limit();
+            // The draw that rotates the committee is not counted.
+            let draws = u64::from(self.parts.consensus.settings().ends_epoch(proposal.number));
+            let too_many =
+                proposal.transactions.len() as u64 > self.parts.ledger.tx_count_limit().saturating_add(draws);
             let in_order = self.parent_time(proposal.number).is_none_or(|parent| proposal.timestamp_ms > parent);
             if too_many || !in_order || proposal.transactions.is_empty() {
                 let number = proposal.number;
@@ -421,6 +430,14 @@ impl Worker {
 
     fn found(&mut self, proposal: &Arc<Proposal>, digest: B256, purpose: Purpose, found: Found) {
         let number = proposal.number;
+        let found = match found {
+            Found::All(transactions) if purpose == (Purpose::Verify { certified: false }) => {
+                let (suite, settings) = (self.parts.ledger.chain().suite(), self.parts.consensus.settings());
+                let right = draw::is_right(suite, settings, proposal, &transactions);
+                if right { Found::All(transactions) } else { Found::Wrong }
+            }
+            other => other,
+        };
         match (purpose, found) {
             (_, Found::Later) => {}
             (Purpose::Verify { .. }, Found::All(_)) => {
@@ -446,11 +463,14 @@ impl Worker {
 
     /// Time until the next block may be sealed; `None` when it may be at once.
     fn seal_due(&self) -> Option<Duration> {
-        let last = self.last_seal?;
+        let (last, number) = self.last_seal?;
         if self.parts.pool.ready() as u64 >= self.parts.ledger.tx_count_limit() {
             return None;
         }
-        let due = self.parts.min_seal.saturating_sub(last.elapsed());
+        // A block costs every node rounds of messages: while one is on its way, the next gathers what arrives meanwhile.
+        let on_its_way = number > self.parts.ledger.height();
+        let least = if on_its_way { self.parts.min_seal.max(GATHER) } else { self.parts.min_seal };
+        let due = least.saturating_sub(last.elapsed());
         (!due.is_zero()).then_some(due)
     }
 
@@ -462,12 +482,20 @@ impl Worker {
             }
             let parent = self.parent_time(number).unwrap_or_else(|| self.parts.ledger.head_time());
             let timestamp_ms = wall_ms().max(parent + 1);
-            let seal = self.parts.pool.seal(number, timestamp_ms, self.parts.ledger.tx_count_limit() as usize);
+            let mut first = None;
+            if self.parts.consensus.settings().ends_epoch(number) {
+                first = self.parts.drawer.transaction(number);
+                if first.is_none() {
+                    return Ok(());
+                }
+            }
+            let limit = self.parts.ledger.tx_count_limit() as usize;
+            let seal = self.parts.pool.seal(number, timestamp_ms, limit, first.as_ref());
             if seal.transactions.is_empty() {
                 return Ok(());
             }
             self.wanted = None;
-            self.last_seal = Some(Instant::now());
+            self.last_seal = Some((Instant::now(), number));
             self.timestamps.retain(|(of, _)| *of != number);
             self.timestamps.push((number, timestamp_ms));
             let transactions = seal.transactions.iter().map(|transaction| transaction.hash).collect();

@@ -1,11 +1,13 @@
 //! The pool's books: pure, without clock-driven tasks or locks of their own.
 
+mod claims;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map};
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alloy_primitives::map::{AddressMap, B256Map, B256Set};
+use alloy_primitives::map::{AddressMap, B256Map};
 use alloy_primitives::{Address, B256};
 use bcos_types::{Receipt, TxKind, VerifiedTx};
 use tokio::sync::oneshot;
@@ -256,172 +258,6 @@ impl Waiting {
             TxKind::Web3 => {
                 let tracked = web3_nonce(tx).and_then(|nonce| self.accounts.get(&tx.sender)?.by_nonce.get(&nonce));
                 tracked == Some(&tx.hash)
-            }
-        }
-    }
-
-    pub(super) fn seal(&mut self, number: u64, timestamp_ms: u64, limit: usize) -> Seal {
-        let mut taken = Vec::new();
-        // A system transaction goes before all others, alone: it may change the rules for whatever follows.
-        let system = self.ready_system.iter().find_map(|sequence| {
-            let hash = self.ready.get(sequence)?;
-            self.may_seal(hash, number).then_some((*sequence, *hash))
-        });
-        if let Some(alone) = system {
-            taken.push(alone);
-        } else {
-            for (sequence, hash) in &self.ready {
-                if taken.len() >= limit {
-                    break;
-                }
-                if self.may_seal(hash, number) {
-                    taken.push((*sequence, *hash));
-                }
-            }
-        }
-        let mut seal = Seal { transactions: Vec::with_capacity(taken.len()), system: system.is_some() };
-        let hashes: Vec<B256> = taken.iter().map(|(_, hash)| *hash).collect();
-        for hash in &hashes {
-            seal.transactions.extend(self.reserve(number, hash));
-        }
-        if !hashes.is_empty() {
-            self.note(number, timestamp_ms, &hashes);
-        }
-        seal
-    }
-
-    fn fingerprint(&self, number: u64, timestamp_ms: u64, hashes: &[B256]) -> u64 {
-        self.fingerprints.hash_one((number, timestamp_ms, hashes))
-    }
-
-    /// Remembers that a proposal holds these transactions.
-    fn note(&mut self, number: u64, timestamp_ms: u64, hashes: &[B256]) {
-        let claimant = self.fingerprint(number, timestamp_ms, hashes);
-        self.claims.entry(number).or_default().entry(claimant).or_insert_with(|| hashes.to_vec());
-    }
-
-    fn may_seal(&self, hash: &B256, number: u64) -> bool {
-        self.entries.get(hash).is_some_and(|entry| entry.last_block >= number && self.is_tracked(&entry.tx))
-    }
-
-    /// Whether a transaction with the same nonce is in an earlier proposal.
-    fn has_earlier_rival(&self, tx: &VerifiedTx, number: u64) -> bool {
-        let tracked = match tx.tx.kind {
-            TxKind::Bcos => self.nonces.get(&tx.tx.data.nonce),
-            TxKind::Web3 => web3_nonce(tx).and_then(|nonce| self.accounts.get(&tx.sender)?.by_nonce.get(&nonce)),
-        };
-        tracked
-            .filter(|tracked| **tracked != tx.hash)
-            .and_then(|tracked| self.entries.get(tracked))
-            .is_some_and(|rival| matches!(rival.place, Place::Sealed(other) if other <= number))
-    }
-
-    /// Lets the pool stand for its nonce with this transaction.
-    fn track(&mut self, tx: &VerifiedTx) {
-        match tx.tx.kind {
-            TxKind::Bcos => {
-                if let Some(tracked) = self.nonces.get_mut(&tx.tx.data.nonce) {
-                    *tracked = tx.hash;
-                }
-            }
-            TxKind::Web3 => {
-                if let (Some(books), Some(nonce)) = (self.accounts.get_mut(&tx.sender), web3_nonce(tx)) {
-                    books.by_nonce.insert(nonce, tx.hash);
-                }
-            }
-        }
-    }
-
-    /// Reserves a proposal's transactions. `trusted` ones were found right by a quorum: they only have to be here.
-    pub(super) fn claim(
-        &mut self,
-        number: u64,
-        timestamp_ms: u64,
-        hashes: &[B256],
-        system: bool,
-        trusted: bool,
-    ) -> Claim {
-        let missing: Vec<B256> = hashes.iter().filter(|hash| !self.entries.contains_key(*hash)).copied().collect();
-        if !missing.is_empty() {
-            // What is here must not be sealed a second time while the rest is on its way.
-            for hash in hashes {
-                if self.entries.get(hash).is_some_and(|entry| !matches!(entry.place, Place::Sealed(_))) {
-                    self.reserve(number, hash);
-                }
-            }
-            self.note(number, timestamp_ms, hashes);
-            return Claim::Missing(missing);
-        }
-        if !trusted && (system && hashes.len() != 1 || !self.is_claimable(number, hashes, system)) {
-            return Claim::Conflict;
-        }
-        let mut found = Vec::with_capacity(hashes.len());
-        for hash in hashes {
-            let Some(tx) = self.reserve(number, hash) else { continue };
-            if !self.is_tracked(&tx) {
-                self.track(&tx);
-            }
-            found.push(tx);
-        }
-        self.note(number, timestamp_ms, hashes);
-        Claim::Found(found)
-    }
-
-    /// Marks a transaction as part of a proposal.
-    fn reserve(&mut self, number: u64, hash: &B256) -> Option<VerifiedTx> {
-        let entry = self.entries.get_mut(hash)?;
-        let tx = entry.tx.clone();
-        entry.place = Place::Sealed(number);
-        let sequence = entry.sequence;
-        self.unready(sequence);
-        Some(tx)
-    }
-
-    fn is_claimable(&self, number: u64, hashes: &[B256], system: bool) -> bool {
-        let mut seen = B256Set::default();
-        let mut nonces: HashSet<&str> = HashSet::with_capacity(hashes.len());
-        hashes.iter().all(|hash| {
-            let Some(entry) = self.entries.get(hash) else { return false };
-            let earlier = matches!(entry.place, Place::Sealed(other) if other < number);
-            let rival = entry.tx.tx.kind == TxKind::Bcos && !nonces.insert(&entry.tx.tx.data.nonce);
-            !earlier
-                && !rival
-                && entry.last_block >= number
-                && entry.system == system
-                && seen.insert(*hash)
-                && !self.has_earlier_rival(&entry.tx, number)
-        })
-    }
-
-    /// Gives back the transactions of a proposal that was given up, but for those that others still hold.
-    pub(super) fn release(&mut self, number: u64, timestamp_ms: u64, hashes: &[B256]) {
-        let claimant = self.fingerprint(number, timestamp_ms, hashes);
-        let Some(claims) = self.claims.get_mut(&number) else { return };
-        let Some(held) = claims.remove(&claimant) else { return };
-        if claims.is_empty() {
-            self.claims.remove(&number);
-        }
-        self.set_free(held);
-    }
-
-    fn set_free(&mut self, held: Vec<B256>) {
-        let mut others: B256Map<u64> = B256Map::default();
-        for (number, claims) in &self.claims {
-            for hash in claims.values().flatten() {
-                others.entry(*hash).or_insert(*number);
-            }
-        }
-        for hash in held {
-            let Some(entry) = self.entries.get_mut(&hash) else { continue };
-            if !matches!(entry.place, Place::Sealed(_)) {
-                continue;
-            }
-            if let Some(number) = others.get(&hash) {
-                entry.place = Place::Sealed(*number);
-            } else {
-                entry.place = Place::Ready;
-                let (sequence, system) = (entry.sequence, entry.system);
-                self.make_ready(sequence, hash, system);
             }
         }
     }

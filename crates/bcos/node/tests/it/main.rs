@@ -5,5 +5,6 @@ mod cluster;
 mod four;
 mod hostile;
 mod members;
+mod rotation;
 mod services;
 mod single;

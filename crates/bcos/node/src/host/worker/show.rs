@@ -77,7 +77,7 @@ impl Worker {
         let member = |(index, member): (usize, &bcos_consensus::Member)| ConsensusMember {
             node_id: member.node_id.to_hex(),
             weight: member.weight,
-            term_weight: 0,
+            term_weight: self.parts.ledger.term_weight(&member.node_id),
             index: index as u64,
         };
         members.iter().enumerate().map(member).collect()

@@ -72,11 +72,11 @@ fn oldest_first_and_what_was_given_up_keeps_its_place() {
     for tx in &all {
         add(&mut waiting, tx);
     }
-    assert_eq!(hashes(&waiting.seal(5, 0, 2).transactions), hashes(&all[..2]));
+    assert_eq!(hashes(&waiting.seal(5, 0, 2, None).transactions), hashes(&all[..2]));
     assert_eq!(waiting.ready(), 1);
     waiting.release(5, 0, &hashes(&all[..2]));
-    assert_eq!(hashes(&waiting.seal(6, 0, 9).transactions), hashes(&all));
-    assert!(waiting.seal(7, 0, 9).transactions.is_empty());
+    assert_eq!(hashes(&waiting.seal(6, 0, 9, None).transactions), hashes(&all));
+    assert!(waiting.seal(7, 0, 9, None).transactions.is_empty());
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_system_transaction_is_sealed_alone_and_first() {
     let other = plain("a");
     add(&mut waiting, &other);
     add(&mut waiting, &system);
-    let seal = waiting.seal(3, 0, 10);
+    let seal = waiting.seal(3, 0, 10, None);
     assert!(seal.system);
     assert_eq!(hashes(&seal.transactions), [system.hash]);
     waiting.release(3, 0, &[system.hash]);
@@ -103,6 +103,42 @@ fn a_system_transaction_is_sealed_alone_and_first() {
     assert!(matches!(waiting.claim(3, 0, &[other.hash, system.hash], false, false), Claim::Conflict));
     assert!(matches!(waiting.claim(3, 0, &[other.hash], true, false), Claim::Conflict));
     assert!(matches!(waiting.claim(3, 0, &[system.hash], true, false), Claim::Found(_)));
+}
+
+#[test]
+fn the_leader_s_own_transaction_goes_first_and_makes_no_block_alone() {
+    let mut waiting = Waiting::new(10);
+    let draw = native("d", 500, "0000000000000000000000000000000000001003", 7);
+    assert!(waiting.seal(3, 0, 10, Some(&draw)).transactions.is_empty());
+    assert_eq!(waiting.len(), 0);
+    let all = [plain("a"), plain("b")];
+    let _answers: Vec<_> = all.iter().map(|tx| add(&mut waiting, tx)).collect();
+    let seal = waiting.seal(3, 0, 2, Some(&draw));
+    assert!(seal.system);
+    let together = [draw.hash, all[0].hash, all[1].hash];
+    assert_eq!(hashes(&seal.transactions), together);
+    // The block came to nothing: the same draw goes first again, also when nothing else is left.
+    waiting.release(3, 0, &together);
+    assert_eq!(hashes(&waiting.seal(3, 1, 2, Some(&draw)).transactions), together);
+    waiting.release(3, 1, &together);
+    commit(&mut waiting, 3, &[&all[0], &all[1]]);
+    assert_eq!(hashes(&waiting.seal(4, 0, 2, Some(&draw)).transactions), [draw.hash]);
+    waiting.release(4, 0, &[draw.hash]);
+    // Others may have it before their ordinary transactions or before one system transaction, and nowhere else.
+    let ordinary = plain("c");
+    let system = |nonce| native(nonce, 500, "0000000000000000000000000000000000001000", 0);
+    let (one, two) = (system("s"), system("t"));
+    for tx in [&ordinary, &one, &two] {
+        drop(add(&mut waiting, tx));
+    }
+    let mut claim = |list: &[&VerifiedTx]| {
+        let list: Vec<B256> = list.iter().map(|tx| tx.hash).collect();
+        let claim = waiting.claim(5, 0, &list, true, false);
+        waiting.release(5, 0, &list);
+        matches!(claim, Claim::Found(_))
+    };
+    assert!(claim(&[&draw, &ordinary]) && claim(&[&draw, &one]) && claim(&[&draw]));
+    assert!(!claim(&[&ordinary, &draw]) && !claim(&[&draw, &one, &two]) && !claim(&[&draw, &one, &ordinary]));
 }
 
 #[test]
@@ -118,7 +154,7 @@ fn of_two_with_one_nonce_only_one_gets_through_and_both_are_answered() {
     assert!(matches!(waiting.claim(4, 0, &[theirs.hash], false, false), Claim::Found(_)));
     // But the next block must not have the first.
     assert!(matches!(waiting.claim(5, 0, &[ours.hash], false, false), Claim::Conflict));
-    assert!(waiting.seal(5, 0, 10).transactions.is_empty());
+    assert!(waiting.seal(5, 0, 10, None).transactions.is_empty());
     commit(&mut waiting, 4, &[&theirs]);
     assert_eq!(answer.try_recv().unwrap().unwrap_err(), SubmitError::NonceCheckFail);
     assert_eq!(waiting.len(), 0);
@@ -137,7 +173,7 @@ fn a_lost_proposal_frees_its_transactions_when_the_block_is_there() {
     );
     commit(&mut waiting, 4, &[&first]);
     assert_eq!(answer.try_recv().unwrap().unwrap().number, 4);
-    assert_eq!(hashes(&waiting.seal(5, 0, 9).transactions), [second.hash]);
+    assert_eq!(hashes(&waiting.seal(5, 0, 9, None).transactions), [second.hash]);
 }
 
 #[test]
@@ -159,7 +195,7 @@ fn what_waits_too_long_is_answered_with_its_code() {
     let mut late = add(&mut waiting, &native("a", 7, "", 0));
     let mut old = add(&mut waiting, &plain("b"));
     add(&mut waiting, &plain("c"));
-    waiting.seal(1, 0, 0);
+    waiting.seal(1, 0, 0, None);
     let send = |(answers, _): (Vec<Dropped>, bool)| {
         for (waiter, answer) in answers {
             let _ = waiter.unwrap().send(answer);
@@ -168,7 +204,7 @@ fn what_waits_too_long_is_answered_with_its_code() {
     send(waiting.expire(Duration::from_mins(10), 7, true));
     assert_eq!(late.try_recv().unwrap().unwrap_err(), SubmitError::BlockLimitCheckFail);
     assert!(old.try_recv().is_err());
-    let sealed = waiting.seal(9, 0, 1).transactions;
+    let sealed = waiting.seal(9, 0, 1, None).transactions;
     send(waiting.expire(Duration::ZERO, 7, true));
     // One of the two is in a proposal and will be answered by the block.
     assert_eq!((sealed.len(), waiting.len()), (1, 1));
@@ -185,13 +221,13 @@ fn ethereum_transactions_wait_for_the_nonces_before_them() {
     assert_eq!(waiting.insert(ethereum(1, 2), None, 0, false), Err(SubmitError::NonceCheckFail));
     add(&mut waiting, &zero);
     assert_eq!(waiting.next_nonce(&zero.sender), Some(3));
-    assert_eq!(hashes(&waiting.seal(1, 0, 9).transactions), hashes(&[zero.clone(), one.clone(), two.clone()]));
+    assert_eq!(hashes(&waiting.seal(1, 0, 9, None).transactions), hashes(&[zero.clone(), one.clone(), two.clone()]));
     let answers = waiting.committed(1, [zero, one, two].map(|tx| (tx, Arc::new(Receipt::default()))), |_| 3);
     assert_eq!((answers.len(), waiting.ready()), (3, 0));
     // Upstream executes nonces with gaps, so the last one does not wait for ever.
     waiting.entries.get_mut(&five.hash).unwrap().arrived -= GAP_PATIENCE;
     assert!(waiting.expire(Duration::from_mins(10), 1, true).1);
-    assert_eq!(hashes(&waiting.seal(2, 0, 9).transactions), [five.hash]);
+    assert_eq!(hashes(&waiting.seal(2, 0, 9, None).transactions), [five.hash]);
 }
 
 #[test]
@@ -207,10 +243,10 @@ fn a_proposal_that_was_given_up_frees_nothing_that_another_holds() {
     assert!(matches!(waiting.claim(4, 1, &lost, false, false), Claim::Found(_)));
     assert!(matches!(waiting.claim(4, 2, &kept, false, false), Claim::Found(_)));
     waiting.release(4, 1, &lost);
-    assert_eq!(hashes(&waiting.seal(5, 9, 9).transactions), [first.hash]);
+    assert_eq!(hashes(&waiting.seal(5, 9, 9, None).transactions), [first.hash]);
     waiting.release(4, 1, &lost);
     assert_eq!(waiting.ready(), 0, "it holds nothing any more");
     waiting.release(5, 9, &[first.hash]);
     commit(&mut waiting, 4, &[&second, &third]);
-    assert_eq!(hashes(&waiting.seal(5, 9, 9).transactions), [first.hash]);
+    assert_eq!(hashes(&waiting.seal(5, 9, 9, None).transactions), [first.hash]);
 }

@@ -1,20 +1,19 @@
-//! Rotating PBFT: which candidates seal in an epoch.
+//! Which candidates seal in an epoch of a simulated chain.
 //!
-//! Upstream replaces one working sealer per epoch by a candidate that a verifiable random function selects. Here
-//! the window slides over the candidates in the ledger's order, so that no leader can influence who comes next and
-//! everybody serves as often as its term weight says.
+//! A real chain draws them by a verifiable random function (see `bcos_chain::rotation`). Here a window slides over the
+//! candidates: a change per epoch that everybody can compute is all that agreement gets to see.
 
-use crate::settings::{Member, NodeId};
+use bcos_consensus::{Member, NodeId};
 
 /// A node that may seal: a working sealer or a candidate sealer of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub(super) struct Candidate {
     /// Its public key.
-    pub node_id: NodeId,
+    pub(super) node_id: NodeId,
     /// What its vote counts.
-    pub weight: u64,
+    pub(super) weight: u64,
     /// How often it serves compared with others; 0 counts as 1.
-    pub term_weight: u64,
+    pub(super) term_weight: u64,
 }
 
 /// Turns one candidate may take in a row of turns; larger term weights are cut to it.
@@ -22,7 +21,7 @@ const MAX_TERM_WEIGHT: u64 = 1000;
 
 /// The committee of an epoch, in the candidates' order: `epoch_sealer_num` different candidates (all, when there
 /// are not more), of whom one changes from epoch to epoch.
-pub fn working(candidates: &[Candidate], epoch_sealer_num: usize, epoch: u64) -> Vec<Member> {
+pub(super) fn working(candidates: &[Candidate], epoch_sealer_num: usize, epoch: u64) -> Vec<Member> {
     let turns = turns(candidates);
     let mut chosen = vec![false; candidates.len()];
     let mut left = epoch_sealer_num.clamp(1, candidates.len().max(1));
@@ -42,8 +41,8 @@ pub fn working(candidates: &[Candidate], epoch_sealer_num: usize, epoch: u64) ->
 }
 
 /// The epoch a block belongs to: the committee changes for the block after the one that ends the epoch
-/// (see [`Settings::ends_epoch`](crate::Settings::ends_epoch)).
-pub fn epoch_of(number: u64, first: u64, length: u64) -> u64 {
+/// (see [`Settings::ends_epoch`](bcos_consensus::Settings::ends_epoch)).
+pub(super) fn epoch_of(number: u64, first: u64, length: u64) -> u64 {
     match number.checked_sub(first.saturating_add(1)) {
         Some(blocks) => blocks / length.max(1) + 1,
         None => 0,
