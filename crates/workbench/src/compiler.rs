@@ -1,7 +1,16 @@
 //! Solidity: a store of compilers, and compiling in a process of its own.
 
+mod hints;
+mod output;
+mod pragma;
+mod published;
+mod source;
+mod store;
+mod worker;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +20,7 @@ use utoipa::ToSchema;
 use crate::interface::Interface;
 use crate::values::Suite;
 use crate::{Diagnostic, Tools};
+use pragma::Release;
 
 /// Where compilers are and how they run.
 #[derive(Debug, Clone)]
@@ -187,43 +197,193 @@ pub struct CompiledContract {
     pub interface: Interface,
 }
 
+impl CompilerSettings {
+    /// Sensible limits: a minute and 2 GiB for one compilation, two processes kept ready.
+    pub fn new(store: PathBuf, tools: Tools) -> Self {
+        Self {
+            store,
+            tools,
+            registry: None,
+            library: None,
+            time: Duration::from_secs(60),
+            memory: 2 << 30,
+            processes: 2,
+        }
+    }
+}
+
 /// The compilers of a server. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Compilers {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     settings: CompilerSettings,
+    workers: worker::Workers,
+    /// One installation at a time: two requests for the same compiler must not write over each other.
+    installing: tokio::sync::Mutex<()>,
 }
 
 impl Compilers {
     /// Opens the store; makes its folder when needed.
     pub fn new(settings: CompilerSettings) -> Result<Self, CompilerError> {
-        todo!()
+        std::fs::create_dir_all(&settings.store).map_err(failed("make the folder of compilers"))?;
+        let workers = worker::Workers::new(&settings);
+        Ok(Self { inner: Arc::new(Inner { settings, workers, installing: tokio::sync::Mutex::default() }) })
     }
+
     /// Every compiler that is installed or can be, newest first.
     pub async fn list(&self) -> Result<Vec<CompilerInfo>, CompilerError> {
-        todo!()
+        let mut found = store::installed(&self.inner.settings.store)?;
+        for (version, _) in published::PUBLISHED {
+            if !found.iter().any(|info| info.version == version) {
+                found.push(store::absent(version));
+            }
+        }
+        if let Some(native) = self.inner.workers.native().await
+            && !found.iter().any(|info| info.version == native.version && info.installed)
+        {
+            found.retain(|info| info.version != native.version);
+            found.push(native);
+        }
+        found.sort_by_key(|info| std::cmp::Reverse(Release::parse(&info.version)));
+        Ok(found)
     }
+
     /// Installs a published compiler, checked against its pinned hash; nothing happens when it is there.
     pub async fn install(&self, version: &str) -> Result<CompilerInfo, CompilerError> {
-        todo!()
+        let _one = self.inner.installing.lock().await;
+        if let Some(info) = store::find(&self.inner.settings.store, version)? {
+            return Ok(info);
+        }
+        let Some(integrity) = published::integrity(version) else {
+            let known: Vec<&str> = published::PUBLISHED.iter().map(|(version, _)| *version).collect();
+            return Err(CompilerError::Unknown { version: version.to_owned(), known: known.join(", ") });
+        };
+        let soljson = published::download(&self.inner.settings, version, integrity).await?;
+        self.keep(&soljson, "published", Some(version)).await
     }
+
     /// Puts an uploaded soljson file into the store; with `sha256` only when the file has this hash.
     pub async fn upload(&self, file: &[u8], sha256: Option<&str>) -> Result<CompilerInfo, CompilerError> {
-        todo!()
+        let _one = self.inner.installing.lock().await;
+        let found = hex::encode(konsort_crypto::hash::sha256(file));
+        if let Some(expected) = sha256.map(|hash| hash.trim().trim_start_matches("0x").to_ascii_lowercase())
+            && expected != found
+        {
+            return Err(CompilerError::Integrity { version: "uploaded".into(), expected, found });
+        }
+        if file.len() as u64 > store::MAX_SOLJSON_BYTES {
+            return Err(CompilerError::NotACompiler(format!("it has more than {} bytes", store::MAX_SOLJSON_BYTES)));
+        }
+        self.keep(file, "uploaded", None).await
     }
+
+    /// Tries a soljson file out and keeps it under the version that it states itself.
+    async fn keep(&self, soljson: &[u8], origin: &str, expected: Option<&str>) -> Result<CompilerInfo, CompilerError> {
+        let settings = &self.inner.settings;
+        let scratch = store::Scratch::new(&settings.store)?;
+        let path = scratch.path().join(store::SOLJSON);
+        std::fs::write(&path, soljson).map_err(failed("write the compiler"))?;
+        let (long_version, suite) = self.inner.workers.probe(&path).await?;
+        let mut version = long_version.split('+').next().unwrap_or_default().to_owned();
+        if Release::parse(&version).is_none() {
+            return Err(CompilerError::NotACompiler(format!("it says its version is {long_version:?}")));
+        }
+        if suite == Suite::Sm3 {
+            version.push_str("-gm");
+        }
+        if let Some(expected) = expected.filter(|expected| *expected != version) {
+            return Err(CompilerError::NotACompiler(format!("version {expected} was expected, it says {version}")));
+        }
+        let info = CompilerInfo {
+            version,
+            long_version,
+            installed: true,
+            origin: origin.to_owned(),
+            suite,
+            size: soljson.len() as u64,
+            sha256: hex::encode(konsort_crypto::hash::sha256(soljson)),
+        };
+        self.inner.workers.forget(&info.version);
+        scratch.keep(&settings.store, &info)?;
+        Ok(info)
+    }
+
     /// Takes a compiler out of the store.
     pub async fn remove(&self, version: &str) -> Result<(), CompilerError> {
-        todo!()
+        let _one = self.inner.installing.lock().await;
+        self.inner.workers.forget(version);
+        store::remove(&self.inner.settings.store, version)
     }
+
     /// The soljson file of an installed compiler, for browsers.
     pub fn soljson(&self, version: &str) -> Option<PathBuf> {
-        todo!()
+        store::find(&self.inner.settings.store, version).ok().flatten()?;
+        Some(self.inner.settings.store.join(version).join(store::SOLJSON))
     }
-    /// The version for these sources: the newest one that every pragma allows, installed ones first.
+
+    /// The version for these sources: the newest one that every pragma allows, installed ones first. Otherwise which file asks for
+    /// what.
     pub async fn choose(&self, sources: &BTreeMap<String, String>) -> Result<String, Vec<Diagnostic>> {
-        todo!()
+        let listed = self.list().await.unwrap_or_default();
+        let mut asked = Vec::new();
+        for (file, text) in sources {
+            asked.extend(source::pragmas(text).into_iter().map(|pragma| (file.clone(), pragma)));
+        }
+        pragma::choose(&listed, &asked, sources)
     }
+
     /// Compiles; installs the compiler first when it is published but not there.
     pub async fn compile(&self, request: CompileRequest) -> Result<Compilation, CompilerError> {
-        todo!()
+        let gathered = source::gather(request.sources.clone(), self.inner.settings.library.as_deref());
+        let sources = match gathered {
+            Ok(sources) => sources,
+            Err(diagnostic) => return Ok(output::refused(vec![diagnostic], request.sources)),
+        };
+        let version = match &request.version {
+            Some(version) => version.clone(),
+            None => match self.choose(&sources).await {
+                Ok(version) => version,
+                Err(diagnostics) => return Ok(output::refused(diagnostics, sources)),
+            },
+        };
+        let listed = self.list().await?;
+        let known = listed.into_iter().find(|info| info.version == version);
+        let info = match known {
+            Some(info) if info.installed => info,
+            Some(_) => self.install(&version).await?,
+            None if published::integrity(&version).is_some() => self.install(&version).await?,
+            None => return Err(CompilerError::NotInstalled(version)),
+        };
+        let input = output::standard_input(&request, &sources, &version);
+        match self.inner.workers.compile(&info, &input).await {
+            Ok(text) => Ok(output::read(&text, &info, sources)),
+            Err(worker::Stopped::Time) => Ok(output::refused(
+                vec![Diagnostic::general(
+                    "compiler_time",
+                    format!("the compiler was stopped after {} seconds", self.inner.settings.time.as_secs()),
+                    "Split the contract, or switch the optimizer or via_ir off.",
+                    "请拆分合约,或关闭优化器或 via_ir。",
+                )],
+                sources,
+            )),
+            Err(worker::Stopped::Memory) => Ok(output::refused(
+                vec![Diagnostic::general(
+                    "compiler_memory",
+                    format!("the compiler was stopped: it used more than {} MiB", self.inner.settings.memory >> 20),
+                    "Split the contract, or make constants and arrays in it smaller.",
+                    "请拆分合约,或减小其中的常量和数组。",
+                )],
+                sources,
+            )),
+            Err(worker::Stopped::Failed(error)) => Err(error),
+        }
     }
+}
+
+fn failed(what: &'static str) -> impl Fn(std::io::Error) -> CompilerError {
+    move |source| CompilerError::Io { what: what.to_owned(), source }
 }

@@ -5,7 +5,7 @@ mod run;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub(crate) use run::{Ended, Limits, Running, Start, Stream, run};
+pub(crate) use run::{Ended, Limits, Running, Start, Stream, command, run};
 
 /// What every program may see of the server's environment.
 const COMMON: [&str; 5] = ["LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -59,6 +59,10 @@ impl Tools {
     #[must_use]
     pub(crate) fn unconfined(&self) -> Self {
         Self { variables: self.variables.clone(), confine: None }
+    }
+
+    pub(crate) fn is_confined(&self) -> bool {
+        self.confine.is_some()
     }
 
     /// A program on the search path.

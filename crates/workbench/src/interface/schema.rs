@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::{Engine, Interface, InterfaceError, Parameter, abi, malformed};
-use crate::values::Suite;
 
 /// The most elements of one dimension of a fixed array.
 const MAX_FIXED: usize = 65_536;
@@ -270,11 +269,6 @@ fn fill(parameters: &mut [Parameter], path: &str) -> Result<(), InterfaceError> 
 pub(super) fn text_signature(name: &str, parameters: &[Parameter]) -> String {
     let kinds: Vec<&str> = parameters.iter().map(|parameter| parameter.kind.as_str()).collect();
     format!("{name}({})", kinds.join(","))
-}
-
-/// Selectors of a signature under both hashes.
-pub(super) fn selectors(signature: &str) -> (String, String) {
-    (Suite::Keccak.selector(signature), Suite::Sm3.selector(signature))
 }
 
 /// The JSON Schema (2020-12) of the interface document, as published in `docs/interface.schema.json`.

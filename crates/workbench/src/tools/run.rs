@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::{BUILDING, COMMON, Tools};
 
 /// The most bytes of one line that are kept.
-const MAX_LINE_BYTES: usize = 8 * 1024;
+const MAX_LINE_BYTES: usize = 256 * 1024;
 /// How often memory and time are looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
