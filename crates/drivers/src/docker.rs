@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 
 use super::disk::DiskUse;
 use super::record::{Kept, Record, Records, Wanted};
-use super::{Driver, DriverError, DriverKind, Launch, NodeRef, Observed, RunState, Stopped};
+use super::{Driver, DriverError, DriverKind, Launch, NodeRef, Observed, RunState, Stopped, through};
 use container::{container_name, network_name};
 use engine::{Engine, is_absent, is_already};
 
@@ -285,6 +285,55 @@ impl Shared {
         Ok(())
     }
 
+    async fn stop(&self, node: &NodeRef, grace: Duration) -> Result<Stopped, DriverError> {
+        let Some(placed) = self.known(node)? else { return Ok(Stopped::AlreadyStopped) };
+        let _turn = placed.turn.lock().await;
+        placed.kept.change(|record| record.wanted = Wanted::Stopped).await?;
+        self.halt(node, grace).await
+    }
+
+    async fn remove(&self, node: &NodeRef) -> Result<(), DriverError> {
+        if let Some(placed) = self.known(node)? {
+            let _turn = placed.turn.lock().await;
+            placed.kept.change(|record| record.wanted = Wanted::Stopped).await?;
+            self.halt(node, GRACE).await?;
+            self.discard(node).await?;
+            self.nodes.lock().remove(node);
+        }
+        self.records.remove(node)?;
+        if !self.records.list(&node.network)?.is_empty() {
+            return Ok(());
+        }
+        // The network goes with its last node.
+        let _one_at_a_time = self.networks.lock().await;
+        match self.engine.docker().await?.remove_network(&network_name(&node.network)).await {
+            Ok(()) => Ok(()),
+            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) => {
+                Err(self.engine.explain(&format!("remove the network {}", network_name(&node.network)), error))
+            }
+        }
+    }
+
+    async fn adopt(&self, launches: &[Launch]) -> Result<(), DriverError> {
+        for launch in launches {
+            let recorded = self.records.load(&launch.node)?;
+            if recorded.is_some_and(|record| record.wanted == Wanted::Stopped) {
+                continue;
+            }
+            let placed = self.known_or_new(launch)?;
+            let _turn = placed.turn.lock().await;
+            let problem = self.place(launch).await.err();
+            let change = placed.kept.change(|record| {
+                record.launch = launch.clone();
+                record.wanted = Wanted::Running;
+                record.last_exit = problem.map(|problem| problem.to_string()).or(record.last_exit.take());
+            });
+            change.await?;
+        }
+        Ok(())
+    }
+
     async fn observe(&self, placed: Arc<Placed>) -> Result<Observed, DriverError> {
         let record = placed.kept.get();
         let found = self.inspect(&record.launch.node).await?;
@@ -343,56 +392,26 @@ impl Driver for DockerDriver {
 
     async fn start(&self, launch: &Launch) -> Result<(), DriverError> {
         self.watch();
-        self.shared.start(launch).await
+        let (shared, launch) = (Arc::clone(&self.shared), launch.clone());
+        through(async move { shared.start(&launch).await }).await
     }
 
     async fn stop(&self, node: &NodeRef, grace: Duration) -> Result<Stopped, DriverError> {
-        let Some(placed) = self.shared.known(node)? else { return Ok(Stopped::AlreadyStopped) };
-        let _turn = placed.turn.lock().await;
-        placed.kept.change(|record| record.wanted = Wanted::Stopped).await?;
-        self.shared.halt(node, grace).await
+        let (shared, node) = (Arc::clone(&self.shared), node.clone());
+        through(async move { shared.stop(&node, grace).await }).await
     }
 
     async fn remove(&self, node: &NodeRef) -> Result<(), DriverError> {
-        if let Some(placed) = self.shared.known(node)? {
-            let _turn = placed.turn.lock().await;
-            placed.kept.change(|record| record.wanted = Wanted::Stopped).await?;
-            self.shared.halt(node, GRACE).await?;
-            self.shared.discard(node).await?;
-            self.shared.nodes.lock().remove(node);
-        }
-        self.shared.records.remove(node)?;
-        if self.shared.records.list(&node.network)?.is_empty() {
-            // The network goes with its last node.
-            let _one_at_a_time = self.shared.networks.lock().await;
-            let removed = self.shared.engine.docker().await?.remove_network(&network_name(&node.network)).await;
-            if let Err(error) = removed.or_else(|error| if is_absent(&error) { Ok(()) } else { Err(error) }) {
-                let what = format!("remove the network {}", network_name(&node.network));
-                return Err(self.shared.engine.explain(&what, error));
-            }
-        }
-        Ok(())
+        let (shared, node) = (Arc::clone(&self.shared), node.clone());
+        through(async move { shared.remove(&node).await }).await
     }
 
     /// Nodes that were stopped on request stay stopped; those that run with their launch are left alone. One that cannot be
     /// started now is tried again later and keeps no other from starting.
     async fn adopt(&self, launches: &[Launch]) -> Result<(), DriverError> {
         self.check().await?;
-        for launch in launches {
-            let recorded = self.shared.records.load(&launch.node)?;
-            if recorded.is_some_and(|record| record.wanted == Wanted::Stopped) {
-                continue;
-            }
-            let placed = self.shared.known_or_new(launch)?;
-            let _turn = placed.turn.lock().await;
-            let problem = self.shared.place(launch).await.err();
-            let change = placed.kept.change(|record| {
-                record.launch = launch.clone();
-                record.wanted = Wanted::Running;
-                record.last_exit = problem.map(|problem| problem.to_string()).or(record.last_exit.take());
-            });
-            change.await?;
-        }
+        let (shared, launches) = (Arc::clone(&self.shared), launches.to_vec());
+        through(async move { shared.adopt(&launches).await }).await?;
         self.watch();
         Ok(())
     }

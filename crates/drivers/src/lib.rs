@@ -196,6 +196,16 @@ pub trait Driver: Send + Sync + Debug {
     fn program(&self) -> &Path;
 }
 
+/// Carries something through to its end even when the caller stops waiting for it.
+pub(crate) async fn through<T: Send + 'static>(
+    what: impl Future<Output = Result<T, DriverError>> + Send + 'static,
+) -> Result<T, DriverError> {
+    match tokio::spawn(what).await {
+        Ok(result) => result,
+        Err(error) => Err(DriverError::Failed { what: "finish it".to_owned(), why: error.to_string() }),
+    }
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

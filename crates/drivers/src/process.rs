@@ -19,7 +19,7 @@ use futures::stream::BoxStream;
 use parking_lot::Mutex;
 
 use super::record::{Records, failed};
-use super::{Driver, DriverError, DriverKind, Launch, NodeRef, Observed, Stopped};
+use super::{Driver, DriverError, DriverKind, Launch, NodeRef, Observed, Stopped, through};
 use node::Node;
 
 /// What a process driver can be told; the defaults suit everybody but tests.
@@ -109,19 +109,20 @@ impl Driver for ProcessDriver {
     }
 
     async fn start(&self, launch: &Launch) -> Result<(), DriverError> {
-        self.known_or_new(launch)?.start(launch).await
+        let (node, launch) = (self.known_or_new(launch)?, launch.clone());
+        through(async move { node.start(&launch).await }).await
     }
 
     async fn stop(&self, node: &NodeRef, grace: Duration) -> Result<Stopped, DriverError> {
         match self.known(node)? {
-            Some(known) => known.stop(grace).await,
+            Some(known) => through(async move { known.stop(grace).await }).await,
             None => Ok(Stopped::AlreadyStopped),
         }
     }
 
     async fn remove(&self, node: &NodeRef) -> Result<(), DriverError> {
         if let Some(known) = self.known(node)? {
-            known.stop(node::GRACE).await?;
+            through(async move { known.stop(node::GRACE).await }).await?;
             self.nodes.lock().remove(node);
         }
         self.records.remove(node)
@@ -131,7 +132,10 @@ impl Driver for ProcessDriver {
     /// now (its port is taken) is tried again later and keeps no other from starting.
     async fn adopt(&self, launches: &[Launch]) -> Result<(), DriverError> {
         self.records.prepare()?;
-        let adopt = launches.iter().map(|launch| async move { self.known_or_new(launch)?.adopt(launch).await });
+        let adopt = launches.iter().map(|launch| async move {
+            let (node, launch) = (self.known_or_new(launch)?, launch.clone());
+            through(async move { node.adopt(&launch).await }).await
+        });
         join_all(adopt).await.into_iter().collect()
     }
 

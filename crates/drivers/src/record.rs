@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -100,7 +101,11 @@ impl Records {
         make_folder(folder)?;
         let bytes = serde_json::to_vec_pretty(record)
             .map_err(|error| DriverError::Failed { what: what.clone(), why: error.to_string() })?;
-        let fresh = path.with_extension("json.new");
+        // A name of its own: a write that nobody waits for any more may still be under way.
+        static WRITES: AtomicU64 = AtomicU64::new(0);
+        let mut fresh = path.clone().into_os_string();
+        fresh.push(format!(".{}.{}", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
+        let fresh = PathBuf::from(fresh);
         let write = || -> std::io::Result<()> {
             let mut file = fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
             file.write_all(&bytes)?;
@@ -108,7 +113,10 @@ impl Records {
             fs::rename(&fresh, &path)?;
             fs::File::open(folder)?.sync_all()
         };
-        write().map_err(|error| failed(&what, &error))
+        write().map_err(|error| {
+            let _absent = fs::remove_file(&fresh);
+            failed(&what, &error)
+        })
     }
 
     /// Removes every file of a node.
@@ -120,7 +128,7 @@ impl Records {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let rest = name.to_str().and_then(|name| name.strip_prefix(&mine)).unwrap_or_default();
-            let ours = rest == "json" || rest == "json.new" || rest == "log" || rest.starts_with("log.");
+            let ours = rest == "json" || rest.starts_with("json.") || rest == "log" || rest.starts_with("log.");
             if ours {
                 let gone = fs::remove_file(entry.path());
                 gone.map_err(|error| failed(&format!("remove {}", entry.path().display()), &error))?;
@@ -153,11 +161,13 @@ impl Records {
 pub(crate) struct Kept {
     records: Records,
     record: Mutex<Record>,
+    /// One change at a time: the next one builds on what this one has written.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Kept {
     pub(crate) fn new(records: &Records, record: Record) -> Self {
-        Self { records: records.clone(), record: Mutex::new(record) }
+        Self { records: records.clone(), record: Mutex::new(record), changing: tokio::sync::Mutex::default() }
     }
 
     pub(crate) fn get(&self) -> Record {
@@ -166,6 +176,7 @@ impl Kept {
 
     /// Changes the record, on disk first.
     pub(crate) async fn change(&self, change: impl FnOnce(&mut Record)) -> Result<(), DriverError> {
+        let _one_at_a_time = self.changing.lock().await;
         let mut record = self.get();
         change(&mut record);
         let (records, written) = (self.records.clone(), record.clone());

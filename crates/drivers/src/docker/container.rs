@@ -70,6 +70,8 @@ pub(super) fn body(launch: &Launch, image: &str, rootless: bool) -> Result<Conta
         readonly_rootfs: Some(true),
         tmpfs: Some(HashMap::from([("/tmp".to_owned(), "rw,nosuid,nodev,size=64m,mode=1777".to_owned())])),
         memory,
+        // A node that is away must not hold up those that look for it for the half minute that is usual.
+        dns_options: Some(vec!["timeout:2".to_owned(), "attempts:2".to_owned()]),
         pids_limit: Some(MOST_PROCESSES),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),

@@ -271,6 +271,25 @@ async fn force_is_used_after_the_grace_and_nothing_is_left_behind() {
 }
 
 #[tokio::test]
+async fn a_start_that_nobody_waits_for_is_carried_through() {
+    let root = tempfile::tempdir().unwrap();
+    let driver = driver(root.path());
+    let launch = script(root.path(), "a", FOREVER);
+    for wait in 0..30 {
+        let cut_off = tokio::time::timeout(Duration::from_micros(wait * 50), driver.start(&launch)).await;
+        driver.start(&launch).await.unwrap();
+        let pid = look(&driver, "a").await.pid.unwrap();
+        driver.start(&launch).await.unwrap();
+        assert_eq!(look(&driver, "a").await.pid, Some(pid), "{cut_off:?}");
+        let _cut_off = tokio::time::timeout(Duration::from_micros(wait * 50), driver.stop(&node("a"), GRACE)).await;
+        driver.stop(&node("a"), GRACE).await.unwrap();
+        assert!(!is_there(pid));
+    }
+    let left = std::fs::read_dir(root.path().join("state/net")).unwrap().count();
+    assert_eq!(left, 2, "the record and the log");
+}
+
+#[tokio::test]
 async fn another_launch_replaces_the_running_one() {
     let root = tempfile::tempdir().unwrap();
     let driver = driver(root.path());
