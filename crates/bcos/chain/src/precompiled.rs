@@ -267,11 +267,16 @@ impl Precompiles {
 }
 
 /// The implementation and table a contract's code names.
-fn table_of_code(code: &Bytecode) -> Option<(registry::Kind, String)> {
-    let text = std::str::from_utf8(code.original_byte_slice().strip_prefix(TABLE_CODE_PREFIX.as_bytes())?).ok()?;
+fn table_of_code(code: &[u8]) -> Option<(registry::Kind, String)> {
+    let text = std::str::from_utf8(code.strip_prefix(TABLE_CODE_PREFIX.as_bytes())?).ok()?;
     let (implementation, table) = text.strip_prefix(',')?.split_once(',')?;
     let number = u32::from_str_radix(implementation.trim_start_matches('0'), 16).ok()?;
     Some((registry::kind_of(number)?, table.to_owned()))
+}
+
+/// The interface description of a contract that stands for a table.
+pub(crate) fn interface_of(code: &[u8]) -> Option<&'static str> {
+    table::interface::of(table_of_code(code)?.0)
 }
 
 impl<'a> PrecompileProvider<Ctx<'a>> for Precompiles {
@@ -305,7 +310,7 @@ impl<'a> PrecompileProvider<Ctx<'a>> for Precompiles {
             let result = InterpreterResult::new(InstructionResult::Revert, output, Gas::new(inputs.gas_limit));
             return Ok(Some(result));
         }
-        match table_of_code(code) {
+        match table_of_code(code.original_byte_slice()) {
             Some((kind, table)) => self.run_method(ctx, inputs, kind, Some(table)).map(Some),
             None => Ok(None),
         }

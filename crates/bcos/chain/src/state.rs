@@ -144,10 +144,16 @@ impl StateView {
         if hash.is_zero() { Ok(Bytes::new()) } else { Ok(self.get(&StateKey::Code(hash))?.unwrap_or_default()) }
     }
 
-    /// ABI of a contract as given at deployment; empty when there is none.
+    /// ABI of a contract as given at deployment, that of its kind for a table's contract; empty when there is none.
     pub fn abi(&self, address: Address) -> Result<String, AccessError> {
         let hash = self.account(address)?.code_hash;
         let abi = if hash.is_zero() { None } else { self.get(&StateKey::Abi(hash))? };
+        if abi.is_none()
+            && let Some(code) = self.get(&StateKey::Code(hash))?
+            && let Some(interface) = crate::precompiled::interface_of(&code)
+        {
+            return Ok(interface.to_owned());
+        }
         String::from_utf8(abi.unwrap_or_default().to_vec()).map_err(|_| damaged("ABI"))
     }
 

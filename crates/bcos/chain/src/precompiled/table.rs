@@ -1,6 +1,7 @@
 //! Rows of tables (0x1001), called through the contract that stands for a table.
 
 mod condition;
+pub(super) mod interface;
 mod row;
 
 use std::sync::Arc;
