@@ -95,7 +95,7 @@ async fn measure(
         signer.send(&mut connections, warm, case.expect()).await?;
 
         let (mut total, mut cpu) = (Outcome::default(), vec![0.0; nodes]);
-        chain.settle().await?;
+        let begin = chain.settle().await?;
         let disk = chain.disk();
         let mut left = options.count;
         while left > 0 {
@@ -116,6 +116,7 @@ async fn measure(
             first += slice;
             left -= slice;
         }
+        let blocks = chain.settle().await?.saturating_sub(begin);
         ensure!(total.succeeded > 0, "{}: nothing succeeded: {}", case.name(), total.errors.join("; "));
         if case == Case::Hot && total.failed == 0 {
             let has = signer.hot_balance(&chain.ethereum()[0]).await?;
@@ -125,7 +126,7 @@ async fn measure(
         let written: u64 = chain.disk().iter().zip(&disk).map(|(after, before)| after.saturating_sub(*before)).sum();
         let written = written as f64 / total.succeeded as f64 / nodes as f64;
         let memory: Vec<f64> = pids.iter().map(|pid| round(cpu::resident_mib(*pid))).collect();
-        show(case, nodes, &total, &each, written, &memory);
+        show(case, nodes, &total, &each, written, blocks, &memory);
         figures.insert(
             format!("{}_{nodes}", case.name()),
             json!({
@@ -136,6 +137,7 @@ async fn measure(
                 "cpu_ms_per_tx_by_node": each.iter().map(|value| round(*value)).collect::<Vec<_>>(),
                 "rss_mib_by_node": memory,
                 "disk_bytes_per_tx": written.round(),
+                "blocks": blocks,
                 "failed": total.failed,
             }),
         );
@@ -143,9 +145,9 @@ async fn measure(
     Ok(())
 }
 
-fn show(case: Case, nodes: usize, total: &Outcome, each: &[f64], written: f64, memory: &[f64]) {
+fn show(case: Case, nodes: usize, total: &Outcome, each: &[f64], written: f64, blocks: u64, memory: &[f64]) {
     println!(
-        "{:<10} {:>7} ok {:>5} failed  {:>9.1}/s  p50 {:>8.2} ms  p95 {:>8.2} ms  CPU ms each: {:.3} ({})  disk {written:.0} B each  RSS {} MiB",
+        "{:<10} {:>7} ok {:>5} failed  {:>9.1}/s  p50 {:>8.2} ms  p95 {:>8.2} ms  CPU ms each: {:.3} ({})  disk {written:.0} B each  {blocks} blocks  RSS {} MiB",
         format!("{}_{nodes}", case.name()),
         total.succeeded,
         total.failed,

@@ -57,9 +57,11 @@ pub(crate) fn cell(key: &StateKey) -> Vec<u8> {
             out.extend_from_slice(address.as_slice());
         }
         StateKey::Slot(address, slot) => {
+            // The slot first: the slots of one contract's mappings differ in their first bytes, and the store's memory compares
+            // those without following a pointer.
             out.push(SLOT);
-            out.extend_from_slice(address.as_slice());
             out.extend_from_slice(slot.as_slice());
+            out.extend_from_slice(address.as_slice());
         }
         StateKey::Code(hash) => {
             out.push(CODE);
@@ -105,7 +107,7 @@ pub(crate) fn decode_cell(bytes: &[u8]) -> Option<StateKey> {
     let (tag, rest) = bytes.split_first()?;
     Some(match (*tag, rest.len()) {
         (ACCOUNT, 20) => StateKey::Account(rest.try_into().ok()?),
-        (SLOT, 52) => StateKey::Slot(rest[..20].try_into().ok()?, B256::from_slice(&rest[20..])),
+        (SLOT, 52) => StateKey::Slot(rest[32..].try_into().ok()?, B256::from_slice(&rest[..32])),
         (CODE, 32) => StateKey::Code(B256::from_slice(rest)),
         (ABI, 32) => StateKey::Abi(B256::from_slice(rest)),
         (ROW, _) => {

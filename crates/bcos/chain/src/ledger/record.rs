@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The form of the records this version writes and reads.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 /// Length that stands for a deleted cell.
 const DELETED: u32 = u32::MAX;
 
