@@ -62,7 +62,7 @@ impl World {
             let folder = self.folder();
             let place = Place { spec: &self.spec, folder: &folder, driver: &self.driver };
             let progress = |line| println!("    {line}");
-            let mut attempt = async || self.engine.run(place, act, &step, &progress).await;
+            let attempt = async || self.engine.run(place, act, &step, &progress).await;
             if self.rough {
                 for pause in [1, 7, 25, 130] {
                     let _cut_off = tokio::time::timeout(Duration::from_millis(pause), attempt()).await;
@@ -463,4 +463,95 @@ async fn every_step_may_be_cut_off_and_run_again() {
     assert!(health.iter().all(|node| node.reachable && node.problem.is_none() && node.peers == Some(2)), "{health:?}");
     world.done(Act::Stop).await;
     world.done(Act::Delete).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_of_somebody_else_is_watched_and_used() {
+    let mut world = World::plan(&json!({ "consensus": "raft", "organisations": [{ "name": "Org1", "nodes": 1 }] }));
+    world.done(Act::Create).await;
+    let address = world.done(world.deployment("group0")).await["address"].as_str().unwrap().to_owned();
+
+    let mut spec = world.spec.clone();
+    spec.id = "net_other".into();
+    spec.driver = konsort_drivers::DriverKind::External;
+    for node in &mut spec.nodes {
+        let endpoint = |name: &str| (name.to_owned(), format!("127.0.0.1:{}", node.ports[name]));
+        node.external = Some([endpoint("rpc"), endpoint("web3")].into());
+        node.ports.clear();
+    }
+    let folder = world.folder.path().join("other");
+    std::fs::create_dir_all(&folder).unwrap();
+    let driver: Arc<dyn Driver> = Arc::new(konsort_drivers::external::ExternalDriver::new());
+    let engine = Bcos::new(program());
+    let place = Place { spec: &spec, folder: &folder, driver: &driver };
+    let sdk = world.folder().join("agencies/Org1/sdk");
+    let pem = |name: &str| std::fs::read_to_string(sdk.join(name)).ok();
+    let mut trust = konsort_engines::Trust {
+        organisation: "Org1".into(),
+        ca: pem("ca.crt"),
+        certificate: pem("sdk.crt"),
+        ..Default::default()
+    };
+    let refused = engine.import(place, std::slice::from_ref(&trust)).unwrap_err();
+    assert!(refused.to_string().contains("belong together"), "{refused}");
+    trust.key = pem("sdk.key");
+    engine.import(place, std::slice::from_ref(&trust)).unwrap();
+
+    let health = engine.health(place).await;
+    assert!(health[0].reachable && health[0].problem.is_none() && health[0].heights["group0"] > 0, "{health:?}");
+    let input = createCall { id: "x".into(), description: String::new(), value: "5".parse().unwrap() }.abi_encode();
+    let sent = engine.submit(place, &world.call(&address, &input)).await.unwrap();
+    assert!(sent.ok, "{sent:?}");
+    let mut blocks = engine.blocks(place, "group0", sent.height).await.unwrap();
+    assert_eq!(blocks.next().await.unwrap().unwrap().transactions[0].id, sent.transaction);
+    let read = engine.simulate(place, &world.call(&address, &readCall { id: "x".into() }.abi_encode())).await.unwrap();
+    assert!(read.ok, "{read:?}");
+    // Its nodes are not ours to start or stop.
+    for act in [Act::Stop, Act::Start, Act::Node { node: "node0".into(), what: "stop".into() }] {
+        assert!(matches!(engine.steps(&spec, &act), Err(EngineError::Unsupported(_))));
+    }
+    for step in engine.steps(&spec, &Act::Delete).unwrap() {
+        engine.run(place, &Act::Delete, &step, &|_| {}).await.unwrap();
+    }
+    let health = at!(world, engine, place => engine.health(place).await);
+    assert!(health[0].reachable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_of_blocks_keeps_up_with_rotating_sealers_at_full_load() {
+    const CALLS: usize = 1_200;
+    let mut world = World::plan(&json!({ "consensus": "rpbft", "organisations": [{ "name": "Org1", "nodes": 1 }] }));
+    world.done(Act::Create).await;
+    let address = world.done(world.deployment("group0")).await["address"].as_str().unwrap().to_owned();
+    let mut blocks = at!(world, engine, place => engine.blocks(place, "group0", 0).await).unwrap();
+    let read = tokio::spawn(async move {
+        let mut seen = 0;
+        while seen < CALLS {
+            let block = blocks.next().await.unwrap().unwrap();
+            seen +=
+                block.transactions.iter().filter(|transaction| transaction.kind == "call" && transaction.ok).count();
+        }
+        Instant::now()
+    });
+    let folder = world.folder();
+    let place = Place { spec: &world.spec, folder: &folder, driver: &world.driver };
+    let began = Instant::now();
+    let calls = (0..CALLS).map(|number| {
+        let id = format!("load{number}");
+        world.call(&address, &createCall { id, description: String::new(), value: "1".parse().unwrap() }.abi_encode())
+    });
+    let engine = &world.engine;
+    let sent: Vec<bool> = futures::stream::iter(calls)
+        .map(|call| async move { engine.submit(place, &call).await.unwrap().ok })
+        .buffer_unordered(48)
+        .collect()
+        .await;
+    assert!(sent.len() == CALLS && sent.iter().all(|ok| *ok));
+    let ended = Instant::now();
+    let caught_up = tokio::time::timeout(Duration::from_secs(2), read).await.unwrap().unwrap();
+    println!(
+        "{CALLS} calls in {:?}, in the stream {:?} later",
+        ended - began,
+        caught_up.saturating_duration_since(ended)
+    );
 }

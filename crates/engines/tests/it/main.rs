@@ -1,7 +1,8 @@
 //! Engines against real nodes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::unused_self)]
 
 mod bcos;
+mod fabric;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

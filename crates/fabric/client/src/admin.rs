@@ -7,4 +7,4 @@ mod peer;
 pub use orderer::OrdererClient;
 pub use participation::{ParticipationAnswer, ParticipationClient};
 pub(crate) use peer::lifecycle_call;
-pub use peer::{AdminClient, ChaincodeDefinition, Commit, Watch};
+pub use peer::{AdminClient, BlockStream, ChaincodeDefinition, Commit, Watch};

@@ -1,0 +1,264 @@
+//! Channels: joining, leaving, bringing organisations in, the set of consenters.
+
+use std::time::{Duration, Instant};
+
+use fabric_channel::config::keys;
+use fabric_client::admin::ParticipationAnswer;
+use fabric_client::envelope::Seek;
+use fabric_proto::common::{Config, OrdererAddresses};
+use fabric_proto::etcdraft::{ConfigMetadata, Consenter};
+use fabric_proto::orderer::ConsensusType;
+use fabric_proto::protos::{AnchorPeer, AnchorPeers};
+use futures::future::try_join_all;
+use prost::Message as _;
+
+use super::connect::{Net, refusal};
+use super::files::{self, between, host_port};
+use super::layout::{organisation, organisation_of, read, write};
+use super::update::{edit, group, within};
+use crate::EngineError;
+use crate::spec::{NodeSpec, OrganisationSpec};
+
+/// How long a new orderer may take to copy a channel and to take its part.
+const ONBOARD: Duration = Duration::from_mins(2);
+
+impl Net<'_> {
+    fn node_named(&self, id: &str) -> Result<&NodeSpec, EngineError> {
+        self.spec().node(id).ok_or_else(|| EngineError::NotFound { what: format!("the node {id}") })
+    }
+
+    /// The genesis block of a channel: as it was made here, or as an orderer has it.
+    async fn genesis_of(&self, channel: &str) -> Result<Vec<u8>, EngineError> {
+        let path = self.layout().genesis(channel);
+        if path.exists() {
+            return read(&path);
+        }
+        let (_, admin) = self.orderer_admin()?;
+        let orderer = self.any_orderer(admin).await?;
+        let block = within(orderer.block(channel, Seek::Oldest, false))
+            .await
+            .map_err(|error| refusal(orderer.address(), error))?
+            .ok_or_else(|| EngineError::NotFound { what: format!("the first block of {channel}") })?;
+        let bytes = block.encode_to_vec();
+        write(&path, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Joins nodes that have not joined yet to a new channel.
+    pub(super) async fn join_all(&self, channel: &str, nodes: &[&NodeSpec]) -> Result<(), EngineError> {
+        let genesis = self.genesis_of(channel).await?;
+        // Orderers first: a peer that finds none goes on looking with growing pauses.
+        let (orderers, peers): (Vec<&NodeSpec>, Vec<&NodeSpec>) = nodes.iter().partition(|node| node.is_orderer());
+        try_join_all(orderers.into_iter().map(|node| self.join_orderer(channel, node, &genesis))).await?;
+        try_join_all(peers.into_iter().map(|node| self.join_peer(channel, node, &genesis))).await?;
+        Ok(())
+    }
+
+    async fn join_orderer(&self, channel: &str, node: &NodeSpec, block: &[u8]) -> Result<(), EngineError> {
+        let participation = self.participation(node)?;
+        let failed = |error| refusal(&node.id, error);
+        if within(participation.info(channel)).await.map_err(failed)?.status == 200 {
+            return Ok(());
+        }
+        within(participation.join(block)).await.and_then(ParticipationAnswer::success).map_err(failed)?;
+        Ok(())
+    }
+
+    async fn join_peer(&self, channel: &str, node: &NodeSpec, genesis: &[u8]) -> Result<(), EngineError> {
+        let failed = |error| refusal(&node.id, error);
+        let admin = self.peer(node).await?;
+        if !within(admin.channels()).await.map_err(failed)?.iter().any(|joined| joined == channel) {
+            within(admin.join_channel(genesis.to_vec())).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Joins one further node to a channel that lives already.
+    pub(super) async fn join_later(&self, channel: &str, id: &str) -> Result<(), EngineError> {
+        let node = self.node_named(id)?;
+        if node.is_peer() {
+            return self.join_peer(channel, node, &self.genesis_of(channel).await?).await;
+        }
+        // A later orderer begins from the newest configuration, in which it finds whom to copy from.
+        let (_, admin) = self.orderer_admin()?;
+        let mut last = EngineError::NotFound { what: "another orderer of this network".into() };
+        for other in self.spec().nodes.iter().filter(|other| other.is_orderer() && other.id != id) {
+            let block = async {
+                let client = self.orderer(other, admin.clone()).await?;
+                within(client.config_block(channel)).await.map_err(|error| refusal(&other.id, error))
+            };
+            match block.await {
+                Ok(block) => return self.join_orderer(channel, node, &block.encode_to_vec()).await,
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Makes an orderer a consenter of a channel and waits until it takes its part.
+    pub(super) async fn add_consenter(&self, channel: &str, id: &str) -> Result<(), EngineError> {
+        let node = self.node_named(id)?;
+        let (organisation, admin) = self.orderer_admin()?;
+        self.caught_up(channel, node).await?;
+        let certificate = read(&self.layout().node_crypto(organisation, node).join("tls/server.crt"))?;
+        let address = between(self.place, node);
+        let (host, port) = host_port(&address);
+        let wanted = Consenter {
+            host,
+            port: port.into(),
+            client_tls_cert: certificate.clone().into(),
+            server_tls_cert: certificate.into(),
+        };
+        let msp = organisation.msp();
+        self.change_config(channel, &[admin], None, |config| {
+            edit_consenters(config, |consenters| {
+                if !consenters.iter().any(|known| known.host == wanted.host && known.port == wanted.port) {
+                    consenters.push(wanted.clone());
+                }
+            })?;
+            edit_endpoints(config, &msp, |endpoints| {
+                if !endpoints.contains(&address) {
+                    endpoints.push(address.clone());
+                }
+            })
+        })
+        .await?;
+        self.orderer_state(channel, node, |relation, _| relation == "consenter").await
+    }
+
+    /// Waits until a new orderer has copied the channel.
+    async fn caught_up(&self, channel: &str, node: &NodeSpec) -> Result<(), EngineError> {
+        self.orderer_state(channel, node, |_, status| status == "active").await
+    }
+
+    async fn orderer_state(
+        &self,
+        channel: &str,
+        node: &NodeSpec,
+        wanted: impl Fn(&str, &str) -> bool,
+    ) -> Result<(), EngineError> {
+        let participation = self.participation(node)?;
+        let until = Instant::now() + ONBOARD;
+        loop {
+            let answer = within(participation.info(channel)).await.map_err(|error| refusal(&node.id, error))?;
+            let info: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let text = |field: &str| info[field].as_str().unwrap_or_default();
+            if wanted(text("consensusRelation"), text("status")) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(EngineError::Unreachable {
+                    node: node.id.clone(),
+                    why: format!(
+                        "it is still {} and {} on {channel} after {} s; its log says what it waits for",
+                        text("consensusRelation"),
+                        text("status"),
+                        ONBOARD.as_secs()
+                    ),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Takes a node out of a channel: an orderer out of the consenters and endpoints, a peer out of the anchors.
+    pub(super) async fn leave(&self, channel: &str, id: &str) -> Result<(), EngineError> {
+        let node = self.node_named(id)?;
+        let address = between(self.place, node);
+        let (host, port) = host_port(&address);
+        let organisation = organisation_of(self.spec(), node)?;
+        let msp = organisation.msp();
+        let admin = self.admin(organisation)?;
+        if node.is_orderer() {
+            self.change_config(channel, &[admin], Some(id), |config| {
+                edit_consenters(config, |consenters| {
+                    consenters.retain(|known| known.host != host || known.port != u32::from(port));
+                })?;
+                edit_endpoints(config, &msp, |endpoints| endpoints.retain(|known| *known != address))
+            })
+            .await?;
+            return Ok(());
+        }
+        let heir = self
+            .spec()
+            .nodes
+            .iter()
+            .find(|other| other.is_peer() && other.organisation == node.organisation && other.id != node.id)
+            .map(|other| host_port(&between(self.place, other)));
+        self.change_config(channel, &[admin], None, |config| {
+            let group = group(config, &[keys::APPLICATION, &msp])?;
+            if !group.values.contains_key(keys::ANCHOR_PEERS) {
+                return Ok(());
+            }
+            edit::<AnchorPeers>(group, keys::ANCHOR_PEERS, |anchors| {
+                let before = anchors.anchor_peers.len();
+                anchors.anchor_peers.retain(|known| known.host != host || known.port != i32::from(port));
+                if let Some((host, port)) = heir.as_ref().filter(|_| before > 0 && anchors.anchor_peers.is_empty()) {
+                    anchors.anchor_peers.push(AnchorPeer { host: host.clone(), port: i32::from(*port) });
+                }
+            })
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Brings an organisation into a channel, signed by all administrators whose keys are here.
+    pub(super) async fn admit(&self, channel: &str, name: &str) -> Result<(), EngineError> {
+        let organisation = organisation(self.spec(), name)?;
+        let made = files::channel_organisation(self.place, self.spec(), organisation)?
+            .application_group()
+            .map_err(|error| EngineError::Invalid { field: "organisation".into(), why: error.to_string() })?;
+        let msp = organisation.msp();
+        let admins = self.application_admins(channel)?;
+        self.change_config(channel, &admins, None, |config| {
+            group(config, &[keys::APPLICATION])?.groups.entry(msp.clone()).or_insert_with(|| made.clone());
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Writes an organisation's MSP as its folder has it, revocation list included, into a channel.
+    pub(super) async fn publish_msp(&self, channel: &str, organisation: &OrganisationSpec) -> Result<(), EngineError> {
+        let msp = organisation.msp();
+        let folder = self.layout().msp(organisation);
+        let config = fabric_channel::msp::folder_config(&folder, &msp)
+            .map_err(|error| EngineError::Invalid { field: "organisation".into(), why: error.to_string() })?;
+        let list = config.revocation_list;
+        self.change_config(channel, &[self.admin(organisation)?], None, |channel_config| {
+            let group = group(channel_config, &[keys::APPLICATION, &msp])?;
+            // Only the list: whatever else members have changed in their definition since stays.
+            edit::<fabric_proto::msp::MspConfig>(group, keys::MSP, |value| {
+                if let Ok(mut known) = fabric_proto::msp::FabricMspConfig::decode(value.config.clone()) {
+                    known.revocation_list.clone_from(&list);
+                    value.config = known.encode_to_vec().into();
+                }
+            })
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+fn edit_consenters(config: &mut Config, change: impl FnOnce(&mut Vec<Consenter>)) -> Result<(), EngineError> {
+    let group = group(config, &[keys::ORDERER])?;
+    let mut problem = None;
+    edit::<ConsensusType>(group, keys::CONSENSUS_TYPE, |value| match ConfigMetadata::decode(value.metadata.clone()) {
+        Ok(mut metadata) => {
+            change(&mut metadata.consenters);
+            value.metadata = metadata.encode_to_vec().into();
+        }
+        Err(error) => problem = Some(error),
+    })?;
+    match problem {
+        None => Ok(()),
+        Some(error) => {
+            Err(EngineError::Unsupported(format!("the channel's orderers do not agree by raft as known here: {error}")))
+        }
+    }
+}
+
+fn edit_endpoints(config: &mut Config, msp: &str, change: impl FnOnce(&mut Vec<String>)) -> Result<(), EngineError> {
+    let group = group(config, &[keys::ORDERER, msp])?;
+    edit::<OrdererAddresses>(group, keys::ENDPOINTS, |value| change(&mut value.addresses))
+}
