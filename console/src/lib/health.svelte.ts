@@ -1,4 +1,4 @@
-// Health of networks as lists show it: from the network's record, fresher from the events of its blocks and nodes.
+// Health of networks as lists show it: from the network's record, fresher from the events of its blocks.
 import { number } from './format'
 import { listen } from './live.svelte'
 import type { Network } from './types'
@@ -17,15 +17,9 @@ listen(['block'], (event) => {
   const height = Number(event.height ?? (event.block as { height?: number } | undefined)?.height)
   if (event.network && Number.isFinite(height)) of(event.network).height = Math.max(of(event.network).height, height)
 })
-listen(['node'], (event) => {
-  const node = String(event.node ?? '')
-  const health = (event.health ?? event) as { certificate_days?: number | null }
-  if (event.network && node && typeof health.certificate_days === 'number') of(event.network).days[node] = health.certificate_days
-})
-
 /** Remembers what a list of nodes said of certificates. */
-export function noteCertificates(network: string, nodes: { id: string; health?: { certificate_days?: number | null } | null }[]): void {
-  for (const node of nodes) if (typeof node.health?.certificate_days === 'number') of(network).days[node.id] = node.health.certificate_days
+export function noteCertificates(network: string, nodes: { id: string; certificate_days?: number | null }[]): void {
+  for (const node of nodes) if (typeof node.certificate_days === 'number') of(network).days[node.id] = node.certificate_days
 }
 
 /** Newest height of a network's first channel. */

@@ -1,7 +1,8 @@
 // One stream of events for the whole console; pages listen to topics.
 import { stream } from './api'
 
-export type Topic = 'block' | 'transaction' | 'contract_event' | 'operation' | 'node'
+/** `operation_log`: lines of a running operation's log; they come with the topic `operation`. */
+export type Topic = 'block' | 'transaction' | 'contract_event' | 'operation' | 'operation_log' | 'node'
 
 export interface LiveEvent {
   topic: Topic
@@ -23,7 +24,7 @@ export function connect(): void {
   state.started = true
   void stream(
     '/events',
-    { topics: 'block,transaction,contract_event,operation,node' },
+    { topics: 'block,contract_event,operation,node' },
     (raw) => {
       let data: Record<string, unknown>
       try {
@@ -31,7 +32,8 @@ export function connect(): void {
       } catch {
         return
       }
-      const event = { ...data, topic: (data.topic ?? raw.event) as Topic, seq: raw.id } as LiveEvent
+      const topic = (data.topic ?? raw.event) as Topic
+      const event = { ...data, topic: topic === 'operation' && data.lines ? 'operation_log' : topic, seq: raw.id } as LiveEvent
       for (const l of [...listeners]) {
         if (l.topics.includes(event.topic) && (!l.network || !event.network || l.network === event.network)) l.take(event)
       }

@@ -1,9 +1,9 @@
-// Metrics of a network as series of equal length.
+// Metrics of a network as series over one time axis.
 export interface Series {
   label: string
   values: (number | null)[]
 }
-export interface Metrics {
+export interface Charts {
   times: number[]
   tps: Series[]
   height: Series[]
@@ -11,33 +11,34 @@ export interface Metrics {
   cpu: Series[]
   memory: Series[]
 }
-type Points = { at?: number | string; time?: number | string; t?: number | string; [key: string]: unknown }[]
-
-const seconds = (value: unknown): number => {
-  const ms = typeof value === 'number' ? (value > 1e11 ? value : value * 1000) : Date.parse(String(value))
-  return ms / 1000
+export interface Metrics {
+  from: number
+  to: number
+  step: number
+  network: { at: number; tps: number; block_time?: number | null }[]
+  nodes: Record<string, { at: number; height: number; cpu: number; memory: number }[]>
 }
-const numberOr = (value: unknown): number | null => (typeof value === 'number' && Number.isFinite(value) ? value : null)
 
-/** Reads `{points: [{at, tps, height, block_time_ms, nodes: {id: {cpu, memory}}}]}`; absent figures are gaps. */
-export function readMetrics(raw: unknown): Metrics {
-  const points = ((raw as { points?: Points; items?: Points } | undefined)?.points ?? (raw as { items?: Points } | undefined)?.items ?? []) as Points
-  const times = points.map((p) => seconds(p.at ?? p.time ?? p.t))
-  const one = (label: string, pick: (p: Points[number]) => unknown): Series[] => [{ label, values: points.map((p) => numberOr(pick(p))) }]
-  const nodesOf = (p: Points[number]): Record<string, Record<string, unknown>> => {
-    const nodes = p.nodes
-    if (Array.isArray(nodes)) return Object.fromEntries(nodes.map((n) => [String(n.node ?? n.id), n]))
-    return (nodes ?? {}) as Record<string, Record<string, unknown>>
+/** Puts what was measured into slots of one step; what was not measured is a gap. */
+export function readMetrics(raw: Metrics | undefined): Charts {
+  const charts: Charts = { times: [], tps: [], height: [], block_time: [], cpu: [], memory: [] }
+  if (!raw || raw.step <= 0) return charts
+  const count = Math.min(4000, Math.ceil((raw.to - raw.from) / raw.step))
+  charts.times = Array.from({ length: count }, (_, i) => (raw.from + i * raw.step) / 1000)
+  const spread = <P extends { at: number }>(label: string, points: P[], pick: (point: P) => number | null | undefined): Series => {
+    const values: (number | null)[] = new Array(count).fill(null)
+    for (const point of points) {
+      const slot = Math.floor((point.at - raw.from) / raw.step)
+      if (slot >= 0 && slot < count) values[slot] = pick(point) ?? null
+    }
+    return { label, values }
   }
-  const names = [...new Set(points.flatMap((p) => Object.keys(nodesOf(p))))].sort()
-  const each = (pick: (n: Record<string, unknown>) => number | null): Series[] => names.map((name) => ({ label: name, values: points.map((p) => (nodesOf(p)[name] ? pick(nodesOf(p)[name]) : null)) }))
-  const mega = (value: number | null) => (value === null ? null : value / 1048576)
-  return {
-    times,
-    tps: one('tx/s', (p) => p.tps),
-    height: one('height', (p) => p.height),
-    block_time: one('s', (p) => (typeof p.block_time_ms === 'number' ? p.block_time_ms / 1000 : p.block_time)),
-    cpu: each((n) => numberOr(n.cpu ?? n.cpu_percent)),
-    memory: each((n) => mega(numberOr(n.memory))),
+  charts.tps = [spread('tx/s', raw.network, (p) => p.tps)]
+  charts.block_time = [spread('s', raw.network, (p) => (typeof p.block_time === 'number' ? p.block_time / 1000 : null))]
+  for (const [node, points] of Object.entries(raw.nodes)) {
+    charts.height.push(spread(node, points, (p) => p.height))
+    charts.cpu.push(spread(node, points, (p) => p.cpu * 100))
+    charts.memory.push(spread(node, points, (p) => p.memory / 1048576))
   }
+  return charts
 }

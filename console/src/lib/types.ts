@@ -120,7 +120,7 @@ export interface Operation {
   network?: string | null
   /** What it is about: a network's, node's or contract's name. */
   subject?: string
-  work?: { on: 'network' | 'build'; act?: { kind: string; [key: string]: unknown }; project?: string; version?: number | null }
+  request?: { kind: string; contract?: string; [key: string]: unknown }
   steps: Step[]
   state: State
   result?: Record<string, unknown> | null
@@ -130,30 +130,33 @@ export interface Operation {
   ended_at?: string | null
 }
 
-export interface NodeHealth {
-  node?: string
-  reachable: boolean
+/** A node as the platform shows it: specification, process, health. */
+export interface NodeRow extends NodeSpec {
+  status: 'pending' | 'running' | 'degraded' | 'stopped' | 'failed'
   problem?: string | null
   version?: string | null
-  role: string
+  consensus_role?: string | null
   heights: Record<string, number>
+  lag?: number | null
   peers?: number | null
   certificate_days?: number | null
   pending?: number | null
-}
-
-/** A node as the platform shows it: specification, process, health. */
-export interface NodeRow extends NodeSpec {
-  state: State
-  health?: NodeHealth | null
-  observed?: { state?: string; pid?: number; memory?: number; cpu?: number; disk?: number; restarts?: number; started_at?: string } | null
+  pid?: number | null
+  container?: string | null
+  started_at?: string | null
+  restarts: number
+  last_exit?: string | null
+  cpu?: number | null
+  memory?: number | null
+  disk?: number | null
 }
 
 export interface EventRecord {
   contract: string
   name: string
   payload: unknown
-  decoded?: unknown
+  /** Values by name, when the interface is known. */
+  arguments?: unknown
 }
 
 export interface TransactionRecord {
@@ -259,13 +262,10 @@ export interface Identity {
   organisation: string
   name: string
   role: string
-  state?: string
-  revoked?: boolean
-  subject?: string
-  address?: string
+  /** A certificate's subject, or an account's address. */
+  subject: string
   expires_at?: string | null
-  created_at?: string
-  certificate_days?: number | null
+  revoked: boolean
 }
 
 export type JsonSchema = {
@@ -360,20 +360,18 @@ export interface Project {
   language: string
   engine: Engine
   sample?: string | null
-  version?: number
+  etag?: number
   created_at?: string
   updated_at?: string
 }
 
-export interface ProjectVersion {
-  number: number
-  n?: number
-  version?: number
-  message?: string
-  note?: string
-  hash?: string
-  created_at?: string
-  created_by?: string
+export interface Deployment {
+  version: string
+  address?: string | null
+  package_id?: string | null
+  code_hash?: string | null
+  operation: string
+  at: string
 }
 
 export interface Contract {
@@ -381,40 +379,41 @@ export interface Contract {
   name: string
   network: string
   channel: string
-  engine?: Engine
-  address?: string | null
-  version?: string | number
-  contract_version?: string
+  engine: Engine
   state: State
-  project?: string | null
+  address?: string | null
+  package_id?: string | null
+  version: string
+  origin?: { project: string; version?: number | null; contract?: string | null } | null
+  code_hash?: string | null
+  /** The operation that deploys it now. */
+  deploying?: string | null
+  has_interface?: boolean
+  deployments?: Deployment[]
   created_at?: string
-  updated_at?: string
-  sequence?: number
-  package_id?: string
-  policy?: string | null
-  interface?: InterfaceDocument
+  deployed_at?: string | null
+  etag: number
 }
 
 export interface CallResult {
-  transaction?: string
-  height?: number
+  id: string
+  mode: 'evaluate' | 'submit'
   ok: boolean
-  code?: string
-  explanation?: string
+  transaction?: string | null
+  height?: number | null
+  code?: string | null
+  explanation?: string | null
   output: unknown
-  decoded?: unknown
-  returns?: unknown
+  raw_output?: unknown
   events: EventRecord[]
   gas_used?: number | null
-  endorsements?: unknown[]
+  duration_ms?: number
 }
 
 export interface Simulation {
   ok: boolean
   problem?: string | null
   output: unknown
-  decoded?: unknown
-  returns?: unknown
   events: EventRecord[]
   effects: unknown
   answers: { peer?: string; mspid?: string; ok?: boolean; same_result?: boolean; message?: string }[]

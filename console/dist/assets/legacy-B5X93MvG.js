@@ -1,0 +1,1 @@
+import{wt as e}from"./api-Dx5fQfQb.js";e();

@@ -1,1 +1,0 @@
-import{Ct as e}from"./api-Bw82lDFs.js";e();

@@ -1,1 +1,0 @@
-function e(e){let t=e.observed?.state??e.state;return t===`stopped`||t===`exited`||t===`absent`?`stopped`:e.health&&e.health.reachable?e.health.problem?`degraded`:`running`:e.health&&!e.health.reachable?t===`failed`||t===`crashed`?`failed`:`unreachable`:t||`unknown`}export{e as t};
