@@ -2,6 +2,7 @@
 
 mod chain;
 mod display;
+mod server;
 mod up;
 
 use std::io::IsTerminal as _;
@@ -58,6 +59,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     let surroundings = Surroundings { language, output, colour };
     let outcome = match matches.subcommand() {
         Some(("up", arguments)) => up::run(arguments, surroundings),
+        Some(("server", arguments)) => server::run(arguments, surroundings),
         Some(("down", arguments)) => down(arguments, surroundings),
         Some(("status", arguments)) => status(arguments, surroundings),
         Some(("logs", arguments)) => logs(arguments, surroundings),
@@ -107,6 +109,7 @@ fn command(language: Language) -> Command {
                 .help(pick("Form of the result", "输出格式")),
         )
         .subcommand(up::command(language).arg(data_argument(language)))
+        .subcommand(server::command(language))
         .subcommand(
             Command::new("down")
                 .about(pick("Stop the network and remove its data", "停止网络并删除数据"))

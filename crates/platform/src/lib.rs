@@ -17,4 +17,36 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod access;
+pub mod app;
+pub mod audit;
+pub mod auth;
+pub mod channels;
+mod console;
+pub mod contracts;
+pub mod control;
+pub mod db;
+pub mod download;
+pub mod events;
+pub mod explorer;
+pub mod faults;
+pub mod http;
+pub mod identities;
+pub mod ids;
+pub mod index;
+pub mod language;
+pub mod live;
 pub mod local;
+pub mod networks;
+pub mod nodes;
+mod openapi;
+pub mod operations;
+pub mod organisations;
+mod outbound;
+pub mod problem;
+pub mod projects;
+pub mod search;
+pub mod server;
+pub mod settings;
+pub mod supervise;
+pub mod time;

@@ -1,0 +1,169 @@
+//! Every endpoint against every role, and other organisations' things.
+
+use std::fmt::Write as _;
+
+use konsort_platform::access::{Role, Scope, rows, table};
+use konsort_platform::db::{Kind, New};
+use konsort_platform::server::routes;
+use serde_json::json;
+
+use super::support::{As, Platform};
+
+/// A path with something in place of its parameters.
+fn filled(path: &str, id: &str) -> String {
+    path.split('/')
+        .map(|part| match part {
+            "{id}" => id,
+            part if part.starts_with('{') => "x",
+            part => part,
+        })
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+#[tokio::test]
+async fn every_endpoint_answers_every_role_as_the_table_says() {
+    let platform = Platform::start().await;
+    let missing = routes::missing();
+    let mut keys = Vec::new();
+    for role in Role::ALL {
+        keys.push((role, platform.key(role.name(), &platform.organisation).await));
+    }
+    let mut checked = 0;
+    for row in rows().filter(|row| row.scope != Scope::Public) {
+        if missing.contains(&format!("{} {}", row.method, row.path)) {
+            continue;
+        }
+        let path = filled(row.path, "net_aaaaaaaaaaaaaaaaaaaa");
+        let name = format!("{} {}", row.method, row.path);
+        // Nothing comes about by an empty object.
+        let body = (row.method != "GET").then(|| json!({}));
+        let answer = platform.call(As::Nobody, row.method, &path, body.clone()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (401, "unauthenticated"), "{name}");
+        for (role, key) in &keys {
+            let answer = platform.call(As::Key(key), row.method, &path, body.clone()).await;
+            if row.roles.contains(role) {
+                assert!(!matches!(answer.status, 401 | 403), "{name} as {}: {}", role.name(), answer.text());
+                assert!(answer.status < 500, "{name} as {}: {}", role.name(), answer.text());
+            } else {
+                assert_eq!(answer.status, 403, "{name} as {}: {}", role.name(), answer.text());
+                assert_eq!(answer.code(), "forbidden", "{name} as {}", role.name());
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 150, "only {checked} combinations were checked");
+    platform.server.stop().await;
+}
+
+#[test]
+fn the_printed_table_is_the_table() {
+    let mut text = String::from(
+        "# Who may use which endpoint\n\nMade from the table in `src/access/table.rs` by the test \
+         `the_printed_table_is_the_table`; set `UPDATE=1` to write it anew.\n\n| endpoint | scope |",
+    );
+    for role in Role::ALL {
+        let _ = write!(text, " {} |", role.name());
+    }
+    text.push_str("\n|---|---|---|---|---|---|---|---|\n");
+    for row in table::TABLE.iter().chain(table::PLANNED) {
+        let scope = match row.scope {
+            Scope::Public => "public".to_owned(),
+            Scope::Any => "own organisation".to_owned(),
+            Scope::Network(_) => "network".to_owned(),
+            Scope::Record(kind, _) => kind.name().to_owned(),
+            Scope::Operation(_) => "operation".to_owned(),
+            Scope::User(_) => "user".to_owned(),
+            Scope::ApiKey(_) => "API key".to_owned(),
+        };
+        let _ = write!(text, "| `{} {}` | {scope} |", row.method, row.path);
+        for role in Role::ALL {
+            let may = row.scope == Scope::Public || row.roles.contains(&role);
+            text.push_str(if may { " yes |" } else { " |" });
+        }
+        text.push('\n');
+    }
+    super::document::compare("access.md", &text);
+}
+
+#[tokio::test]
+async fn things_of_another_organisation_are_not_there() {
+    let platform = Platform::start().await;
+    let other = platform.new_organisation("Other").await;
+    let outsider = platform.key("organisation_admin", &other).await;
+    let insider = platform.key("organisation_admin", &platform.organisation).await;
+    let user = platform.new_user("insider", "developer", &platform.organisation).await;
+    let keys = platform.call(As::Key(&insider), "GET", "/v1/api_keys", None).await.expect(200).json();
+    let key = keys["items"][0]["id"].as_str().unwrap().to_owned();
+    let records = &platform.server.app.records;
+    let own = platform.organisation.as_str();
+    let id_of = |kind: Kind| format!("{}_bbbbbbbbbbbbbbbbbbbb", &kind.name()[..3]);
+    let doc = json!({"spec": {"organisations": [{"id": own}]}});
+    for kind in [Kind::Network, Kind::Project, Kind::Contract] {
+        let network = (kind == Kind::Contract).then(|| id_of(Kind::Network));
+        let id = id_of(kind);
+        let new = New { id: &id, network: network.as_deref(), organisation: Some(own), name: "x", doc: &doc };
+        records.create(kind, new).await.unwrap();
+    }
+    sqlx::query(
+        "INSERT INTO operations (id, network, organisation, kind, state, created_by, version, doc, created_at, updated_at)
+         VALUES ('op_bbbbbbbbbbbbbbbbbbbb', $1, $2, 'start', 'done', 'x', 1, '{}', 1, 1)",
+    )
+    .bind(id_of(Kind::Network))
+    .bind(own)
+    .execute(platform.server.app.db.write())
+    .await
+    .unwrap();
+
+    let missing = routes::missing();
+    let mut checked = 0;
+    for row in rows().filter(|row| row.roles.contains(&Role::OrganisationAdmin)) {
+        let id = match row.scope {
+            Scope::Public | Scope::Any => continue,
+            Scope::Network(_) => id_of(Kind::Network),
+            Scope::Record(Kind::Organisation, _) => own.to_owned(),
+            Scope::Record(kind, _) => id_of(kind),
+            Scope::Operation(_) => "op_bbbbbbbbbbbbbbbbbbbb".to_owned(),
+            Scope::User(_) => user.clone(),
+            Scope::ApiKey(_) => key.clone(),
+        };
+        let name = format!("{} {}", row.method, row.path);
+        if missing.contains(&name) {
+            continue;
+        }
+        let body = (row.method != "GET").then(|| json!({}));
+        let path = filled(row.path, &id);
+        let answer = platform.call(As::Key(&outsider), row.method, &path, body.clone()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{name}: {}", answer.text());
+        // The very same words as for a thing that never was, but for its id.
+        let nothing = filled(row.path, &id.replace('b', "c"));
+        let never = platform.call(As::Key(&outsider), row.method, &nothing, body).await.json();
+        let (mut mine, mut theirs) = (answer.json(), never);
+        for body in [&mut mine, &mut theirs] {
+            body["trace_id"] = json!("");
+            body["params"]["id"] = json!("");
+        }
+        assert_eq!(mine, theirs, "{name}");
+        checked += 1;
+    }
+    assert!(checked >= 6, "only {checked} endpoints were checked");
+
+    // Lists show nothing of it either; the insider sees it.
+    for (path, mine) in [("/v1/users", true), ("/v1/organisations", true), ("/v1/api_keys", true), ("/v1/audit", true)]
+    {
+        let of_outsider = platform.call(As::Key(&outsider), "GET", path, None).await.expect(200).text();
+        let of_insider = platform.call(As::Key(&insider), "GET", path, None).await.expect(200).text();
+        assert!(!of_outsider.contains(own), "{path}: {of_outsider}");
+        assert_eq!(of_insider.contains(own), mine, "{path}");
+    }
+    platform.call(As::Key(&insider), "GET", &format!("/v1/users/{user}"), None).await.expect(200);
+
+    // Sharing a network makes each other's names visible, and nothing else.
+    let shared = json!({"spec": {"organisations": [{"id": own}, {"id": other}]}});
+    records.update(Kind::Network, &id_of(Kind::Network), None, "x", &shared).await.unwrap();
+    let path = format!("/v1/organisations/{own}");
+    platform.call(As::Key(&outsider), "GET", &path, None).await.expect(200);
+    platform.call(As::Key(&outsider), "PATCH", &path, Some(json!({"name": "mine now"}))).await.expect(403);
+    platform.call(As::Key(&outsider), "GET", &format!("/v1/users/{user}"), None).await.expect(404);
+    platform.server.stop().await;
+}
