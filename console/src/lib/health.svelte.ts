@@ -14,7 +14,7 @@ function of(network: string): Seen {
 }
 
 listen(['block'], (event) => {
-  const height = Number(event.height ?? (event.block as { height?: number } | undefined)?.height)
+  const height = Number(event.height)
   if (event.network && Number.isFinite(height)) of(event.network).height = Math.max(of(event.network).height, height)
 })
 /** Remembers what a list of nodes said of certificates. */

@@ -1,5 +1,5 @@
 // Addresses of things.
-import type { BlockRecord, SearchHit } from './types'
+import type { SearchHit } from './types'
 
 export const txHref = (network: string, id: string, channel?: string) =>
   `/explorer/${network}/transactions/${encodeURIComponent(id)}${channel ? `?channel=${encodeURIComponent(channel)}` : ''}`
@@ -12,9 +12,9 @@ export function hitHref(hit: SearchHit): string {
   const network = hit.network ?? ''
   switch (hit.kind) {
     case 'block':
-      return blockHref(network, hit.id, hit.channel)
+      return blockHref(network, hit.id, hit.channel ?? undefined)
     case 'transaction':
-      return txHref(network, hit.id, hit.channel)
+      return txHref(network, hit.id, hit.channel ?? undefined)
     case 'network':
       return `/networks/${hit.id}`
     case 'node':
@@ -36,9 +36,6 @@ export function hitHref(hit: SearchHit): string {
     case 'address':
       return `/explorer/${network}?tab=transactions&from=${encodeURIComponent(hit.id)}`
     default:
-      return network ? `/explorer/${network}?tab=transactions&q=${encodeURIComponent(hit.id)}` : `/search?q=${encodeURIComponent(hit.id)}`
+      return network ? txHref(network, hit.id, hit.channel ?? undefined) : `/search?q=${encodeURIComponent(hit.id)}`
   }
 }
-
-/** How many transactions a block holds. */
-export const txCount = (block: Partial<BlockRecord>): number => (Array.isArray(block.transactions) ? block.transactions.length : Number(block.transactions ?? 0))

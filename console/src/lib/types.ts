@@ -174,8 +174,7 @@ export interface TransactionRecord {
   height?: number
   channel?: string
   network?: string
-  contract_name?: string
-  method_name?: string
+  contract?: { id: string; name: string } | null
 }
 
 export interface BlockRecord {
@@ -187,8 +186,11 @@ export interface BlockRecord {
   producer: string
   size: number
   config: boolean
-  /** Lists give their number, one block gives them all. */
-  transactions: TransactionRecord[] | number
+  /** How many. */
+  transactions: number
+  /** Of one block: the transactions. */
+  items?: TransactionRecord[]
+  next_hash?: string | null
   failed?: number
   network?: string
 }
@@ -204,7 +206,8 @@ export interface TransactionDetail {
   explanation: string
   raw: unknown
   channel?: string
-  decoded?: { method?: string; arguments?: unknown; returns?: unknown; output?: unknown; events?: unknown[] } | null
+  contract?: { id: string; name: string } | null
+  decoded?: { call?: { method: string; arguments: unknown } | null; output?: unknown; events?: unknown[] } | null
 }
 
 export interface ConfigChange {
@@ -423,10 +426,11 @@ export interface Simulation {
 
 export interface SearchHit {
   kind: string
-  network?: string
-  channel?: string
+  network?: string | null
+  channel?: string | null
   id: string
   title: string
+  detail?: string
 }
 
 export interface AuditRecord {

@@ -1,1 +1,0 @@
-import{wt as e}from"./api-Dx5fQfQb.js";e();

@@ -1,0 +1,1 @@
+import{wt as e}from"./api-DsRhuZ1e.js";e();
