@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 use crate::project::{Files, Language};
 use crate::tools::{Ended, Limits, Start, Stream, run};
-use crate::{Diagnostic, Severity, Tools};
+use crate::{Diagnostic, Interface, Severity, Tools};
 
 /// Where and how builds run.
 #[derive(Debug, Clone)]
@@ -105,6 +105,9 @@ pub struct Build {
     pub diagnostics: Vec<Diagnostic>,
     /// The package.
     pub package: Option<ChaincodePackage>,
+    /// What the project's file `interface.json` declares, when it has one. Chaincode of the Node, Java and Go contract APIs can also be
+    /// asked once it runs.
+    pub interface: Option<Interface>,
 }
 
 /// A chaincode package.
@@ -220,6 +223,7 @@ impl Builder {
         }
         let _permit = self.permits.acquire().await;
         let job = Job::new(&self.settings, &request, log)?;
+        let interface = job.interface();
         let made = match request.language {
             Language::Javascript => node::build(&job, false).await,
             Language::Typescript => node::build(&job, true).await,
@@ -227,18 +231,20 @@ impl Builder {
             Language::Rust => rust::build(&job).await,
             Language::Solidity => return Err(BuildError::NotChaincode(request.language)),
         };
-        let diagnostics = job.diagnostics.into_inner();
+        let diagnostics = std::mem::take(&mut *job.diagnostics.lock());
         match made {
             Ok(package) => {
                 log(format!("package {} has {} KiB", package.id, package.bytes.len() / 1024));
-                Ok(Build { ok: true, diagnostics, package: Some(package) })
+                Ok(Build { ok: true, diagnostics, package: Some(package), interface })
             }
-            Err(Stop::Refused) => Ok(Build { ok: false, diagnostics, package: None }),
+            Err(Stop::Refused) => Ok(Build { ok: false, diagnostics, package: None, interface }),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
 }
 
+/// Where a project declares its interface.
+const INTERFACE: &str = "interface.json";
 const MAX_LABEL: usize = 100;
 /// The most that one tool may write.
 const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
@@ -352,6 +358,26 @@ impl<'a> Job<'a> {
 
     fn text(&self, path: &str) -> Option<&str> {
         self.files.get(path).and_then(|content| std::str::from_utf8(content).ok())
+    }
+
+    /// The declared interface; a fault in it is a warning, since the contract runs without.
+    fn interface(&self) -> Option<Interface> {
+        let text = self.text(INTERFACE)?;
+        let read = serde_json::from_str(text).map_err(|error| error.to_string());
+        match read.and_then(|document| Interface::from_document(&document).map_err(|error| error.to_string())) {
+            Ok(interface) => Some(interface),
+            Err(why) => {
+                let mut problem = Diagnostic::general(
+                    "interface",
+                    format!("interface.json is no interface document: {why}"),
+                    "Correct it as docs/interface.schema.json describes, or remove it.",
+                    "请按 docs/interface.schema.json 更正,或删除该文件。",
+                );
+                problem.severity = Severity::Warning;
+                self.found(problem.at(INTERFACE, 1, 1));
+                None
+            }
+        }
     }
 
     fn found(&self, diagnostic: Diagnostic) {

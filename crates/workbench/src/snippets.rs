@@ -1,5 +1,9 @@
 //! A contract call as code to copy: through our REST API, and natively.
 
+mod literal;
+mod native;
+mod rest;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -46,7 +50,29 @@ pub struct Snippet {
     pub code: String,
 }
 
-/// All pieces for a call.
+/// All pieces for a call: first through the REST API, then natively.
 pub fn snippets(request: &SnippetRequest<'_>) -> Vec<Snippet> {
-    todo!()
+    let mut all = rest::all(request);
+    all.extend(native::all(request));
+    all
+}
+
+fn snippet(language: &str, way: &str, install: &str, code: String) -> Snippet {
+    let name = match language {
+        "curl" => "curl",
+        "typescript" => "TypeScript",
+        "python" => "Python",
+        "go" => "Go",
+        _ => "Java",
+    };
+    let (by, by_zh) =
+        if way == "rest" { ("through this server", "通过本服务") } else { ("straight to a node", "直连节点") };
+    Snippet {
+        language: language.to_owned(),
+        way: way.to_owned(),
+        title: format!("{name}, {by}"),
+        title_zh: format!("{name}({by_zh})"),
+        install: install.to_owned(),
+        code,
+    }
 }

@@ -1,12 +1,21 @@
 //! Executed instructions back to source lines: steps, call tree, storage by variable name.
 
+mod frames;
+mod layout;
+mod program;
+
 use std::collections::BTreeMap;
 
+use alloy_primitives::U256;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::compiler::{Compilation, CompiledContract};
+use crate::values::Suite;
+use frames::{Execution, Frame};
+use layout::Layout;
+use program::Program;
 
 /// A contract whose instructions may be in the trace.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +37,7 @@ pub struct TraceInput<'a> {
     pub create: bool,
     /// Known contracts by lower-case address.
     pub contracts: BTreeMap<String, TracedContract<'a>>,
-    /// Values that may be keys of mappings (addresses, numbers, texts as 0x-hex of 32 bytes or UTF-8 texts), beside those seen hashed.
+    /// Values that may be keys of mappings (0x-hex or decimal), beside those that the execution itself hashed.
     pub keys: Vec<String>,
 }
 
@@ -122,7 +131,161 @@ pub struct Trace {
     pub sources: BTreeMap<String, String>,
 }
 
+/// The most steps that are explained; what comes after is left out.
+const MAX_STEPS: usize = 200_000;
+
 /// Turns instructions into a trace for people.
 pub fn explain(input: &TraceInput<'_>) -> Trace {
-    todo!()
+    let raw = &input.steps[..input.steps.len().min(MAX_STEPS)];
+    let mut run = frames::follow(input, raw);
+    let mut sources = BTreeMap::new();
+    let mut programs: Vec<Option<Program<'_>>> = Vec::new();
+    for frame in &run.frames {
+        let known = input.contracts.get(&frame.code);
+        programs.push(known.map(|known| Program::new(known.compilation, known.contract, frame.create)));
+        if let Some(known) = known {
+            sources.extend(known.compilation.sources.clone());
+        }
+    }
+    let mut steps = Vec::new();
+    for (index, (step, frame)) in raw.iter().zip(&run.of).enumerate() {
+        let number = |key: &str| step[key].as_u64().unwrap_or(0);
+        let pc = u32::try_from(number("pc")).unwrap_or(u32::MAX);
+        let place = programs[*frame].as_mut().map(|program| program.place(pc)).unwrap_or_default();
+        steps.push(TraceStep {
+            index: index as u32,
+            pc,
+            op: step["op"].as_str().unwrap_or_default().to_owned(),
+            gas: number("gas"),
+            cost: number("gasCost"),
+            depth: u32::try_from(number("depth")).unwrap_or(1),
+            address: run.frames[*frame].code.clone(),
+            file: place.file,
+            line: place.line,
+            column: place.column,
+            end_line: place.end_line,
+            end_column: place.end_column,
+            jump: place.jump,
+            error: step["error"].as_str().unwrap_or_default().to_owned(),
+        });
+    }
+    let storage = storage(input, &mut run);
+    Trace { calls: node(input, &run.frames, 0), failed_step: failed_step(&run.frames, &steps), steps, storage, sources }
+}
+
+/// The tree below a frame. Frames come after their callers, so the recursion ends; its depth is that of the machine, at most 1024.
+fn node(input: &TraceInput<'_>, frames: &[Frame], number: usize) -> CallNode {
+    let frame = &frames[number];
+    let contract = input.contracts.get(&frame.code).map(|known| known.contract);
+    let selector = frame.selector.map(|selector| format!("0x{}", hex::encode(selector)));
+    let method = contract.zip(selector.as_ref()).and_then(|(contract, selector)| {
+        let mut all = contract.selectors.iter().chain(&contract.selectors_sm3);
+        all.find(|(_, known)| *known == selector).map(|(signature, _)| signature.clone())
+    });
+    let method = if frame.create { Some("constructor".to_owned()) } else { method.or(selector) };
+    let children = (number + 1..frames.len()).filter(|child| frames[*child].parent == Some(number));
+    CallNode {
+        kind: frame.kind.clone(),
+        address: frame.code.clone(),
+        contract: contract.map(|contract| contract.name.clone()).unwrap_or_default(),
+        method: method.unwrap_or_default(),
+        first_step: frame.first as u32,
+        last_step: frame.last as u32,
+        ok: frame.ok,
+        value: frame.value.to_string(),
+        calls: children.map(|child| node(input, frames, child)).collect(),
+    }
+}
+
+/// The last step of the first call whose failure reached the transaction.
+fn failed_step(frames: &[Frame], steps: &[TraceStep]) -> Option<u32> {
+    let reaches = |number: usize| {
+        let mut at = Some(number);
+        while let Some(frame) = at {
+            if frames[frame].ok {
+                return false;
+            }
+            at = frames[frame].parent;
+        }
+        true
+    };
+    let first = (0..frames.len()).filter(|number| reaches(*number)).min_by_key(|number| frames[*number].last)?;
+    // What a revert passes on comes from the code before; the instruction itself has the place in the source.
+    let step = frames[first].last;
+    (step < steps.len()).then_some(step as u32)
+}
+
+/// The slots that differ at the end, without what was undone.
+fn storage(input: &TraceInput<'_>, run: &mut Execution) -> Vec<StorageChange> {
+    for known in input.contracts.values() {
+        let layout = Layout::new(&known.contract.storage_layout);
+        for slot in layout.mappings() {
+            for key in &input.keys {
+                let Some(word) = key_word(key) else { continue };
+                let mut preimage = word.to_vec();
+                preimage.extend_from_slice(&slot.to_be_bytes::<32>());
+                let hash = match known.compilation.suite {
+                    Suite::Keccak => konsort_crypto::hash::keccak256(&preimage),
+                    Suite::Sm3 => konsort_crypto::hash::sm3(&preimage),
+                };
+                run.preimages.entry(U256::from_be_bytes(hash)).or_insert(preimage);
+            }
+        }
+    }
+    let mut changes: BTreeMap<(String, U256), (Option<U256>, U256, String)> = BTreeMap::new();
+    for write in &run.writes {
+        let mut frame = Some(write.frame);
+        let mut kept = true;
+        while let Some(number) = frame {
+            kept &= run.frames[number].ok;
+            frame = run.frames[number].parent;
+        }
+        if !kept {
+            continue;
+        }
+        let at = &run.frames[write.frame];
+        let entry = changes.entry((at.storage.clone(), write.slot));
+        let entry = entry.or_insert_with(|| (write.before, write.after, at.code.clone()));
+        entry.1 = write.after;
+    }
+    let mut shown = Vec::new();
+    for ((address, slot), (before, after, code)) in changes {
+        if before == Some(after) {
+            continue;
+        }
+        let word = |word: U256| format!("0x{}", hex::encode(word.to_be_bytes::<32>()));
+        let change = |variable: String, kind: String, before: Option<String>, after: String| StorageChange {
+            address: address.clone(),
+            slot: word(slot),
+            variable,
+            kind,
+            before,
+            after,
+        };
+        // Behind a proxy the code's layout is the one that counts.
+        let known = input.contracts.get(&code).or_else(|| input.contracts.get(&address));
+        let layout = known.map(|known| Layout::new(&known.contract.storage_layout));
+        let variables = layout.as_ref().map(|layout| layout.find(slot, &run.preimages)).unwrap_or_default();
+        let Some(layout) = layout.filter(|_| !variables.is_empty()) else {
+            shown.push(change(String::new(), String::new(), before.map(word), word(after)));
+            continue;
+        };
+        for variable in variables {
+            let was = before.map(|before| layout.decode(&variable, before));
+            let is = layout.decode(&variable, after);
+            if was.as_ref() != Some(&is) {
+                shown.push(change(variable.name.clone(), layout.label(&variable), was, is));
+            }
+        }
+    }
+    shown
+}
+
+/// A key as it is hashed: hex of up to 32 bytes or a number, at the right of its word.
+fn key_word(key: &str) -> Option<[u8; 32]> {
+    let number = match key.strip_prefix("0x") {
+        Some(digits) => U256::from_str_radix(digits, 16).ok()?,
+        None => U256::from_str_radix(key, 10).ok()?,
+    };
+    Some(number.to_be_bytes())
 }
