@@ -49,6 +49,11 @@ down)
         kill "$PID" 2>/dev/null || true
         for _ in $(seq 200); do kill -0 "$PID" 2>/dev/null || break; sleep 0.1; done
     fi
+    # What an engine that ended in disorder leaves: helpers of containers, and mounts in its folder.
+    for PID in $(grep -lsaF "$FOLDER/exec" /proc/[0-9]*/cmdline | cut -d/ -f3); do
+        if [ "$PID" != $$ ] && grep -qsa containerd "/proc/$PID/comm"; then kill -9 "$PID" 2>/dev/null || true; fi
+    done
+    for MOUNT in $(awk -v folder="$FOLDER/" 'index($2, folder) == 1 { print $2 }' /proc/mounts | sort -r); do umount -l "$MOUNT" || true; done
     ip netns del "$NAME" 2>/dev/null || true
     ;;
 *)

@@ -58,29 +58,7 @@ impl Chain {
 
     /// Every client of the npm project: plain JSON-RPC, ethers, viem, web3.js, Hardhat, forge, cast, `OpenZeppelin`.
     pub fn ethereum_suite(&self, files: &[&str]) -> anyhow::Result<()> {
-        let project = npm_project("bcos/eth")?;
-        let output = Command::new("node")
-            .args(["--test", "--test-concurrency", "1", "--test-timeout", "240000", "--test-reporter", "spec"])
-            .args(files)
-            .current_dir(project)
-            .envs(self.ethereum())
-            .stdin(std::process::Stdio::null())
-            .output()
-            .context("cannot run node")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let count = |what: &str| {
-            text.lines()
-                .find_map(|line| line.trim_start_matches(['ℹ', ' ']).strip_prefix(what))
-                .and_then(|count| count.trim().parse::<usize>().ok())
-        };
-        let (passed, skipped) = (count("pass ").unwrap_or(0), count("skipped "));
-        ensure!(
-            output.status.success() && passed >= files.len() && skipped == Some(0),
-            "node {files:?}: {passed} tests passed, skipped {skipped:?}\n{text}\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let _closed = writeln!(std::io::stderr(), "node {files:?}: {passed} tests passed");
-        Ok(())
+        ethereum_suite(&self.ethereum(), files)
     }
 
     /// web3.py over HTTP and WebSocket.
@@ -102,36 +80,9 @@ impl Chain {
 
     /// The stock Java SDK, with its default configuration but for the peers, the certificates and whether there is TLS.
     pub fn java_suite(&self) -> anyhow::Result<()> {
-        let project = java_project()?;
-        let peers: Vec<String> = (0..self.nodes.min(2)).map(|at| format!("\"127.0.0.1:{}\"", self.rpc + at)).collect();
-        let accounts = self.folder.path().join("accounts");
-        let toml = self.folder.path().join("config.toml");
-        std::fs::write(
-            &toml,
-            format!(
-                "[cryptoMaterial]\ncertPath = \"{}\"\ndisableSsl = \"{}\"\nuseSMCrypto = \"false\"\n\
-                 [network]\nmessageTimeout = \"10000\"\ndefaultGroup = \"group0\"\npeers = [{}]\n\
-                 [account]\nkeyStoreDir = \"{}\"\naccountFileFormat = \"pem\"\n[threadPool]\n",
-                self.host().join("sdk").display(),
-                !self.tls,
-                peers.join(", "),
-                accounts.display(),
-            ),
-        )?;
-        // The SDK's native library writes its log into the folder it is started in.
-        let output = run(Command::new("java")
-            .arg("-cp")
-            .arg(format!("{0}/classes:{0}/lib/*", project.display()))
-            .arg("Conformance")
-            .arg(&toml)
-            .arg(contracts()?)
-            .args(["group0", "chain0"])
-            .current_dir(self.folder.path()))?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let last = said.lines().last().unwrap_or_default();
-        ensure!(last.starts_with("passed ") && last.ends_with(" failed 0"), "the Java SDK said\n{said}");
-        let _closed = writeln!(std::io::stderr(), "Java SDK: {last}");
-        Ok(())
+        let peers: Vec<u16> = (0..self.nodes.min(2)).map(|at| self.rpc + at).collect();
+        let sdk = self.tls.then(|| self.host().join("sdk"));
+        java_suite(self.folder.path(), sdk.as_deref(), &peers, "group0", "chain0")
     }
 }
 
@@ -144,6 +95,75 @@ impl Drop for Chain {
         }
         let _best_effort = Command::new("bash").arg(self.host().join("stop_all.sh")).output();
     }
+}
+
+/// The npm project's tests against the chain that this environment names.
+pub fn ethereum_suite(environment: &[(&str, String)], files: &[&str]) -> anyhow::Result<()> {
+    let project = npm_project("bcos/eth")?;
+    let output = Command::new("node")
+        .args(["--test", "--test-concurrency", "1", "--test-timeout", "240000", "--test-reporter", "spec"])
+        .args(files)
+        .current_dir(project)
+        .envs(environment.iter().map(|(name, value)| (*name, value)))
+        .stdin(std::process::Stdio::null())
+        .output()
+        .context("cannot run node")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let count = |what: &str| {
+        text.lines()
+            .find_map(|line| line.trim_start_matches(['ℹ', ' ']).strip_prefix(what))
+            .and_then(|count| count.trim().parse::<usize>().ok())
+    };
+    let (passed, skipped) = (count("pass ").unwrap_or(0), count("skipped "));
+    ensure!(
+        output.status.success() && passed >= files.len() && skipped == Some(0),
+        "node {files:?}: {passed} tests passed, skipped {skipped:?}\n{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let _closed = writeln!(std::io::stderr(), "node {files:?}: {passed} tests passed");
+    Ok(())
+}
+
+/// The stock Java SDK against the nodes that listen on these ports of this machine, with TLS when there is a folder with the SDK's
+/// certificates. It works in `folder`.
+pub fn java_suite(folder: &Path, sdk: Option<&Path>, ports: &[u16], group: &str, chain: &str) -> anyhow::Result<()> {
+    let project = java_project()?;
+    let peers: Vec<String> = ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+    let accounts = folder.join("accounts");
+    let toml = folder.join("config.toml");
+    std::fs::write(
+        &toml,
+        format!(
+            "[cryptoMaterial]\ncertPath = \"{}\"\ndisableSsl = \"{}\"\nuseSMCrypto = \"false\"\n\
+             [network]\nmessageTimeout = \"10000\"\ndefaultGroup = \"group0\"\npeers = [{}]\n\
+             [account]\nkeyStoreDir = \"{}\"\naccountFileFormat = \"pem\"\n[threadPool]\n",
+            sdk.unwrap_or(folder).display(),
+            sdk.is_none(),
+            peers.join(", "),
+            accounts.display(),
+        ),
+    )?;
+    // The SDK's native library writes its log into the folder it is started in.
+    let output = run(Command::new("java")
+        .arg("-cp")
+        .arg(format!("{0}/classes:{0}/lib/*", project.display()))
+        .arg("Conformance")
+        .arg(&toml)
+        .arg(contracts()?)
+        .args([group, chain])
+        .current_dir(folder))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let last = said.lines().last().unwrap_or_default();
+    ensure!(last.starts_with("passed ") && last.ends_with(" failed 0"), "the Java SDK said\n{said}");
+    let _closed = writeln!(std::io::stderr(), "Java SDK: {last}");
+    Ok(())
+}
+
+/// Installs and compiles what the clients need, while there still is a way to the package registries.
+pub fn prepare_clients() -> anyhow::Result<()> {
+    contracts()?;
+    java_project()?;
+    Ok(())
 }
 
 /// The file with the compiled contracts.

@@ -90,7 +90,7 @@ impl Network {
     /// Starts the nodes (again).
     pub fn start(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
         let output = run(Command::new(konsort()?)
-            .args(["up", "--detach", "--output", "json", "--ports", "free", "--data"])
+            .args(["up", "--engine", "fabric", "--detach", "--output", "json", "--ports", "free", "--data"])
             .arg(self.data())
             .args(arguments))?;
         self.description = serde_json::from_slice(&output.stdout).context("the output of konsort up is not JSON")?;
@@ -347,11 +347,16 @@ pub fn pip_packages(requirements: &str) -> anyhow::Result<PathBuf> {
 
 /// Runs a test file of the Node project against a network; the assertion counts of Node's own runner must hold.
 pub fn node_suite(network: &Network, file: &str, environment: &[(&str, &str)]) -> anyhow::Result<()> {
+    node_suite_on(&network.file(), file, environment)
+}
+
+/// The same against a network of which there is a description.
+pub fn node_suite_on(description: &Path, file: &str, environment: &[(&str, &str)]) -> anyhow::Result<()> {
     let project = npm_project("node")?;
     let output = Command::new("node")
         .args(["--test", "--test-reporter", "spec", file])
         .current_dir(&project)
-        .env("KONSORT_NETWORK", network.file())
+        .env("KONSORT_NETWORK", description)
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .output()

@@ -12,4 +12,5 @@ mod faults;
 mod faults_clients;
 mod gateway;
 mod hostile;
+mod places;
 mod tools;
