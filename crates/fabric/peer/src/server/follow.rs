@@ -54,7 +54,9 @@ impl Follower {
         let mut heights = channel.ledger().height_watch();
         let mut definitions = channel.definitions_watch();
         let mut packages = self.runtime.packages_watch();
-        configs.mark_changed();
+        // Gossip must know the channel before anything that is said about it; both at once would come in either order.
+        configs.mark_unchanged();
+        self.configured(&channel);
         definitions.mark_changed();
         loop {
             tokio::select! {
