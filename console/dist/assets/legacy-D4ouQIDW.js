@@ -1,1 +1,0 @@
-import{wt as e}from"./api-DsRhuZ1e.js";e();

@@ -1,0 +1,1 @@
+import{wt as e}from"./api-Bs3YQtZJ.js";e();
