@@ -70,7 +70,20 @@ pub(crate) fn node(args: &[String]) -> ExitCode {
         }
     };
     let level = if config.log.enable { config.log.level.as_str() } else { "fatal" };
-    if let Err(error) = logging::init_with(level, logging::Format::Console) {
+    // As upstream, output on the console is instead of files.
+    let files = (config.log.enable && !config.log.console)
+        .then(|| logging::LogFiles { folder: config.log.path.clone(), max_bytes: config.log.max_mib << 20 });
+    if let Some(files) = &files
+        && let Err(error) = logging::can_write(&files.folder)
+    {
+        eprintln!(
+            "fisco-bcos: no log can be written to {}: {error}; correct [log] log_path in {} or the folder's owner",
+            files.folder.display(),
+            path.display()
+        );
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = logging::init_with_files(level, logging::Format::Console, files) {
         eprintln!("fisco-bcos: {error}");
         return ExitCode::FAILURE;
     }

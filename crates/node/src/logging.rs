@@ -3,18 +3,22 @@
 //! A module's name is its Rust path with dots and without the crate's engine prefix (`fabric_peer::gateway` is
 //! `peer.gateway`); a specification such as `peer.gateway=debug:grpc,raft=warning:info` names modules or their parents.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
+
+pub use files::{LogFiles, can_write};
 
 use crate::{Clock as _, Environment, SystemClock, utc_fields};
 
@@ -207,12 +211,18 @@ pub fn init(environment: &Environment) -> Result<LogHandle, SpecError> {
 
 /// Starts logging with a given specification and format.
 pub fn init_with(spec: &str, format: Format) -> Result<LogHandle, SpecError> {
+    init_with_files(spec, format, None)
+}
+
+/// Starts logging to standard error and, if wanted, to files, too.
+pub fn init_with_files(spec: &str, format: Format, files: Option<LogFiles>) -> Result<LogHandle, SpecError> {
     let parsed: Spec = spec.parse()?;
     Ok(HANDLE
         .get_or_init(|| {
             let handle = LogHandle { spec: Arc::new(RwLock::new(parsed)) };
             let colour = std::io::stderr().is_terminal();
-            let lines = Lines { spec: Arc::clone(&handle.spec), format, colour, next: AtomicU64::new(1) };
+            let files = files.map(|files| Mutex::new(files::Writer::new(files)));
+            let lines = Lines { spec: Arc::clone(&handle.spec), format, colour, files, next: AtomicU64::new(1) };
             // Another subscriber may be there already (a test's); then that one keeps the log.
             let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
             handle
@@ -224,6 +234,7 @@ struct Lines {
     spec: Arc<RwLock<Spec>>,
     format: Format,
     colour: bool,
+    files: Option<Mutex<files::Writer>>,
     next: AtomicU64,
 }
 
@@ -239,14 +250,19 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         WRITTEN[place_of(*event.metadata().level())].fetch_add(1, Ordering::Relaxed);
-        let line = self.line(SystemClock.unix_nanos(), number, event);
+        let now = SystemClock.unix_nanos();
+        let line = self.line(now, number, event, self.colour);
         // A log nobody can read must not stop the node.
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        if let Some(files) = &self.files {
+            let plain = if self.colour { self.line(now, number, event, false) } else { line };
+            files.lock().write(now / 1_000_000_000, &plain);
+        }
     }
 }
 
 impl Lines {
-    fn line(&self, unix_nanos: u64, number: u64, event: &Event<'_>) -> String {
+    fn line(&self, unix_nanos: u64, number: u64, event: &Event<'_>, colour: bool) -> String {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = *event.metadata().level();
@@ -263,32 +279,32 @@ impl Lines {
                 }
                 format!("{}\n", serde_json::Value::Object(object))
             }
-            Format::Console => self.console(unix_nanos, number, level, &module, &fields),
+            Format::Console => console(unix_nanos, number, level, &module, &fields, colour),
         }
     }
+}
 
-    fn console(&self, unix_nanos: u64, number: u64, level: Level, module: &str, fields: &Fields) -> String {
-        let (year, month, day, hour, minute, second) = utc_fields((unix_nanos / 1_000_000_000) as i64);
-        let millis = unix_nanos / 1_000_000 % 1000;
-        let (name, colour) = match level {
-            Level::ERROR => ("ERRO", "31"),
-            Level::WARN => ("WARN", "33"),
-            Level::INFO => ("INFO", "34"),
-            Level::DEBUG => ("DEBU", "36"),
-            Level::TRACE => ("PAYL", "35"),
-        };
-        let (on, off) = if self.colour { (format!("\x1b[{colour}m"), "\x1b[0m") } else { (String::new(), "") };
-        let mut line = format!(
-            "{on}{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{millis:03} UTC {number:04x} \
-             {name}{off} [{module}] -> {}",
-            fields.message
-        );
-        for (field, value) in &fields.others {
-            let _ = write!(line, " {field}={value}");
-        }
-        line.push('\n');
-        line
+fn console(unix_nanos: u64, number: u64, level: Level, module: &str, fields: &Fields, coloured: bool) -> String {
+    let (year, month, day, hour, minute, second) = utc_fields((unix_nanos / 1_000_000_000) as i64);
+    let millis = unix_nanos / 1_000_000 % 1000;
+    let (name, colour) = match level {
+        Level::ERROR => ("ERRO", "31"),
+        Level::WARN => ("WARN", "33"),
+        Level::INFO => ("INFO", "34"),
+        Level::DEBUG => ("DEBU", "36"),
+        Level::TRACE => ("PAYL", "35"),
+    };
+    let (on, off) = if coloured { (format!("\x1b[{colour}m"), "\x1b[0m") } else { (String::new(), "") };
+    let mut line = format!(
+        "{on}{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{millis:03} UTC {number:04x} \
+         {name}{off} [{module}] -> {}",
+        fields.message
+    );
+    for (field, value) in &fields.others {
+        let _ = write!(line, " {field}={value}");
     }
+    line.push('\n');
+    line
 }
 
 #[derive(Default)]
@@ -342,10 +358,9 @@ mod tests {
 
     #[test]
     fn console_line() {
-        let lines = Lines { spec: Arc::default(), format: Format::Console, colour: false, next: AtomicU64::new(1) };
         let fields = Fields { message: "Starting peer".into(), others: vec![("channel", "ch".into())] };
         assert_eq!(
-            lines.console(1_709_210_096_500_000_000, 26, Level::INFO, &module_name("fabric_peer::server"), &fields),
+            console(1_709_210_096_500_000_000, 26, Level::INFO, &module_name("fabric_peer::server"), &fields, false),
             "2024-02-29 12:34:56.500 UTC 001a INFO [peer.server] -> Starting peer channel=ch\n"
         );
     }
