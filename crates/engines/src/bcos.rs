@@ -45,14 +45,14 @@ pub struct Bcos {
     /// Our own program, whose chain builder makes the files.
     program: PathBuf,
     clients: rpc::Clients,
-    /// Held while a history is read.
-    histories: tokio::sync::Mutex<()>,
+    /// What is known of the groups' changes.
+    histories: std::sync::Arc<history::Histories>,
 }
 
 impl Bcos {
     /// With the program whose role `build_chain` makes certificates, keys and configuration.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), clients: rpc::Clients::default(), histories: tokio::sync::Mutex::default() }
+        Self { program: program.into(), clients: rpc::Clients::default(), histories: std::sync::Arc::default() }
     }
 }
 

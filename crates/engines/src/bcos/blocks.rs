@@ -1,6 +1,7 @@
 //! The stream of a group's blocks: many are fetched at a time, so that it keeps up with a chain at full load.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::history::Histories;
 use super::rpc::{Client, RpcError, RpcResult, first};
 use super::send::Receipt;
 use super::views::{Block, EthReceipt, Outcome, Transaction, block_record, inner, record};
@@ -33,10 +35,12 @@ struct Reader {
     /// Whether the Ethereum surface speaks of this group.
     first: bool,
     clients: Vec<Arc<Client>>,
+    histories: Arc<Histories>,
+    history: PathBuf,
 }
 
 impl Reader {
-    async fn fetch(&self, client: &Client, number: u64) -> RpcResult<BlockRecord> {
+    async fn fetch(&self, client: &Client, number: u64) -> RpcResult<(Block, Vec<Outcome>)> {
         let params = [json!(number), json!(false), json!(false)];
         let block = client.call::<Block>(&self.group, "getBlockByNumber", &params);
         let (block, receipts) = if self.first && client.has_web3() && number > 0 {
@@ -63,7 +67,7 @@ impl Reader {
         known.extend(receipts_of(client, &self.group, missing).await?);
         let outcomes: Vec<Outcome> =
             block.transactions.iter().map(|transaction| known.remove(&transaction.hash).unwrap_or_default()).collect();
-        Ok(block_record(&self.group, block, &outcomes))
+        Ok((block, outcomes))
     }
 
     /// Sends blocks until nobody wants them, or no node answers.
@@ -107,9 +111,10 @@ impl Reader {
             return Ok(false);
         }
         let mut blocks = stream::iter(*next..=height).map(|number| self.fetch(client, number)).buffered(AT_A_TIME);
-        while let Some(block) = blocks.try_next().await? {
-            let number = block.height;
-            if into.send(Ok(block)).await.is_err() {
+        while let Some((block, outcomes)) = blocks.try_next().await? {
+            let number = block.number;
+            self.histories.note(&self.history, client, &self.group, self.first, &block).await;
+            if into.send(Ok(block_record(&self.group, block, &outcomes))).await.is_err() {
                 return Ok(true);
             }
             *next = number + 1;
@@ -129,13 +134,12 @@ async fn receipts_of(client: &Client, group: &str, hashes: Vec<String>) -> RpcRe
 async fn batch_of(client: &Client, group: &str, hashes: Vec<String>) -> RpcResult<Vec<(String, Outcome)>> {
     let calls: Vec<(&str, Vec<Value>)> =
         hashes.iter().map(|hash| ("getTransactionReceipt", vec![json!(hash), json!(false)])).collect();
-    let receipts: Vec<Receipt> = match client.batch::<Receipt>(group, &calls).await {
-        Ok(receipts) => receipts.into_iter().collect::<RpcResult<_>>()?,
+    let receipts: Vec<Receipt> = if let Ok(receipts) = client.batch::<Receipt>(group, &calls).await {
+        receipts.into_iter().collect::<RpcResult<_>>()?
+    } else {
         // Upstream's nodes take no batches.
-        Err(_) => {
-            let single = hashes.iter().cloned().map(|hash| receipt_of(client, group, hash)).collect::<Vec<_>>();
-            stream::iter(single).buffered(AT_A_TIME).try_collect().await?
-        }
+        let single = hashes.iter().cloned().map(|hash| receipt_of(client, group, hash)).collect::<Vec<_>>();
+        stream::iter(single).buffered(AT_A_TIME).try_collect().await?
     };
     Ok(hashes.into_iter().zip(receipts.into_iter().map(Outcome::from)).collect())
 }
@@ -155,6 +159,8 @@ impl Bcos {
             group: channel.to_owned(),
             first: is_first(place, channel),
             clients: self.clients.of_group(place, channel, None)?,
+            histories: Arc::clone(&self.histories),
+            history: super::history::path(place, channel),
         };
         let (into, mut out) = mpsc::channel(AHEAD);
         tokio::spawn(reader.run(from, into));

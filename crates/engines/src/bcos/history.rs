@@ -3,8 +3,8 @@
 //! The changes are transactions to two of the chain's own contracts. They are found by reading every block once; how far that
 //! went, and what was found, is kept in the network's folder.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ struct Kept {
 }
 
 /// What is known of a group's changes.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Known {
     /// The first block: another one is another chain.
     genesis: String,
@@ -143,41 +143,100 @@ fn apply(known: &mut Known, asked: Asked, before: Option<Value>) -> Vec<FieldCha
     }
 }
 
-fn path(place: Place<'_>, group: &str) -> PathBuf {
+/// The file of a group's history.
+pub(super) fn path(place: Place<'_>, group: &str) -> PathBuf {
     place.folder.join("history").join(format!("{group}.json"))
+}
+
+/// What is known of every group's changes, by the file that keeps it.
+#[derive(Debug, Default)]
+pub(super) struct Histories(tokio::sync::Mutex<HashMap<PathBuf, Entry>>);
+
+#[derive(Debug, Default)]
+struct Entry {
+    known: Known,
+    /// How far the file goes, and how many changes are in it.
+    kept: (u64, usize),
+}
+
+impl Entry {
+    fn load(file: &Path) -> Option<Self> {
+        let known: Known = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
+        Some(Self { kept: (known.next, known.changes.len()), known })
+    }
+
+    /// Writes the file when there is a reason to.
+    fn keep(&mut self, file: &Path) -> Result<(), EngineError> {
+        let (next, changes) = self.kept;
+        if self.known.next < next + KEEP && self.known.changes.len() == changes {
+            return Ok(());
+        }
+        if let Some(folder) = file.parent() {
+            files::private_folder(folder)?;
+        }
+        files::write(file, &serde_json::to_vec(&self.known).unwrap_or_default())?;
+        self.kept = (self.known.next, self.known.changes.len());
+        Ok(())
+    }
+}
+
+impl Histories {
+    /// Takes note of a block that was read anyway. It does not matter when one is missed: who asks for the history reads on.
+    pub(super) async fn note(&self, file: &Path, client: &Client, group: &str, web3: bool, block: &Block) {
+        let Ok(mut all) = self.0.try_lock() else { return };
+        if !all.contains_key(file) {
+            let entry = match Entry::load(file) {
+                Some(entry) => entry,
+                None if block.number == 0 => match beginning(client, group, block).await {
+                    Ok(known) => Entry { known, kept: (0, 0) },
+                    Err(_) => return,
+                },
+                None => return,
+            };
+            all.insert(file.to_path_buf(), entry);
+        }
+        let Some(entry) = all.get_mut(file) else { return };
+        if block.number == 0 && entry.known.genesis != block.hash {
+            // Another chain in the same place.
+            all.remove(file);
+            return;
+        }
+        if entry.known.next != block.number || take(client, group, web3, &mut entry.known, block).await.is_err() {
+            return;
+        }
+        if let Err(error) = entry.keep(file) {
+            tracing::warn!("the history of {group} is not kept: {error}");
+        }
+    }
+
+    /// Forgets the groups of a network that is gone.
+    pub(super) async fn forget(&self, network: &Path) {
+        self.0.lock().await.retain(|file, _| !file.starts_with(network));
+    }
 }
 
 impl Bcos {
     pub(super) async fn history(&self, place: Place<'_>, group: &str) -> Result<Vec<ConfigChange>, EngineError> {
         let clients = self.clients.of_group(place, group, None)?;
-        // Two readers of one file would undo each other's work.
-        let _one_at_a_time = self.histories.lock().await;
         let file = path(place, group);
-        let kept = std::fs::read_to_string(&file).ok().and_then(|text| serde_json::from_str::<Known>(&text).ok());
+        let mut all = self.histories.0.lock().await;
+        let entry = all.remove(&file).or_else(|| Entry::load(&file)).unwrap_or_default();
         let web3 = is_first(place, group);
-        let kept = &kept;
-        let (known, changed) = first(&clients, |client| async move {
+        let kept = &entry.known;
+        let known = first(&clients, |client| async move {
             let genesis: Block = client.call(group, "getBlockByNumber", &[json!(0), json!(true)]).await?;
-            let mut known = match kept {
-                Some(kept) if kept.genesis == genesis.hash => Known {
-                    genesis: kept.genesis.clone(),
-                    next: kept.next,
-                    changes: kept.changes.clone(),
-                    values: kept.values.clone(),
-                },
-                _ => beginning(&client, group, &genesis).await?,
-            };
-            let before = known.next;
+            let mut known =
+                if kept.genesis == genesis.hash { kept.clone() } else { beginning(&client, group, &genesis).await? };
             read_on(&client, group, web3, &mut known).await?;
-            let changed =
-                known.next > before + KEEP || known.changes.len() > kept.as_ref().map_or(0, |kept| kept.changes.len());
-            Ok((known, changed))
+            Ok(known)
         })
         .await?;
-        if changed {
-            files::private_folder(&place.folder.join("history"))?;
-            files::write(&file, &serde_json::to_vec(&known).unwrap_or_default())?;
-        }
+        let changed = known.genesis != entry.known.genesis;
+        let mut entry = Entry { kept: if changed { (0, 0) } else { entry.kept }, known };
+        entry.keep(&file)?;
+        let known = entry.known.clone();
+        all.insert(file, entry);
+        drop(all);
         let names: BTreeMap<String, String> = accounts::accounts(place.folder)
             .into_iter()
             .map(|account| (account.address, format!("{}/{}", account.organisation, account.name)))
@@ -242,34 +301,44 @@ async fn read_on(client: &Arc<Client>, group: &str, web3: bool, known: &mut Know
     let height = client.height(group).await?;
     let mut blocks = stream::iter(known.next..=height).map(|number| block(client, group, number)).buffered(AT_A_TIME);
     while let Some(block) = blocks.try_next().await? {
-        for transaction in &block.transactions {
-            let Some(asked) = asked(transaction) else { continue };
-            let receipt: Receipt =
-                client.call(group, "getTransactionReceipt", &[json!(transaction.hash), json!(false)]).await?;
-            if receipt.status != 0 || words::precompiled(&receipt.output_bytes()).is_some() {
-                continue;
-            }
-            let before = match &asked {
-                Asked::Setting { key, .. } if web3 && !known.values.contains_key(key) => {
-                    value_before(client, key, block.number).await
-                }
-                _ => None,
-            };
-            let changes = apply(known, asked, before);
-            known.changes.push(Kept {
-                height: block.number,
-                transaction: transaction.hash.clone(),
-                time: block.timestamp,
-                from: plain_address(&transaction.from),
-                changes,
-            });
-        }
-        known.next = block.number + 1;
+        take(client, group, web3, known, &block).await?;
         if Instant::now() > until {
             tracing::info!("the history of {group} is read up to block {} of {height}", block.number);
             break;
         }
     }
+    Ok(())
+}
+
+/// Takes note of the changes in one block: of all of them or, when the node does not answer, of none.
+async fn take(client: &Client, group: &str, web3: bool, known: &mut Known, block: &Block) -> RpcResult<()> {
+    let mut done = Vec::new();
+    for transaction in &block.transactions {
+        let Some(asked) = asked(transaction) else { continue };
+        let receipt: Receipt =
+            client.call(group, "getTransactionReceipt", &[json!(transaction.hash), json!(false)]).await?;
+        if receipt.status != 0 || words::precompiled(&receipt.output_bytes()).is_some() {
+            continue;
+        }
+        let before = match &asked {
+            Asked::Setting { key, .. } if web3 && !known.values.contains_key(key) => {
+                value_before(client, key, block.number).await
+            }
+            _ => None,
+        };
+        done.push((transaction, asked, before));
+    }
+    for (transaction, asked, before) in done {
+        let changes = apply(known, asked, before);
+        known.changes.push(Kept {
+            height: block.number,
+            transaction: transaction.hash.clone(),
+            time: block.timestamp,
+            from: plain_address(&transaction.from),
+            changes,
+        });
+    }
+    known.next = block.number + 1;
     Ok(())
 }
 

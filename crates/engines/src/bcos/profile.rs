@@ -191,7 +191,7 @@ impl Bcos {
 fn packed(parts: &[(String, Vec<u8>)]) -> zip::result::ZipResult<Vec<u8>> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in parts {
-        let mode = if name.ends_with(".key") { 0o600 } else { 0o644 };
+        let mode = if name == "conf/sdk.key" { 0o600 } else { 0o644 };
         writer.start_file(name.as_str(), SimpleFileOptions::default().unix_permissions(mode))?;
         writer.write_all(content)?;
     }

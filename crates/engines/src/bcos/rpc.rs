@@ -1,5 +1,6 @@
 //! JSON-RPC of nodes: connections that stay open, one request on each at a time, and what failures mean.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -23,13 +24,15 @@ use crate::{EngineError, Place};
 /// Longest answer that is read: a full block with its receipts fits.
 const MOST_BYTES: usize = 256 << 20;
 /// Connections kept for the next requests.
-const IDLE: usize = 16;
+const IDLE: usize = 64;
 /// How long reads may take.
 pub(super) const READ: Duration = Duration::from_secs(20);
 /// How long traces and searches may take.
-pub(super) const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_mins(1);
 /// How long a node that did not answer is asked last.
 const AVOID_MS: i64 = 3_000;
+/// How long a height is recent.
+const RECENT_MS: i64 = 2_000;
 
 /// Milliseconds since 1970.
 pub(super) fn now_ms() -> i64 {
@@ -55,6 +58,8 @@ pub(super) struct Client {
     web3: Option<Port>,
     serial: AtomicU64,
     failed_at: AtomicI64,
+    /// Heights by group, with the time of the question.
+    heights: Mutex<HashMap<String, (u64, i64)>>,
 }
 
 /// An error in an answer.
@@ -151,12 +156,12 @@ impl Port {
 impl Client {
     /// A client of a node; `None` when the node has no listener for it.
     fn new(place: Place<'_>, node: &NodeSpec) -> Result<Self, EngineError> {
-        let address = |name: &str| match &node.external {
-            Some(external) => external.get(name).cloned(),
-            None => {
-                let reference = super::reference(place.spec, &node.id);
-                node.ports.get(name).map(|port| place.driver.reachable(&reference, *port))
+        let address = |name: &str| {
+            if let Some(external) = &node.external {
+                return external.get(name).cloned();
             }
+            let reference = super::reference(place.spec, &node.id);
+            node.ports.get(name).map(|port| place.driver.reachable(&reference, *port))
         };
         let port = |address: String, options: DialOptions| Port { address, options, idle: Mutex::default() };
         let rpc = match address("rpc") {
@@ -171,6 +176,7 @@ impl Client {
             web3,
             serial: AtomicU64::new(1),
             failed_at: AtomicI64::new(0),
+            heights: Mutex::default(),
         })
     }
 
@@ -283,7 +289,18 @@ impl Client {
 
     /// The number of the newest block.
     pub(super) async fn height(&self, group: &str) -> RpcResult<u64> {
-        self.call(group, "getBlockNumber", &[]).await
+        let height = self.call(group, "getBlockNumber", &[]).await?;
+        self.heights.lock().insert(group.to_owned(), (height, now_ms()));
+        Ok(height)
+    }
+
+    /// The number of the newest block as it was a moment ago, which is good enough to date a transaction.
+    pub(super) async fn recent_height(&self, group: &str) -> RpcResult<u64> {
+        let known = self.heights.lock().get(group).copied();
+        match known {
+            Some((height, asked)) if now_ms() - asked < RECENT_MS => Ok(height),
+            _ => self.height(group).await,
+        }
     }
 }
 
@@ -313,14 +330,15 @@ fn options(place: Place<'_>, organisation: &str) -> Result<DialOptions, EngineEr
 
 /// Clients that were made so far, by network and node.
 #[derive(Debug, Default)]
-pub(super) struct Clients(Mutex<std::collections::HashMap<(String, String, String), Arc<Client>>>);
+pub(super) struct Clients(Mutex<HashMap<(String, String, String), Arc<Client>>>);
 
 impl Clients {
     /// The client of a node.
     pub(super) fn of(&self, place: Place<'_>, node: &NodeSpec) -> Result<Arc<Client>, EngineError> {
         // Another address or another set of organisations asks for another client.
         let endpoints = format!(
-            "{:?} {:?} {}",
+            "{} {:?} {:?} {}",
+            node.organisation,
             node.ports,
             node.external,
             place

@@ -18,7 +18,7 @@ use crate::{Act, EngineError, Place, Progress, StepOutcome, StepPlan};
 /// How long a node may take to answer after its start: it may replay many blocks.
 const READY: Duration = Duration::from_secs(90);
 /// How long the nodes may take to agree.
-const AGREE: Duration = Duration::from_secs(60);
+const AGREE: Duration = Duration::from_mins(1);
 /// After this a majority is enough; a node that is missing shows in the network's health.
 const ALL: Duration = Duration::from_secs(10);
 /// How long a new node may take to fetch every block.
@@ -117,7 +117,8 @@ impl Bcos {
                 self.set_role(place, named(place, &step.name)?, role, *weight).await
             }
             (Act::Configure { channel, key, value }, "configure") => {
-                self.set_value(place, channel, key, value).await.map(produced)
+                let result = self.set_value(place, channel, key, value).await?;
+                Ok(StepOutcome { spec: with_setting(place.spec, channel, key, value), result })
             }
             (Act::Deploy(deployment), "deploy") => self.deploy(place, deployment).await.map(produced),
             (Act::Deploy(deployment), "link") => self.link(place, deployment).await.map(produced),
@@ -178,7 +179,7 @@ impl Bcos {
             self.make_node(place, &node).await?;
             joined(&mut spec, node, channels);
         }
-        self.newcomers_files(place, spec, |node| node.id == id)
+        Self::newcomers_files(place, spec, |node| node.id == id)
     }
 
     async fn organisation_files(
@@ -209,12 +210,11 @@ impl Bcos {
                 }
             }
         }
-        self.newcomers_files(place, spec, |node| node.organisation == request.name)
+        Self::newcomers_files(place, spec, |node| node.organisation == request.name)
     }
 
     /// Writes the new nodes' files and tells the old ones of them.
     fn newcomers_files(
-        &self,
         place: Place<'_>,
         mut spec: NetworkSpec,
         is_new: impl Fn(&NodeSpec) -> bool,
@@ -312,10 +312,8 @@ impl Bcos {
                 for status in answers.iter().flatten().filter(|status| status["isConsensusNode"] == true) {
                     (total, quorum) = (count(&status["consensusNodesNum"]), count(&status["minRequiredQuorum"]));
                     let listed = &status["connectedNodeList"];
-                    let others = listed
-                        .as_u64()
-                        .map(|own| own.saturating_sub(1))
-                        .unwrap_or_else(|| listed.as_array().map_or(0, Vec::len) as u64);
+                    let listed_others = || listed.as_array().map_or(0, Vec::len) as u64;
+                    let others = listed.as_u64().map_or_else(listed_others, |own| own.saturating_sub(1));
                     // Our nodes give a number and count themselves; others give a list.
                     ready += u64::from(others + 1 >= total || (began.elapsed() > ALL && others + 1 >= quorum));
                 }
@@ -327,7 +325,8 @@ impl Bcos {
                     let silent: Vec<String> = clients
                         .iter()
                         .zip(&answers)
-                        .filter_map(|(client, answer)| answer.is_err().then(|| client.node.clone()))
+                        .filter(|(_, answer)| answer.is_err())
+                        .map(|(client, _)| client.node.clone())
                         .collect();
                     return Err(not_done(
                         format!("bring the nodes of {} to agree", channel.name),
@@ -383,19 +382,22 @@ impl Bcos {
     }
 
     async fn remove_all(&self, place: Place<'_>) -> Result<(), EngineError> {
-        for node in &place.spec.nodes {
+        for node in place.spec.nodes.iter().filter(|node| node.external.is_none()) {
             place.driver.remove(&super::reference(place.spec, &node.id)).await?;
         }
         for part in ["nodes", "agencies", "accounts", "sent", "history"] {
             files::remove_folder(&place.folder.join(part))?;
         }
         self.clients.forget(place.folder);
+        self.histories.forget(place.folder).await;
         Ok(())
     }
 
     async fn remove_node(&self, place: Place<'_>, step: &str) -> Result<NetworkSpec, EngineError> {
         let id = step.split_once(' ').map_or("", |(_, id)| id);
-        place.driver.remove(&super::reference(place.spec, id)).await?;
+        if place.spec.node(id).is_none_or(|node| node.external.is_none()) {
+            place.driver.remove(&super::reference(place.spec, id)).await?;
+        }
         let mut spec = place.spec.clone();
         spec.nodes.retain(|node| node.id != id);
         for channel in &mut spec.channels {
@@ -462,6 +464,13 @@ fn joined(spec: &mut NetworkSpec, node: NodeSpec, channels: &[String]) {
         }
     }
     spec.nodes.push(node);
+}
+
+/// The specification with a setting that is part of it.
+fn with_setting(spec: &NetworkSpec, group: &str, key: &str, value: &str) -> Option<NetworkSpec> {
+    let first = spec.channels.first().is_some_and(|first| first.name == group);
+    let transactions = value.parse().ok().filter(|_| first && key == "tx_count_limit")?;
+    Some(NetworkSpec { block_transactions: transactions, ..spec.clone() })
 }
 
 /// The groups a node runs.

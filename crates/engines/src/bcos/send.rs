@@ -198,7 +198,7 @@ impl Bcos {
         content: &Content,
     ) -> Result<Receipt, EngineError> {
         let clients = self.clients.of_group(place, group, organisation)?;
-        let head = super::rpc::first(&clients, |client| async move { client.height(group).await }).await?;
+        let head = super::rpc::first(&clients, |client| async move { client.recent_height(group).await }).await?;
         let sent = &signed(place, group, key, content, head);
         super::rpc::first(&clients, |client| async move { deliver(&client, group, sent).await }).await
     }
@@ -237,7 +237,7 @@ impl Bcos {
                 return Ok(receipt);
             }
         }
-        let head = super::rpc::first(&clients, |client| async move { client.height(group).await }).await?;
+        let head = super::rpc::first(&clients, |client| async move { client.recent_height(group).await }).await?;
         let fresh = &signed(place, group, key, content, head);
         if let Some(folder) = path.parent() {
             files::private_folder(folder)?;

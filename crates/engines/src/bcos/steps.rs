@@ -100,6 +100,27 @@ fn check_role(role: &str) -> Result<(), EngineError> {
     }
 }
 
+/// Refuses what only the operator of the nodes can do.
+fn placed_here(spec: &NetworkSpec, act: &Act) -> Result<(), EngineError> {
+    let elsewhere = |id: &str| spec.node(id).is_some_and(|node| node.external.is_some());
+    let refused = match act {
+        Act::Create
+        | Act::Start
+        | Act::Stop
+        | Act::AddNode { .. }
+        | Act::AddOrganisation { .. }
+        | Act::CreateChannel { .. } => spec.nodes.iter().all(|node| node.external.is_some()) && !spec.nodes.is_empty(),
+        Act::Node { node, .. } | Act::RemoveNode { node } => elsewhere(node),
+        _ => false,
+    };
+    if refused {
+        return Err(EngineError::Unsupported(
+            "these nodes are run by somebody else; ask their operator, here they are watched and used".into(),
+        ));
+    }
+    Ok(())
+}
+
 /// The new nodes of an organisation that joins, with their roles.
 pub(super) fn newcomers(spec: &NetworkSpec, request: &crate::spec::OrganisationRequest) -> Vec<(String, &'static str)> {
     // Nodes that an interrupted attempt wrote into the specification keep their names.
@@ -124,8 +145,11 @@ fn admitted(steps: &mut Vec<StepPlan>, node: &str, role: &str) {
 
 impl Bcos {
     pub(super) fn planned_steps(spec: &NetworkSpec, act: &Act) -> Result<Vec<StepPlan>, EngineError> {
-        let every = |make: fn(&str) -> StepPlan| spec.nodes.iter().map(move |node| make(&node.id));
+        // Nodes that somebody else runs stay as they are.
+        let own = || spec.nodes.iter().filter(|node| node.external.is_none());
+        let every = |make: fn(&str) -> StepPlan| own().map(move |node| make(&node.id));
         let mut steps = Vec::new();
+        placed_here(spec, act)?;
         match act {
             Act::Create => {
                 steps.push(step("files", "Make certificates, keys and configuration", "生成证书、密钥与配置文件"));
@@ -206,7 +230,7 @@ impl Bcos {
                     format!("Make the authority, keys and configuration of {name}"),
                     format!("生成机构 {name} 的证书、密钥与配置文件"),
                 ));
-                for node in &spec.nodes {
+                for node in own() {
                     steps.push(step(
                         format!("trust {}", node.id),
                         format!("Restart {} so that it trusts {name}", node.id),

@@ -117,7 +117,7 @@ pub(super) fn record(transaction: &Transaction, outcome: &Outcome, index: usize,
             // An indexed address is looked for by its own digits.
             match topic.strip_prefix("0x000000000000000000000000") {
                 Some(address) if address.len() == 40 && !address.starts_with("0000000000") => {
-                    add(format!("0x{address}"))
+                    add(format!("0x{address}"));
                 }
                 _ => add(topic.clone()),
             }

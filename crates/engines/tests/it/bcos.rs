@@ -43,7 +43,7 @@ impl World {
         request["engine"] = json!("bcos");
         request["block_time_ms"] = json!(20);
         // Apart from other tests of this machine, and below the ports of outgoing connections.
-        let first = 10_240 + u16::try_from(std::process::id() % 64).unwrap() * 320 + row() * 64;
+        let first = 10_240 + u16::try_from(std::process::id() % 40).unwrap() * 512 + row() * 64;
         request["first_port"] = json!(first);
         let spec = engine.plan("net_test0123", &serde_json::from_value(request).unwrap(), &[]).unwrap();
         let driver = Arc::new(ProcessDriver::new(program(), folder.path().join("driver")));
@@ -90,7 +90,7 @@ impl World {
             Ok(result) => result,
             Err(error) => {
                 self.show_logs();
-                panic!("{act:?}: {error}");
+                panic!("{error}");
             }
         }
     }
@@ -163,7 +163,7 @@ macro_rules! at {
 fn row() -> u16 {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed) % 5
+    NEXT.fetch_add(1, Ordering::Relaxed) % 8
 }
 
 fn walk(folder: &Path) -> Vec<PathBuf> {
