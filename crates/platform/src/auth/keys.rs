@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::users::{check_display, cut, organisation_for, push_page};
 use super::{KEY_PREFIX, fingerprint, secret};
-use crate::access::{Caller, Role, ScopeFilter};
+use crate::access::{Caller, Proof, Role, ScopeFilter};
 use crate::app::{App, Routes};
 use crate::db::{DbError, Kind, Query};
 use crate::http::{AuditNote, Json, ListOf, PageQuery, Path, Tagged, audited};
@@ -132,6 +132,9 @@ async fn list(State(app): State<App>, caller: Caller, page: PageQuery) -> Result
         }
         _ => {
             query.push(" AND account = ").push_bind(caller.user.clone());
+            if let (Proof::ApiKey, Some(organisation)) = (caller.proof, &caller.organisation) {
+                query.push(" AND organisation = ").push_bind(organisation.clone());
+            }
         }
     }
     push_page(&mut query, &page, "name")?;
@@ -139,6 +142,26 @@ async fn list(State(app): State<App>, caller: Caller, page: PageQuery) -> Result
     let items = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;
     let page = cut(items, &page, |(key, at)| (*at, key.name.clone(), key.id.clone()));
     Ok(Json(page.map(|(key, _)| key).into()))
+}
+
+/// The user that a new key belongs to: who makes it; for this machine's own key, which is nobody's, the first administrator.
+async fn owner_of(app: &App, caller: &Caller) -> Result<String, Problem> {
+    let rows = sqlx::query("SELECT id, doc FROM users WHERE id = $1 OR $1 = 'local' ORDER BY created_at, id")
+        .bind(&caller.user)
+        .fetch_all(app.db.read())
+        .await
+        .map_err(DbError::from)?;
+    for row in rows {
+        let doc: String = row.try_get(1).map_err(DbError::from)?;
+        let doc: super::users::UserDoc = serde_json::from_str(&doc).map_err(|error| Problem::internal(&error))?;
+        if caller.user != "local" || (doc.role == Role::PlatformAdmin && !doc.disabled) {
+            return Ok(row.try_get(0).map_err(DbError::from)?);
+        }
+    }
+    Err(Problem::new(&kinds::CONFLICT).details(
+        "there is no administrator yet whose key it could be; open the setup link first",
+        "尚无管理员可拥有该密钥，请先打开初始化链接",
+    ))
 }
 
 /// Makes an API key; its secret is in this answer and nowhere else.
@@ -170,7 +193,7 @@ async fn create(State(app): State<App>, caller: Caller, Json(request): Json<NewK
     }
     let now = time::now();
     let mut expires_at = days.map(|days| now + i64::from(days) * 86_400_000);
-    if caller.proof == crate::access::Proof::ApiKey {
+    if caller.proof == Proof::ApiKey {
         // A key does not make keys that outlive it.
         let row = sqlx::query("SELECT expires_at FROM api_keys WHERE id = $1")
             .bind(&caller.id)
@@ -183,6 +206,7 @@ async fn create(State(app): State<App>, caller: Caller, Json(request): Json<NewK
             (wanted, own) => wanted.or(own),
         };
     }
+    let owner = owner_of(&app, &caller).await?;
     let secret = format!("{KEY_PREFIX}{}", secret());
     let doc = KeyDoc { role, networks: networks.clone(), prefix: secret[..KEY_PREFIX.len() + 4].to_owned() };
     let id = ids::new("key");
@@ -192,7 +216,7 @@ async fn create(State(app): State<App>, caller: Caller, Json(request): Json<NewK
     )
     .bind(&id)
     .bind(fingerprint(&secret))
-    .bind(&caller.user)
+    .bind(&owner)
     .bind(organisation.as_deref())
     .bind(&request.name)
     .bind(serde_json::to_string(&doc).map_err(|error| Problem::internal(&error))?)
@@ -207,7 +231,7 @@ async fn create(State(app): State<App>, caller: Caller, Json(request): Json<NewK
         prefix: doc.prefix,
         role,
         organisation,
-        owner: caller.user,
+        owner,
         networks,
         created_at: time::rfc3339(now),
         expires_at: expires_at.map(time::rfc3339),

@@ -19,7 +19,7 @@ struct Failures {
     last: Instant,
 }
 
-/// Counts failures by key (a user name, an address). After five, each further one doubles the wait, to at most 15 minutes; an
+/// Counts failures by key (a user name, an address). The fifth makes wait 5 s, each further one twice as long, to at most 15 minutes; an
 /// hour without failures, or a success, forgets them.
 #[derive(Debug, Default)]
 pub struct Limiter(Mutex<HashMap<String, Failures>>);
@@ -53,7 +53,7 @@ impl Limiter {
             entry.count = entry.count.saturating_add(1);
             entry.last = now;
             if entry.count >= FREE {
-                let doubled = Duration::from_secs(1 << (entry.count - FREE).min(10));
+                let doubled = Duration::from_secs(5 << (entry.count - FREE).min(10));
                 entry.until = now + doubled.min(LONGEST);
             }
         }
@@ -82,9 +82,9 @@ mod tests {
         }
         assert_eq!(limiter.wait(&["alice"], start), None);
         limiter.attempt(&["alice"], start);
-        assert_eq!(limiter.wait(&["alice", "1.2.3.4"], start), Some(Duration::from_secs(1)));
-        limiter.attempt(&["alice"], start + Duration::from_secs(2));
-        assert_eq!(limiter.wait(&["alice"], start + Duration::from_secs(2)), Some(Duration::from_secs(2)));
+        assert_eq!(limiter.wait(&["alice", "1.2.3.4"], start), Some(Duration::from_secs(5)));
+        limiter.attempt(&["alice"], start + Duration::from_secs(6));
+        assert_eq!(limiter.wait(&["alice"], start + Duration::from_secs(6)), Some(Duration::from_secs(10)));
         for _ in 0..40 {
             limiter.attempt(&["alice"], start + Duration::from_secs(10));
         }

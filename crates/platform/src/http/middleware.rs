@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body_util::Limited;
 
 use super::AuditNote;
-use crate::access::{self, Caller, Role, Row, Scope};
+use crate::access::{self, Caller, Proof, Role, Row, Scope};
 use crate::app::App;
 use crate::audit::{Actor, Entry};
 use crate::db::{DbError, Kind, Query, push_scope};
@@ -231,6 +231,9 @@ async fn sees(app: &App, caller: &Caller, scope: Scope, id: &str) -> Result<bool
         Role::OrganisationAdmin | Role::Auditor => caller.organisation.is_none() || caller.organisation == organisation,
         _ => false,
     };
+    // A key made for another organisation is not its maker.
+    let at_home =
+        |organisation: &Option<String>| caller.proof == Proof::Session || caller.organisation == *organisation;
     match scope {
         Scope::Public | Scope::Any => Ok(true),
         Scope::Network(_) => app.records.sees(&caller.scope(), Kind::Network, id).await,
@@ -247,7 +250,8 @@ async fn sees(app: &App, caller: &Caller, scope: Scope, id: &str) -> Result<bool
                 .fetch_optional(app.db.read())
                 .await?;
             let Some(row) = row else { return Ok(false) };
-            Ok(caller.user == id || administers(sqlx::Row::try_get(&row, 0)?))
+            let organisation: Option<String> = sqlx::Row::try_get(&row, 0)?;
+            Ok((caller.user == id && at_home(&organisation)) || administers(organisation))
         }
         Scope::ApiKey(_) => {
             let row = sqlx::query("SELECT organisation, account FROM api_keys WHERE id = $1")
@@ -256,7 +260,8 @@ async fn sees(app: &App, caller: &Caller, scope: Scope, id: &str) -> Result<bool
                 .await?;
             let Some(row) = row else { return Ok(false) };
             let owner: String = sqlx::Row::try_get(&row, 1)?;
-            Ok(caller.user == owner || administers(sqlx::Row::try_get(&row, 0)?))
+            let organisation: Option<String> = sqlx::Row::try_get(&row, 0)?;
+            Ok((caller.user == owner && at_home(&organisation)) || administers(organisation))
         }
     }
 }

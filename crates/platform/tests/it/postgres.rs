@@ -11,16 +11,15 @@ use super::{audit, sessions, writes};
 
 /// Folder of the server programs; not every system has them on the path.
 fn programs() -> Option<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+    let found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
         .flatten()
         .map(|entry| entry.path().join("bin"))
         .chain(std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect::<Vec<_>>())
-        .filter(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists())
+        .filter(|folder| ["initdb", "pg_ctl", "createdb"].iter().all(|name| folder.join(name).exists()))
         .collect();
-    found.sort();
-    found.pop()
+    found.into_iter().next()
 }
 
 struct Postgres {

@@ -123,7 +123,7 @@ async fn nonsense_is_refused_with_its_reason() {
         (json!({"name": "a\u{0}b"}), "name"),
         (json!({"name": "x".repeat(65)}), "name"),
         (json!({"name": "x", "colour": "red"}), "colour"),
-        (json!(["x"]), "name"),
+        (json!(["x"]), "body"),
     ] {
         let answer = platform.call(root, "POST", "/v1/organisations", Some(body.clone())).await.expect(422);
         assert_eq!(answer.code(), "invalid_field", "{body}");
