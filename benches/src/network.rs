@@ -113,7 +113,7 @@ impl Own {
         ensure!(program.exists(), "{} is missing; build it with `cargo build --release -p konsort`", program.display());
         let own = Self { program, folder: tempfile::tempdir()? };
         let output = Command::new(&own.program)
-            .args(["up", "--detach", "--output", "json", "--ports", "free", "--data"])
+            .args(["up", "--engine", "fabric", "--detach", "--output", "json", "--ports", "free", "--data"])
             .arg(own.data())
             .args(arguments)
             .output()?;

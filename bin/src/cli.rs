@@ -4,6 +4,7 @@ mod chain;
 mod display;
 mod server;
 mod up;
+mod whole;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -160,6 +161,17 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 fn down(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<()> {
+    let data = data_of(arguments);
+    if whole::is_in(&data) {
+        let keep = arguments.get_flag("keep");
+        if keep {
+            whole::stop(&data, surroundings)?
+        } else {
+            whole::remove(&data, surroundings)?
+        }
+        display::stopped(&data, keep, surroundings);
+        return Ok(());
+    }
     if LocalChain::is_in(&data_of(arguments)) {
         return chain::down(&data_of(arguments), arguments.get_flag("keep"), surroundings);
     }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the edge that prints")]
 
+mod api;
 mod cli;
 mod language;
 mod roles;

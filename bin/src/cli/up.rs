@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use konsort_platform::local::chain::LocalChain;
 use konsort_platform::local::{LocalNetwork, NodeProcess, Ports, Request, Step};
 
-use super::{Surroundings, chain, data_of, display, runtime};
+use super::{Surroundings, chain, data_of, display, runtime, whole};
 use crate::language::Language;
 
 pub(super) fn command(language: Language) -> Command {
@@ -20,8 +20,10 @@ pub(super) fn command(language: Language) -> Command {
             Arg::new("engine")
                 .long("engine")
                 .value_parser(["fabric", "bcos"])
-                .default_value("fabric")
-                .help(pick("Kind of network", "网络类型")),
+                .help(pick(
+                    "Only one network of this kind, without the server [default: server, console and a network of each kind]",
+                    "只启动此类型的单个网络，不启动服务器［默认：服务器、控制台及两种网络各一］",
+                )),
         )
         .arg(
             Arg::new("nodes")
@@ -116,6 +118,12 @@ fn request(arguments: &ArgMatches) -> anyhow::Result<Request> {
 }
 
 pub(super) fn run(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<()> {
+    let data = data_of(arguments);
+    let named = arguments.get_one::<String>("engine").is_some();
+    if whole::is_in(&data) || !(named || data.join("network.json").exists() || LocalChain::is_in(&data)) {
+        anyhow::ensure!(!named, "{} holds a server with its networks; leave --engine out", data.display());
+        return whole::up(&data, arguments.get_flag("detach"), surroundings);
+    }
     let wants_chain = arguments.get_one::<String>("engine").is_some_and(|engine| engine == "bcos");
     if wants_chain || LocalChain::is_in(&data_of(arguments)) {
         anyhow::ensure!(

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process::{self, NodeProcess};
 use super::{LocalError, Ports, STOP_GRACE, bring_up, claim, files, read_plan, remove_if_there, to_json};
-pub use sample::Client;
+pub use sample::{ABI as SAMPLE_ABI, BYTECODE as SAMPLE_BYTECODE, Client};
 
 /// What the user asked for; only used when a chain is made.
 #[derive(Debug, Clone)]

@@ -50,6 +50,11 @@ impl NodeProcess {
         Ok(Self { name: name.to_owned(), pid, started })
     }
 
+    /// The running process with an id, to be watched or ended later without mistaking another one for it.
+    pub fn of(name: &str, pid: i32) -> Option<Self> {
+        Some(Self { name: name.to_owned(), pid, started: start_time(pid)? })
+    }
+
     /// Whether this very process still runs (a zombie does not).
     pub fn is_running(&self) -> bool {
         start_time(self.pid) == Some(self.started) && self.started != 0

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use crate::local::LocalError;
 
-/// `sample_contract/Asset.sol`, compiled with solc 0.8.30, EVM Paris, 200 optimiser runs, without a metadata hash.
-const BYTECODE: &str = include_str!("sample_contract/Asset.bin");
-const ABI: &str = include_str!("sample_contract/Asset.abi");
+/// The sample contract: `sample_contract/Asset.sol`, compiled with solc 0.8.30, EVM Paris, 200 optimiser runs, without a metadata hash.
+pub const BYTECODE: &str = include_str!("sample_contract/Asset.bin");
+/// Its interface.
+pub const ABI: &str = include_str!("sample_contract/Asset.abi");
 /// Blocks after which a transaction that was not sealed is void.
 const BLOCK_LIMIT: i64 = 500;
 /// Longest answer that is read, in bytes.
