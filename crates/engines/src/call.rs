@@ -61,7 +61,6 @@ pub struct CallResult {
     /// The code in words, with what to do; empty when it took effect.
     pub explanation: String,
     /// Output: Fabric payload (text, or 0x-hex when not UTF-8), BCOS output 0x-hex.
-    #[schema(value_type = Object)]
     pub output: Value,
     /// Events.
     pub events: Vec<super::ledger::EventRecord>,
@@ -77,12 +76,10 @@ pub struct Simulation {
     /// Why not, in words.
     pub problem: Option<String>,
     /// Output as in [`CallResult`].
-    #[schema(value_type = Object)]
     pub output: Value,
     /// Events it would emit.
     pub events: Vec<super::ledger::EventRecord>,
     /// Fabric: reads and writes by namespace; BCOS: storage before and after by address.
-    #[schema(value_type = Object)]
     pub effects: Value,
     /// Fabric: each asked peer's answer `{peer, mspid, ok, same_result, message}`.
     #[schema(value_type = Vec<Object>)]

@@ -62,7 +62,6 @@ pub struct EventRecord {
     /// Fabric: event name; BCOS: first topic.
     pub name: String,
     /// Fabric: payload (text when it is UTF-8, else 0x-hex); BCOS: `{topics, data}`.
-    #[schema(value_type = Object)]
     pub payload: Value,
 }
 
@@ -76,21 +75,17 @@ pub struct TransactionDetail {
     /// Hash of its block.
     pub block_hash: String,
     /// The input: Fabric arguments as texts; BCOS call data 0x-hex.
-    #[schema(value_type = Object)]
     pub input: Value,
     /// The output: Fabric response; BCOS receipt output.
-    #[schema(value_type = Object)]
     pub output: Value,
     /// Fabric: endorsers `[{mspid, subject, same_result}]`; BCOS: empty.
     #[schema(value_type = Vec<Object>)]
     pub endorsements: Vec<Value>,
     /// Fabric: read-write set by namespace; BCOS: logs.
-    #[schema(value_type = Object)]
     pub effects: Value,
     /// The code in words, with what to do.
     pub explanation: String,
     /// The whole transaction, decoded, as the engine shows it.
-    #[schema(value_type = Object)]
     pub raw: Value,
 }
 
@@ -138,9 +133,7 @@ pub struct FieldChange {
     /// Where: `Application.groups.Org3MSP`, `tx_count_limit`.
     pub path: String,
     /// Before; absent when new.
-    #[schema(value_type = Option<Object>)]
     pub before: Option<Value>,
     /// After; absent when removed.
-    #[schema(value_type = Option<Object>)]
     pub after: Option<Value>,
 }

@@ -199,7 +199,6 @@ pub struct DeployRequest {
     pub artifact: Option<ArtifactRequest>,
     /// Arguments of the constructor (BCOS) or of Init (Fabric): an object by parameter name, or an array.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     pub arguments: Option<Value>,
     /// Fabric: whether the chaincode wants Init first.
     #[serde(default)]

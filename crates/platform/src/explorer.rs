@@ -284,7 +284,6 @@ pub struct TransactionFull {
     /// The contract's record on the platform, when there is one.
     pub contract: Option<ContractRef>,
     /// In the words of the contract's interface: `{call: {method, arguments}, output, events: [{name, arguments}]}`.
-    #[schema(value_type = Object)]
     pub decoded: Value,
 }
 

@@ -4,6 +4,8 @@ use http::{HeaderMap, header};
 
 /// Language of everything that people read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+// The workbench has languages of another kind under the same name.
+#[schema(as = TextLanguage)]
 pub enum Language {
     /// English.
     #[default]

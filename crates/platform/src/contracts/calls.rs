@@ -40,7 +40,6 @@ const REMEMBERED: usize = 8 * 1024;
 pub struct CallBody {
     /// Arguments: an object by parameter name, or an array.
     #[serde(default)]
-    #[schema(value_type = Object)]
     pub arguments: Value,
     /// Name of the identity or account that signs; default: the organisation's administrator.
     #[serde(default)]
@@ -96,10 +95,8 @@ pub struct CallView {
     /// What the code means and what to do; why it failed.
     pub explanation: Option<String>,
     /// The output by the interface's types.
-    #[schema(value_type = Object)]
     pub output: Value,
     /// The output as the engine gave it.
-    #[schema(value_type = Object)]
     pub raw_output: Value,
     /// Events, decoded where the interface knows them.
     pub events: Vec<DecodedEvent>,
@@ -117,10 +114,8 @@ pub struct DecodedEvent {
     /// Its name; on BCOS the first topic where no interface knows it.
     pub name: String,
     /// Its arguments by the interface; absent where none knows it.
-    #[schema(value_type = Option<Object>)]
     pub arguments: Option<Value>,
     /// As the engine gave it.
-    #[schema(value_type = Object)]
     pub payload: Value,
 }
 
@@ -132,12 +127,10 @@ pub struct SimulationView {
     /// Why not, in words.
     pub problem: Option<String>,
     /// The output by the interface's types.
-    #[schema(value_type = Object)]
     pub output: Value,
     /// Events it would emit.
     pub events: Vec<DecodedEvent>,
     /// Fabric: reads and writes by namespace; BCOS: storage before and after by address.
-    #[schema(value_type = Object)]
     pub effects: Value,
     /// Fabric: each asked peer's answer `{peer, mspid, ok, same_result, message}`.
     #[schema(value_type = Vec<Object>)]

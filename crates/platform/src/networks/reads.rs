@@ -312,7 +312,8 @@ struct ProfileQuery {
 /// What an organisation's applications need to connect: a file for stock SDKs.
 #[utoipa::path(get, path = "/v1/networks/{id}/connection_profile", tag = "networks", operation_id = "get_connection_profile",
     params(("id" = String, Path, description = "Network"), ProfileQuery),
-    responses((status = 200, description = "Connection profile (JSON or TOML)", body = String, content_type = "application/octet-stream")))]
+    responses((status = 200, description = "Connection profile: JSON of Fabric; an archive of config.toml and certificates of BCOS",
+        content((Object = "application/json"), (String = "application/zip")))))]
 async fn connection_profile(
     State(app): State<App>,
     Path(id): Path<String>,

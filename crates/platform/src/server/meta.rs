@@ -31,7 +31,7 @@ struct Health {
 
 /// The version of the server.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-struct Version {
+struct ServerVersion {
     /// Of the program.
     version: &'static str,
     /// Of the API.
@@ -69,9 +69,9 @@ async fn metrics(State(app): State<App>) -> Response {
 
 /// The version of the server.
 #[utoipa::path(get, path = "/v1/version", tag = "server", operation_id = "get_version",
-    responses((status = 200, body = Version)))]
-async fn version() -> Json<Version> {
-    Json(Version { version: env!("CARGO_PKG_VERSION"), api: "v1" })
+    responses((status = 200, body = ServerVersion)))]
+async fn version() -> Json<ServerVersion> {
+    Json(ServerVersion { version: env!("CARGO_PKG_VERSION"), api: "v1" })
 }
 
 /// This document.

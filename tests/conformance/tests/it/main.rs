@@ -1,6 +1,7 @@
 //! Stock clients against the real program.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod api;
 mod bcos;
 mod chain;
 mod chain_disk;
