@@ -183,13 +183,20 @@ impl Raft {
         });
         let fits = proposal.transactions.len() <= self.config.max_transactions;
         let wanted = std::mem::take(&mut self.wanted) == Some((number, view));
-        if !wanted || !fits || !self.propose(&proposal) {
+        if !wanted || !fits {
+            self.out.push(Effect::Abandon { proposal });
+            return;
+        }
+        // In flight before the log has it: a log with one member commits at once, and what it commits is looked for there.
+        let term = std::mem::replace(&mut self.flight_term, view);
+        self.flight.push_back(proposal.clone());
+        if !self.propose(&proposal) {
+            self.flight_term = term;
+            self.flight.retain(|other| !Arc::ptr_eq(other, &proposal));
             self.out.push(Effect::Abandon { proposal });
             return;
         }
         let digest = proposal.head(&*self.keys).digest(&*self.keys);
-        self.flight_term = view;
-        self.flight.push_back(proposal.clone());
         let from = self.keys.me().clone();
         self.out.push(Effect::Verify { proposal, digest, certified: true, from });
     }

@@ -25,6 +25,8 @@ struct Cluster {
     blamed: Vec<&'static str>,
     now: u64,
     limit: u64,
+    /// Whether every block changes the chain's settings, so that the next one has to wait for it.
+    system: bool,
 }
 
 impl Cluster {
@@ -52,6 +54,7 @@ impl Cluster {
             settings,
             now: 0,
             limit: 3,
+            system: false,
         }
     }
 
@@ -84,7 +87,7 @@ impl Cluster {
             Effect::WantProposal { number, view } => {
                 if number <= self.limit {
                     let transactions = vec![B256::from(keccak(&number.to_be_bytes()))];
-                    let sealed = Sealed { number, view, timestamp_ms: self.now, system: false, transactions };
+                    let sealed = Sealed { number, view, timestamp_ms: self.now, system: self.system, transactions };
                     self.queue.push_back((id, Input::Sealed(sealed)));
                 }
             }
@@ -211,4 +214,16 @@ fn members_under_raft_elect_a_leader_and_sign_what_it_orders() {
     }
     cluster.check(0..2, SuiteKind::International, true);
     assert!(cluster.records[0].contains_key(&RecordKey::Term));
+}
+
+#[test]
+fn a_member_alone_under_raft_goes_on_after_a_change_of_settings() {
+    let mut cluster = Cluster::new(1, SuiteKind::International, true);
+    cluster.system = true;
+    for _ in 0..100 {
+        cluster.now += 100;
+        cluster.queue.push_back((0, Input::Tick));
+        cluster.run();
+    }
+    assert_eq!(cluster.blocks[0].len(), 3);
 }
