@@ -17,7 +17,8 @@ use crate::record::failed;
 
 /// Where the program is in the image.
 pub(super) const PROGRAM: &str = "/usr/local/bin/konsort";
-const REPOSITORY: &str = "konsort-node";
+/// With its host part, without which podman would look for it in a registry.
+const REPOSITORY: &str = "localhost/konsort-node";
 /// Changed whenever the image is put together in another way.
 const LAYOUT: &str = "konsort node image 1";
 
@@ -58,7 +59,8 @@ pub(super) async fn ensure(engine: &Engine, program: &Path) -> Result<String, Dr
             let _nobody = sender.blocking_send(Err(error));
         }
     });
-    let options = CreateImageOptionsBuilder::new().from_src("-").repo(REPOSITORY).tag(&tag).build();
+    // The tag as part of the name: podman takes no notice of it elsewhere.
+    let options = CreateImageOptionsBuilder::new().from_src("-").repo(&name).build();
     let body = bollard::body_try_stream(ReceiverStream::new(receiver));
     let made = docker.create_image(Some(options), Some(body), None).try_collect::<Vec<_>>().await;
     made.map_err(|error| engine.explain("make the node image", error))?;

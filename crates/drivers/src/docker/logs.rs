@@ -26,11 +26,12 @@ pub(super) fn lines(docker: Docker, container: String, tail: usize, follow: bool
     let (sender, receiver) = mpsc::channel(256);
     tokio::spawn(async move {
         let mut tail = tail.min(1_000_000).to_string();
-        // The time of the newest line handed on; the engine can only be asked by the second.
-        let mut newest = String::new();
+        let mut seen = Seen::default();
         let mut failures = 0;
         while failures < MOST_FAILURES {
-            let since = time_ms(&newest).map_or(0, |time| i32::try_from(time / 1000).unwrap_or(0));
+            // The engine can only be asked by the second, so some lines come twice.
+            seen.begin();
+            let since = time_ms(&seen.newest).map_or(0, |time| i32::try_from(time / 1000).unwrap_or(0));
             let mut output = Box::pin(docker.logs(&container, Some(options(&tail, follow, since))));
             let mut pieces = [Splitter::default(), Splitter::default()];
             let mut failed = false;
@@ -49,14 +50,14 @@ pub(super) fn lines(docker: Docker, container: String, tail: usize, follow: bool
                 };
                 let stream = usize::from(matches!(item, bollard::container::LogOutput::StdErr { .. }));
                 for line in pieces[stream].take(item.as_ref()) {
-                    let Some(line) = untimed(&line, &mut newest) else { continue };
+                    let Some(line) = seen.untimed(&line) else { continue };
                     if sender.send(line).await.is_err() {
                         return;
                     }
                 }
             }
             for line in pieces.iter_mut().filter_map(Splitter::rest) {
-                if let Some(line) = untimed(&line, &mut newest)
+                if let Some(line) = seen.untimed(&line)
                     && sender.send(line).await.is_err()
                 {
                     return;
@@ -81,16 +82,43 @@ pub(super) fn lines(docker: Docker, container: String, tail: usize, follow: bool
     ReceiverStream::new(receiver).boxed()
 }
 
-/// The line without its time, unless it is not newer than what was handed on.
-fn untimed(line: &str, newest: &mut String) -> Option<String> {
-    let Some((time, text)) = line.split_once(' ').filter(|(time, _)| time_ms(time).is_some()) else {
-        return Some(line.to_owned());
-    };
-    if time <= newest.as_str() {
-        return None;
+/// Which lines were handed on.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The time of the newest of them.
+    newest: String,
+    /// How many have this time; podman tells the time in whole seconds.
+    with_newest: u32,
+    /// Until where lines of the present answer are known: their time, and how many of them have it.
+    known: (String, u32),
+}
+
+impl Seen {
+    /// From here on, lines that were handed on before may come again.
+    fn begin(&mut self) {
+        self.known = (self.newest.clone(), self.with_newest);
     }
-    time.clone_into(newest);
-    Some(text.to_owned())
+
+    /// The line without its time, unless it was handed on before.
+    fn untimed(&mut self, line: &str) -> Option<String> {
+        let Some((time, text)) = line.split_once(' ').filter(|(time, _)| time_ms(time).is_some()) else {
+            return Some(line.to_owned());
+        };
+        if time < self.known.0.as_str() {
+            return None;
+        }
+        if time == self.known.0 && self.known.1 > 0 {
+            self.known.1 -= 1;
+            return None;
+        }
+        if time == self.newest {
+            self.with_newest += 1;
+        } else if time > self.newest.as_str() {
+            time.clone_into(&mut self.newest);
+            self.with_newest = 1;
+        }
+        Some(text.to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -99,12 +127,22 @@ mod tests {
 
     #[test]
     fn lines_seen_before_are_left_out() {
-        let mut newest = String::new();
-        let first = "2026-11-23T02:10:46.000000001Z one";
-        assert_eq!(untimed(first, &mut newest).unwrap(), "one");
-        assert_eq!(untimed(first, &mut newest), None);
-        assert_eq!(untimed("2026-11-23T02:10:46.000000002Z two words", &mut newest).unwrap(), "two words");
-        assert_eq!(untimed("no time", &mut newest).unwrap(), "no time");
-        assert_eq!(untimed("2026-11-23T02:10:47.000000002Z ", &mut newest).unwrap(), "");
+        let mut seen = Seen::default();
+        seen.begin();
+        let first = ["2026-11-23T02:10:46Z one", "2026-11-23T02:10:47Z two", "2026-11-23T02:10:47Z two"];
+        for line in first {
+            assert!(seen.untimed(line).is_some(), "{line}");
+        }
+        // The same again, then more of the same second and later.
+        seen.begin();
+        for line in first {
+            assert_eq!(seen.untimed(line), None, "{line}");
+        }
+        assert_eq!(seen.untimed("2026-11-23T02:10:47Z two").unwrap(), "two");
+        assert_eq!(seen.untimed("2026-11-23T02:10:48.000000002Z two words").unwrap(), "two words");
+        assert_eq!(seen.untimed("2026-11-23T02:10:48.000000002Z ").unwrap(), "");
+        assert_eq!(seen.untimed("no time").unwrap(), "no time");
+        // Two streams are not in the order of their times.
+        assert_eq!(seen.untimed("2026-11-23T02:10:48.000000001Z late").unwrap(), "late");
     }
 }

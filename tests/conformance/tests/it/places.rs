@@ -36,8 +36,7 @@ fn specifications(folder: &Path) -> PathBuf {
 
 fn plan(folder: &Path) {
     let first = conformance::free_row(60);
-    let organisations =
-        |nodes: u32| json!([{"name": "Org1", "nodes": nodes, "observers": 0}, {"name": "Org2", "nodes": nodes, "observers": 0}]);
+    let organisations = |nodes: u32| json!([{"name": "Org1", "nodes": nodes, "observers": 0}, {"name": "Org2", "nodes": nodes, "observers": 0}]);
     let request = |engine: &str, consensus: &str, nodes: u32, first: u16| {
         let request = json!({"name": "贸易 Trade", "engine": engine, "organisations": organisations(nodes), "consensus": consensus,
             "orderers": (engine == "fabric").then_some(3), "first_port": first, "block_time_ms": 50});
@@ -55,6 +54,7 @@ fn fabric() -> Fabric {
 #[test]
 fn the_same_networks_run_as_processes() {
     let folder = tempfile::tempdir().unwrap();
+    let _nodes = Nodes(folder.path().join("driver"));
     plan(folder.path());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(play(folder.path(), None));
@@ -99,6 +99,26 @@ fn inside() {
     let Some(folder) = std::env::var_os(INSIDE).map(PathBuf::from) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(play(&folder, Some(&folder.join("docker.sock"))));
+}
+
+/// Ends nodes that a failed test leaves behind.
+struct Nodes(PathBuf);
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for network in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            for file in std::fs::read_dir(network.path()).into_iter().flatten().flatten() {
+                let record: Value = std::fs::read(file.path())
+                    .ok()
+                    .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+                    .unwrap_or_default();
+                if let Some(pid) = record["run"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()) {
+                    let group = rustix::process::Pid::from_raw(pid).unwrap();
+                    let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+                }
+            }
+        }
+    }
 }
 
 /// Ends the engine however the test ends.
@@ -192,7 +212,11 @@ impl World<'_> {
         for attempt in 0.. {
             match self.engine.submit(self.place(), &call(attempt)).await {
                 Ok(result) if result.ok => break,
-                other => assert!(begun.elapsed() < Duration::from_secs(60), "{other:?}"),
+                other if begun.elapsed() > Duration::from_secs(60) => {
+                    self.show_logs().await;
+                    panic!("{other:?}");
+                }
+                _ => {}
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -240,7 +264,8 @@ impl World<'_> {
             let heights: Vec<Option<u64>> =
                 health.iter().map(|node| node.heights.get(self.channel()).copied()).collect();
             let level = heights.iter().all(|height| height.is_some() && *height == heights[0]);
-            if level && health.len() == self.spec.nodes.len() && seen.iter().all(|seen| seen.state == RunState::Running) {
+            if level && health.len() == self.spec.nodes.len() && seen.iter().all(|seen| seen.state == RunState::Running)
+            {
                 return heights[0].unwrap();
             }
             if begun.elapsed() > Duration::from_secs(90) {
@@ -308,7 +333,7 @@ async fn play(folder: &Path, socket: Option<&Path>) {
     network.act(Act::Create).await;
     network.act(network.deploy(Artifact::Builtin { name: "asset-transfer".into() }, "basic")).await;
     let description = describe(&network, &folder.join("description.json"));
-    node_suite_on(&description, "gateway.test.mjs", &[("KONSORT_MSPID", "Org1MSP")]).unwrap();
+    gateway_clients(&description, "Org1MSP");
     let orderers: Vec<String> =
         network.spec.nodes.iter().filter(|node| node.role == "orderer").map(|node| node.id.clone()).collect();
     let tag = std::cell::Cell::new(0);
@@ -319,7 +344,7 @@ async fn play(folder: &Path, socket: Option<&Path>) {
     };
     network.suffer(&orderers[0], &orderers[1], create).await;
     network.suffer("peer0-org2", &orderers[2], create).await;
-    node_suite_on(&description, "gateway.test.mjs", &[("KONSORT_MSPID", "Org2MSP")]).unwrap();
+    gateway_clients(&description, "Org2MSP");
     network.act(Act::Delete).await;
     assert!(driver.observe(&network.spec.id).await.unwrap().is_empty());
 
@@ -346,6 +371,16 @@ async fn play(folder: &Path, socket: Option<&Path>) {
     network.act(Act::Delete).await;
     assert!(driver.observe(&network.spec.id).await.unwrap().is_empty());
     println!("BOTH ENGINES IN {place}");
+}
+
+/// The stock gateway client's tests. Some of them build on the transaction before without endorsing again when one of the peers is
+/// a block behind, which happens on a busy machine and is the application's to settle: they get a second chance.
+fn gateway_clients(description: &Path, mspid: &str) {
+    let suite = || node_suite_on(description, "gateway.test.mjs", &[("KONSORT_MSPID", mspid)]);
+    if let Err(first) = suite() {
+        assert!(format!("{first:#}").contains("failed to collect enough transaction endorsements"), "{first:#}");
+        suite().unwrap();
+    }
 }
 
 fn fabric_call(channel: &str, texts: &[String]) -> CallRequest {
