@@ -9,6 +9,7 @@ mod cpu;
 mod fabric;
 mod load;
 mod network;
+mod platform;
 
 use clap::{Parser, Subcommand};
 
@@ -26,6 +27,8 @@ enum Bench {
     Fabric(fabric::Options),
     /// Throughput, latency and CPU per transaction of chains with one and with four nodes, and of anvil
     Bcos(bcos::Options),
+    /// The platform's server: growth of the index, times of lists and searches
+    Platform(platform::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -33,5 +36,6 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().bench {
         Bench::Fabric(options) => runtime.block_on(fabric::run(&options)),
         Bench::Bcos(options) => runtime.block_on(bcos::run(&options)),
+        Bench::Platform(options) => runtime.block_on(platform::run(&options)),
     }
 }

@@ -100,14 +100,17 @@ impl Network {
 }
 
 impl Control {
-    /// Starts everything: nodes that went on running are taken over, operations that were cut off go on.
-    pub async fn start(db: Db, folder: &Path, program: &Path, environment: &Environment) -> Result<Arc<Self>, DbError> {
+    /// Starts everything: nodes that went on running are taken over, operations that were cut off go on. `adapters` stand in for
+    /// the real engines and drivers in measurements.
+    pub async fn start(
+        db: Db,
+        folder: &Path,
+        program: &Path,
+        environment: &Environment,
+        adapters: Option<Adapters>,
+    ) -> Result<Arc<Self>, DbError> {
         let tools = Tools::new(environment.iter()).confined_by(program.to_owned());
-        Self::with(db, folder, Adapters::all(program, folder, environment), &tools).await
-    }
-
-    /// The same with other engines or drivers.
-    pub async fn with(db: Db, folder: &Path, adapters: Adapters, tools: &Tools) -> Result<Arc<Self>, DbError> {
+        let adapters = adapters.unwrap_or_else(|| Adapters::all(program, folder, environment));
         let control = Arc::new(Self {
             repository: Repository::new(db.clone()),
             folder: folder.to_owned(),
@@ -117,7 +120,7 @@ impl Control {
             index: Index::open(&db).await?,
             live: Live::default(),
             contracts: Contracts::default(),
-            tools: tools.clone(),
+            tools,
             workshop: std::sync::OnceLock::new(),
             changed: Notify::new(),
             planning: tokio::sync::Mutex::default(),

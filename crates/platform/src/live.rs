@@ -152,12 +152,15 @@ pub(crate) async fn watch(control: Arc<Control>, network: String, stop: Cancella
         let mut idle = true;
         if let Ok(handle) = control.network(&network).await {
             idle = !matches!(handle.record.doc.state, NetworkState::Running | NetworkState::Pending);
-            let (observed, health) = tokio::join!(
-                tokio::time::timeout(LONGEST, handle.driver.observe(&network)),
-                tokio::time::timeout(LONGEST, handle.engine.health(handle.place())),
-            );
+            let observed = tokio::time::timeout(LONGEST, handle.driver.observe(&network)).await;
             let observed = observed.ok().and_then(Result::ok).unwrap_or_default();
-            let health = health.unwrap_or_default();
+            // Nodes are asked once one of them runs: before, there is nobody, and perhaps not even the files that say who may be
+            // asked.
+            let anybody = handle.record.doc.imported
+                || handle.record.doc.state == NetworkState::Running
+                || observed.iter().any(|node| node.state == RunState::Running);
+            let health = async { if anybody { handle.engine.health(handle.place()).await } else { Vec::new() } };
+            let health = tokio::time::timeout(LONGEST, health).await.unwrap_or_default();
             let snapshot = note(&live, &handle.record.doc, observed, health);
             if let Err(error) = tell_changes(&control, &handle.record.doc, &network, &snapshot, &mut told).await {
                 tracing::debug!(%network, %error, "a node's state could not be told");

@@ -1,7 +1,7 @@
 //! The server: starts the parts in order, answers until it is told to stop, stops them in reverse order. Nodes go on running.
 
 mod meta;
-pub mod routes;
+mod routes;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::app::{App, Figures, Parts};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::console::Console;
-use crate::control::Control;
+use crate::control::{Adapters, Control};
 use crate::db::{Db, DbError, Repository};
 use crate::http::middleware::forget_unfinished;
 
@@ -113,6 +113,11 @@ fn prepare(data: &Path) -> Result<(PathBuf, std::fs::File), ServerError> {
 impl Server {
     /// Starts a server; it answers when this returns.
     pub async fn start(config: Config) -> Result<Self, ServerError> {
+        Self::start_with(config, None).await
+    }
+
+    /// The same with engines and drivers of one's own, for measurements.
+    pub async fn start_with(config: Config, adapters: Option<Adapters>) -> Result<Self, ServerError> {
         let (data, lock) = prepare(&config.data)?;
         let listener = TcpListener::bind(config.listen)
             .await
@@ -130,7 +135,7 @@ impl Server {
         forget_unfinished(&db).await?;
         let auth = Auth::open(db.clone(), &data).map_err(io("open server.key of the data folder"))?;
         let setup = auth.begin_setup().await?;
-        let control = Control::start(db.clone(), &data, &config.program, &config.environment).await?;
+        let control = Control::start(db.clone(), &data, &config.program, &config.environment, adapters).await?;
         let (routes, document) = routes::assemble().map_err(ServerError::Routes)?;
         let app = App::new(Parts {
             records: Repository::new(db.clone()),

@@ -85,10 +85,6 @@ pub const TABLE: &[Row] = &[
     audited(row("GET", "/v1/audit", ADMIN_READ, Scope::Any)),
     audited(row("GET", "/v1/audit/export", ADMIN_READ, Scope::Any)),
     audited(row("GET", "/v1/audit/verify", ADMIN_READ, Scope::Any)),
-];
-
-/// Rows of parts of the program that are in the making: moved up into [`TABLE`] by the one who brings the handler.
-pub const PLANNED: &[Row] = &[
     // Networks and what is in them.
     row("GET", "/v1/networks", READ, Scope::Any),
     row("POST", "/v1/networks", OPERATE, Scope::Any),

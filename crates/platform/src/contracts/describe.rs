@@ -65,6 +65,7 @@ pub(crate) async fn interface_of(
 fn read_told(record: &Record<ContractDoc>, told: &Value) -> Option<Interface> {
     let version = &record.doc.made.version;
     let abi = told.get("abi").unwrap_or(told);
+    let told = told.get("metadata").unwrap_or(told);
     Interface::from_document(told)
         .ok()
         .or_else(|| match record.doc.engine {

@@ -70,8 +70,7 @@ impl Contracts {
                     }
                 };
                 let target = record.doc.target(&record.name).to_lowercase();
-                let known =
-                    Known { id: record.id, name: record.name, channel: record.doc.channel.clone(), interface, methods };
+                let known = Known { id: record.id, name: record.name, interface, methods };
                 found.insert((record.doc.channel, target), Arc::new(known));
             }
             match part.next_page_token {

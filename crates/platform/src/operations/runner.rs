@@ -228,6 +228,9 @@ async fn advance(control: &Arc<Control>, mut operation: Operation, lane: &Lane) 
             return persist(control, &operation, Change::Network(None)).await;
         }
         if operation.ended() {
+            if let Some(network) = &operation.network {
+                control.contracts.forget(network);
+            }
             return Ok(());
         }
     }

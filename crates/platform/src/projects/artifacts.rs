@@ -11,6 +11,7 @@ use konsort_engines::spec::EngineKind;
 use konsort_workbench::Interface;
 use konsort_workbench::compiler::CompiledContract;
 use konsort_workbench::project::Files;
+use konsort_workbench::samples;
 
 use super::build::{compile, diagnostics_text};
 use super::{ProjectDoc, engine_of, with_project};
@@ -178,7 +179,7 @@ async fn from_artifact(
             }
             Ok(Ready {
                 artifact: Artifact::Builtin { name: name.clone() },
-                interface: None,
+                interface: builtin_interface(name),
                 origin: None,
                 name: name.clone(),
                 code_hash: None,
@@ -220,6 +221,12 @@ async fn from_artifact(
             })
         }
     }
+}
+
+/// What the sample within the program offers: the same as the library's, which is a contract of its own in another language.
+fn builtin_interface(name: &str) -> Option<Interface> {
+    let files = samples::files(&format!("javascript-{name}"))?;
+    Interface::from_document(&serde_json::from_slice(files.get("interface.json")?).ok()?).ok()
 }
 
 /// A chaincode name from a project's display name.

@@ -16,6 +16,7 @@ use super::artifacts::{hash_of, kept_sources, missing_package, package_path, sou
 use super::{ProjectDoc, engine_of, with_project};
 use crate::access::Caller;
 use crate::app::{App, Routes};
+use crate::contracts::record::ContractDoc;
 use crate::control::Control;
 use crate::db::Kind;
 use crate::http::{Json, Path};
@@ -113,7 +114,7 @@ pub(crate) fn steps() -> Vec<StepPlan> {
 /// The step that makes a chaincode package.
 pub(crate) fn package_step() -> StepPlan {
     StepPlan {
-        name: "package".to_owned(),
+        name: "build".to_owned(),
         title: "Build the chaincode package".to_owned(),
         title_zh: "构建链码包".to_owned(),
     }
@@ -142,16 +143,18 @@ pub(crate) async fn package_for(
     progress: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Map<String, Value>, Problem> {
     let Some((path, label)) = missing_package(deployment) else { return Ok(Map::new()) };
-    let project = {
-        let record = control
-            .repository
-            .get::<crate::contracts::record::ContractDoc>(Kind::Contract, &deployment.contract)
-            .await?;
-        let origin = record.doc.next.and_then(|(_, made)| made.origin);
-        origin.ok_or_else(|| Problem::not_found("package", label))?.project
-    };
+    let record = control.repository.get::<ContractDoc>(Kind::Contract, &deployment.contract).await?;
+    let origin = record.doc.next.as_ref().and_then(|(_, made)| made.origin.clone());
+    let project = origin.ok_or_else(|| Problem::not_found("package", label))?.project;
     let files = kept_sources(path).await?;
-    let result = package(control, &project, files, label, path.clone(), progress).await?;
+    let mut result = package(control, &project, files, label, path.clone(), progress).await?;
+    if let Some(interface) = result.remove("interface").filter(|interface| !interface.is_null()) {
+        let mut doc = record.doc;
+        if let Some((_, made)) = &mut doc.next {
+            made.interface = Some(interface);
+        }
+        control.repository.update(Kind::Contract, &record.id, Some(record.version), &record.name, &doc).await?;
+    }
     let _ = tokio::fs::remove_file(sources_path(path)).await;
     Ok(result)
 }
@@ -182,7 +185,7 @@ async fn package(
     write_file(path, package.bytes).await?;
     let result = json!({
         "package_id": package.id, "label": package.label, "kind": package.kind, "size": size,
-        "diagnostics": built.diagnostics,
+        "diagnostics": built.diagnostics, "interface": built.interface,
     });
     Ok(match result {
         Value::Object(result) => result,

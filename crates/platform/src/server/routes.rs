@@ -6,7 +6,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Router, middleware};
 
-use crate::access::{Row, row, rows, table};
+use crate::access::{Row, row, table};
 use crate::app::{App, Routes};
 use crate::http::middleware::{guard, outermost};
 use crate::openapi;
@@ -52,16 +52,6 @@ pub(super) fn assemble() -> Result<(Router<App>, Arc<str>), String> {
     let mut text = document.to_pretty_json().map_err(|error| error.to_string())?;
     text.push('\n');
     Ok((router, text.into()))
-}
-
-/// The rows of the table that have no route yet.
-pub fn missing() -> Vec<String> {
-    let (_, mut document) = all().split_for_parts();
-    let mut declared = Vec::new();
-    for (path, item) in &mut document.paths.paths {
-        declared.extend(openapi::operations(item).into_iter().map(|(method, _)| format!("{method} {path}")));
-    }
-    rows().map(|row| format!("{} {}", row.method, row.path)).filter(|name| !declared.contains(name)).collect()
 }
 
 /// The service: routes within their guard, the console beside them, everything within the outermost layer.

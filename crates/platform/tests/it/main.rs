@@ -5,7 +5,9 @@
 mod access;
 mod audit;
 mod console;
+mod crash;
 mod document;
+mod faults;
 mod keys;
 mod oidc;
 mod postgres;
