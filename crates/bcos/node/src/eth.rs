@@ -164,7 +164,6 @@ impl Eth {
                 Some(number) => Ok(text::quantity(ledger.block(number)?.len() as u64).into()),
                 None => Ok(Value::Null),
             },
-
             "eth_getUncleByBlockHashAndIndex" | "eth_getUncleByBlockNumberAndIndex" => Ok(Value::Null),
             "eth_getTransactionByHash" => self.transaction(params),
             "eth_getRawTransactionByHash" => {
@@ -468,6 +467,7 @@ impl Surface for Eth {
 
 /// Reads a parameter in every way that methods here read one.
 pub(crate) fn fuzz_parameter(value: &Value) {
+    let _imagined = (overrides::of_account_list(Some(value)), traces::fuzz_options(value));
     if let Ok(call) = calls::request(value) {
         let _reason = calls::reason(&call.data);
     }

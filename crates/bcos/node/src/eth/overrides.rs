@@ -11,14 +11,14 @@ use crate::rpc::text;
 /// The overrides that follow call and block; those of the block's own fields are refused.
 pub(crate) fn of_call(params: Params<'_>) -> Result<Overrides, RpcError> {
     no_block_overrides(params.get(3))?;
-    parse(params.get(2))
+    of_account_list(params.get(2))
 }
 
 /// The overrides among a trace's options.
 pub(crate) fn of_trace(options: Option<&Value>) -> Result<Overrides, RpcError> {
     let Some(Value::Object(options)) = options else { return Ok(Vec::new()) };
     no_block_overrides(options.get("blockOverrides"))?;
-    parse(options.get("stateOverrides"))
+    of_account_list(options.get("stateOverrides"))
 }
 
 fn no_block_overrides(given: Option<&Value>) -> Result<(), RpcError> {
@@ -29,7 +29,8 @@ fn no_block_overrides(given: Option<&Value>) -> Result<(), RpcError> {
     }
 }
 
-fn parse(given: Option<&Value>) -> Result<Overrides, RpcError> {
+/// The accounts and what is imagined of each.
+pub(super) fn of_account_list(given: Option<&Value>) -> Result<Overrides, RpcError> {
     match given {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Object(accounts)) => accounts
@@ -112,10 +113,10 @@ mod tests {
             state: None,
             state_diff: vec![(B256::with_last_byte(1), B256::with_last_byte(2))],
         };
-        assert_eq!(parse(Some(&given)).unwrap(), [(ACCOUNT.parse().unwrap(), expected)]);
-        let whole = parse(Some(&json!({ ACCOUNT: { "state": {} } }))).unwrap();
+        assert_eq!(of_account_list(Some(&given)).unwrap(), [(ACCOUNT.parse().unwrap(), expected)]);
+        let whole = of_account_list(Some(&json!({ ACCOUNT: { "state": {} } }))).unwrap();
         assert_eq!(whole[0].1.state, Some(vec![]));
-        assert!(parse(None).unwrap().is_empty() && parse(Some(&Value::Null)).unwrap().is_empty());
+        assert!(of_account_list(None).unwrap().is_empty() && of_account_list(Some(&Value::Null)).unwrap().is_empty());
         let traced = json!({ "tracer": "callTracer", "stateOverrides": given });
         assert_eq!(of_trace(Some(&traced)).unwrap().len(), 1);
     }
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         let both = json!({ ACCOUNT: { "state": {}, "stateDiff": {} } });
-        let error = parse(Some(&both)).unwrap_err();
+        let error = of_account_list(Some(&both)).unwrap_err();
         assert_eq!(error.code, -32000);
         assert!(error.message.ends_with("has both 'state' and 'stateDiff'"), "{}", error.message);
         for given in [
@@ -137,7 +138,7 @@ mod tests {
             json!({ ACCOUNT: { "blance": "0x1" } }),
             json!({ ACCOUNT: { "movePrecompileToAddress": ACCOUNT } }),
         ] {
-            assert_eq!(parse(Some(&given)).unwrap_err().code, -32602, "{given}");
+            assert_eq!(of_account_list(Some(&given)).unwrap_err().code, -32602, "{given}");
         }
         assert!(of_trace(Some(&json!({ "blockOverrides": { "number": "0x1" } }))).is_err());
     }

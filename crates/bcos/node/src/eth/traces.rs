@@ -86,6 +86,11 @@ impl Tracer {
     }
 }
 
+/// Whether a value can be read as the options of a trace.
+pub(super) fn fuzz_options(value: &Value) -> bool {
+    Tracer::parse(Some(value)).is_ok() && overrides::of_trace(Some(value)).is_ok()
+}
+
 /// `debug_traceTransaction`.
 pub(crate) async fn transaction(group: &Group, params: Params<'_>) -> Result<Value, RpcError> {
     let hash = params.hash(0, "transaction hash")?;
