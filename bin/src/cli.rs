@@ -2,6 +2,7 @@
 
 mod chain;
 mod display;
+mod remote;
 mod server;
 mod up;
 mod whole;
@@ -61,6 +62,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     let outcome = match matches.subcommand() {
         Some(("up", arguments)) => up::run(arguments, surroundings),
         Some(("server", arguments)) => server::run(arguments, surroundings),
+        Some((noun, arguments)) if remote::knows(noun) => remote::run(noun, arguments, surroundings),
         Some(("down", arguments)) => down(arguments, surroundings),
         Some(("status", arguments)) => status(arguments, surroundings),
         Some(("logs", arguments)) => logs(arguments, surroundings),
@@ -111,6 +113,7 @@ fn command(language: Language) -> Command {
         )
         .subcommand(up::command(language).arg(data_argument(language)))
         .subcommand(server::command(language))
+        .subcommands(remote::commands(language))
         .subcommand(
             Command::new("down")
                 .about(pick("Stop the network and remove its data", "停止网络并删除数据"))
@@ -189,7 +192,9 @@ fn down(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<()
 
 fn status(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<()> {
     let data = data_of(arguments);
-    let all_run = if LocalChain::is_in(&data) {
+    let all_run = if whole::is_in(&data) {
+        remote::status(&data, surroundings)?
+    } else if LocalChain::is_in(&data) {
         chain::status(&data, surroundings)?
     } else {
         let network = LocalNetwork::open(&data)?;
@@ -207,10 +212,13 @@ fn status(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<
     Ok(())
 }
 
-fn logs(arguments: &ArgMatches, _surroundings: Surroundings) -> anyhow::Result<()> {
+fn logs(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<()> {
     use std::io::{Read as _, Write as _};
     let data = data_of(arguments);
     let name = arguments.get_one::<String>("node").map(String::as_str).unwrap_or_default();
+    if whole::is_in(&data) {
+        return remote::logs(&data, name, surroundings);
+    }
     let path = if LocalChain::is_in(&data) {
         LocalChain::open(&data)?.log_of(name)?
     } else {

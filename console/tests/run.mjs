@@ -151,7 +151,15 @@ async function journey(browser, language) {
       await t('wizard-create').click()
       await t('operation-state').waitFor()
       await look(`${engine}-operation`)
-      await t('operation-done').waitFor({ timeout: 120_000 })
+      await Promise.race([
+        t('operation-done').waitFor({ timeout: 120_000 }),
+        page
+          .locator('[data-test=operation-state] [data-state=failed]')
+          .waitFor({ timeout: 120_000 })
+          .then(async () => {
+            throw new Error(`the operation failed: ${(await page.locator('main').innerText()).replaceAll('\n', ' | ')}`)
+          }),
+      ])
       await t('open-network').click()
       await t('strip').locator('li a').first().waitFor()
       await page.waitForTimeout(2500)

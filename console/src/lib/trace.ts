@@ -40,7 +40,7 @@ function tree(call: RawCall, names: Record<string, string>): CallNode {
   return {
     kind: call.type ?? 'CALL',
     address: call.to ?? '',
-    contract: '',
+    contract: names[call.to?.toLowerCase() ?? ''] ?? '',
     method: names[call.input?.slice(0, 10) ?? ''] ?? (call.input && call.input.length >= 10 ? call.input.slice(0, 10) : ''),
     first_step: -1,
     last_step: -1,
@@ -69,14 +69,14 @@ function span(root: CallNode, steps: TraceStep[]): void {
   })
 }
 
-/** One shape for both. */
-export function readTrace(raw: Record<string, unknown> | undefined): Trace | undefined {
+/** One shape for both. `names`: methods by selector, contracts by address. */
+export function readTrace(raw: Record<string, unknown> | undefined, names: Record<string, string> = {}): Trace | undefined {
   if (!raw) return undefined
   if (Array.isArray(raw.steps) || !Array.isArray(raw.structLogs)) return raw as Trace
   const steps = (raw.structLogs as RawStep[]).map(
     (step, index): TraceStep => ({ index, pc: step.pc, op: step.op, gas: step.gas, cost: step.gasCost ?? 0, depth: step.depth, address: '', file: '', line: 0, column: 0, end_line: 0, end_column: 0, error: step.error, stack: step.stack }),
   )
-  const calls = raw.calls ? tree(raw.calls as RawCall, {}) : undefined
+  const calls = raw.calls ? tree(raw.calls as RawCall, names) : undefined
   if (calls) span(calls, steps)
   const failed = raw.failed ? steps.findLastIndex((step) => step.error || step.op === 'REVERT' || step.op === 'INVALID') : -1
   return { ...raw, steps, calls, storage: differences(raw.storage), failed_step: failed >= 0 ? failed : null, sources: {} }

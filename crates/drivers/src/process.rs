@@ -93,6 +93,15 @@ impl ProcessDriver {
     }
 }
 
+impl Drop for ProcessDriver {
+    /// Lets the nodes run and stops looking after them: another driver may.
+    fn drop(&mut self) {
+        for node in self.nodes.get_mut().values() {
+            node.release();
+        }
+    }
+}
+
 #[async_trait]
 impl Driver for ProcessDriver {
     fn kind(&self) -> DriverKind {

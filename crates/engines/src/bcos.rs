@@ -22,11 +22,15 @@ mod steps;
 mod views;
 mod words;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use alloy_json_abi::JsonAbi;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use konsort_drivers::{Launch, NodeRef};
+use parking_lot::Mutex;
 
 pub use accounts::{ADMINISTRATOR, Account, account_pem, accounts};
 pub use steps::SETTINGS;
@@ -46,13 +50,20 @@ pub struct Bcos {
     program: PathBuf,
     clients: rpc::Clients,
     /// What is known of the groups' changes.
-    histories: std::sync::Arc<history::Histories>,
+    histories: Arc<history::Histories>,
+    /// Interfaces that chains keep with contracts, by network folder, group and address.
+    interfaces: Mutex<HashMap<(PathBuf, String, String), Arc<JsonAbi>>>,
 }
 
 impl Bcos {
     /// With the program whose role `build_chain` makes certificates, keys and configuration.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), clients: rpc::Clients::default(), histories: std::sync::Arc::default() }
+        Self {
+            program: program.into(),
+            clients: rpc::Clients::default(),
+            histories: Arc::default(),
+            interfaces: Mutex::default(),
+        }
     }
 }
 

@@ -1,35 +1,25 @@
 //! `/v1/contracts`: contracts on networks, from deployment to their versions.
 
 pub mod calls;
+pub mod deploy;
 pub mod describe;
 pub(crate) mod known;
 pub mod record;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use konsort_engines::Act;
-use konsort_engines::act::Deployment;
 use konsort_engines::spec::EngineKind;
-use konsort_workbench::Interface;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::access::Caller;
 use crate::app::{App, Routes};
-use crate::control::{Control, Network};
-use crate::db::{Filter, Kind, New, Record, Repository};
-use crate::http::{AuditNote, DryRun, IfMatch, Json, ListOf, PageQuery, Path, Query, Tagged, audited};
-use crate::ids;
-use crate::networks::reads::channel_of;
-use crate::networks::running;
-use crate::operations::handlers::{ActPlan, OperationView, accepted};
-use crate::operations::runner::steps_of;
+use crate::control::Network;
+use crate::db::{Filter, Kind, Record};
+use crate::http::{Json, ListOf, PageQuery, Path, Query, Tagged};
 use crate::problem::{Problem, kinds};
-use crate::projects::artifacts::{self, Ready};
 use crate::time;
-use record::{ContractDoc, ContractState, DeploymentDoc, Made, Origin};
+use record::{ContractDoc, ContractState, DeploymentDoc, Origin};
 
 /// A contract.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -172,297 +162,6 @@ async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Tagged<Co
     Ok(Tagged::ok(record.version, shown))
 }
 
-/// What to deploy, and how.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DeployRequest {
-    /// Name on the network. Fabric: the chaincode's name. BCOS: any; default: the contract's name in its sources. Not on upgrades.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// Version in people's words; default: `1.0`, or one more than the present one.
-    #[serde(default)]
-    pub version: Option<String>,
-    /// Channel or group; default: the network's first. Not on upgrades.
-    #[serde(default)]
-    pub channel: Option<String>,
-    /// A project to compile or package.
-    #[serde(default)]
-    pub project: Option<String>,
-    /// Its version; default: the files as they are now.
-    #[serde(default)]
-    pub project_version: Option<u32>,
-    /// Solidity: which contract of the sources; default: the only one that can be deployed.
-    #[serde(default)]
-    pub contract_name: Option<String>,
-    /// Instead of a project: something that is made already.
-    #[serde(default)]
-    pub artifact: Option<ArtifactRequest>,
-    /// Arguments of the constructor (BCOS) or of Init (Fabric): an object by parameter name, or an array.
-    #[serde(default)]
-    pub arguments: Option<Value>,
-    /// Fabric: whether the chaincode wants Init first.
-    #[serde(default)]
-    pub init: bool,
-    /// Fabric: endorsement policy (`AND('Org1MSP.member','Org2MSP.member')`); default: the channel's.
-    #[serde(default)]
-    pub policy: Option<String>,
-    /// Fabric: private data collections, in upstream's JSON.
-    #[serde(default)]
-    #[schema(value_type = Option<Object>)]
-    pub collections: Option<Value>,
-    /// Name of the identity or account that signs; default: the organisation's administrator.
-    #[serde(default)]
-    pub signer: Option<String>,
-}
-
-/// Something that is made already.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ArtifactRequest {
-    /// EVM creation code and ABI.
-    Evm {
-        /// Creation code, hex.
-        bytecode: String,
-        /// The ABI.
-        #[schema(value_type = Vec<Object>)]
-        abi: Value,
-    },
-    /// A Fabric chaincode package.
-    Package {
-        /// The tar.gz file, base64.
-        content: String,
-    },
-    /// The sample contract that is part of the program: `asset-transfer`.
-    Builtin {
-        /// Its name.
-        name: String,
-    },
-}
-
-/// Deploys a contract.
-#[utoipa::path(post, path = "/v1/networks/{id}/contracts", tag = "contracts", operation_id = "deploy_contract",
-    params(("id" = String, Path, description = "Network"), DryRun), request_body = DeployRequest,
-    responses((status = 200, description = "On a dry run: what would be done", body = ActPlan),
-        (status = 202, body = OperationView)))]
-async fn deploy(
-    State(app): State<App>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Query(DryRun { dry_run }): Query<DryRun>,
-    Json(request): Json<DeployRequest>,
-) -> Result<Response, Problem> {
-    let network = running(&app, &id).await?;
-    let channel = channel_of(&network.record.doc, request.channel.as_deref())
-        .map_err(|_| Problem::invalid_in("channel", "a channel of the network", "必须是网络中的通道"))?;
-    let version = request.version.clone().unwrap_or_else(|| "1.0".to_owned());
-    let ready = artifacts::ready(&app, &caller, &network, &request, &version).await?;
-    let name = request.name.clone().unwrap_or_else(|| ready.name.clone());
-    check_contract_name(network.spec().engine, &name)?;
-    let filter = Filter { network: Some(id.clone()), name: Some(name.clone()), ..Filter::default() };
-    let same = app.records.list::<ContractDoc>(Kind::Contract, &filter, &crate::db::Page::default()).await?;
-    if same.items.iter().any(|other| other.doc.channel == channel && other.doc.state != ContractState::Failed) {
-        return Err(Problem::new(&kinds::ALREADY_EXISTS)
-            .details(
-                format!("there is a contract {name} on {channel}; upgrade it or choose another name"),
-                format!("{channel} 上已有合约 {name}；请升级该合约或更换名称"),
-            )
-            .with("name", name));
-    }
-    // A failed attempt of the same name is taken up again.
-    let again = same.items.into_iter().find(|other| other.doc.channel == channel);
-    let contract = again.as_ref().map_or_else(|| ids::new("ctr"), |other| other.id.clone());
-    let doc = ContractDoc {
-        engine: network.spec().engine,
-        channel: channel.clone(),
-        state: ContractState::Pending,
-        address: None,
-        package_id: None,
-        made: Made::default(),
-        next: None,
-        created_by: caller.id.clone(),
-        deployed_at: None,
-    };
-    let wanted = Wanted { contract, name, channel, version, again: again.is_some(), record_version: None };
-    begin(&app, &caller, &network, wanted, doc, ready, request, dry_run).await
-}
-
-/// Deploys a further version of a contract. BCOS: at a new address, which the contract then stands for.
-#[utoipa::path(post, path = "/v1/contracts/{id}/upgrade", tag = "contracts", operation_id = "upgrade_contract",
-    params(("id" = String, Path, description = "Contract"), DryRun), request_body = DeployRequest,
-    responses((status = 200, description = "On a dry run: what would be done", body = ActPlan),
-        (status = 202, body = OperationView)))]
-async fn upgrade(
-    State(app): State<App>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Query(DryRun { dry_run }): Query<DryRun>,
-    IfMatch(expected): IfMatch,
-    Json(request): Json<DeployRequest>,
-) -> Result<Response, Problem> {
-    let record = app.records.get::<ContractDoc>(Kind::Contract, &id).await?;
-    for (field, given) in [("name", request.name.is_some()), ("channel", request.channel.is_some())] {
-        if given {
-            return Err(Problem::invalid_in(
-                field,
-                "cannot be changed by an upgrade; leave it out",
-                "升级时不能修改，请省略",
-            ));
-        }
-    }
-    let network = running(&app, record.network.as_deref().unwrap_or_default()).await?;
-    let version = request.version.clone().unwrap_or_else(|| next_version(&record.doc.made.version));
-    let ready = artifacts::ready(&app, &caller, &network, &request, &version).await?;
-    let wanted = Wanted {
-        contract: id,
-        name: record.name.clone(),
-        channel: record.doc.channel.clone(),
-        version,
-        again: true,
-        record_version: expected,
-    };
-    begin(&app, &caller, &network, wanted, record.doc, ready, request, dry_run).await
-}
-
-struct Wanted {
-    contract: String,
-    name: String,
-    channel: String,
-    version: String,
-    /// Whether there is a record already.
-    again: bool,
-    /// Which version of it the caller has seen.
-    record_version: Option<i64>,
-}
-
-#[allow(clippy::too_many_arguments)]
-async fn begin(
-    app: &App,
-    caller: &Caller,
-    network: &Network,
-    wanted: Wanted,
-    mut doc: ContractDoc,
-    ready: Ready,
-    request: DeployRequest,
-    dry_run: bool,
-) -> Result<Response, Problem> {
-    let organisation = acting_organisation(network, caller, None, request.signer.as_deref())?;
-    let arguments = positional(ready.interface.as_ref(), request.arguments.as_ref(), request.init)?;
-    // BCOS accounts are named with their organisation.
-    let signer = match (&request.signer, &organisation, network.spec().engine) {
-        (Some(signer), Some(organisation), EngineKind::Bcos) if !signer.starts_with("0x") => {
-            Some(format!("{organisation}/{signer}"))
-        }
-        (signer, _, _) => signer.clone(),
-    };
-    let deployment = Deployment {
-        contract: wanted.contract.clone(),
-        name: wanted.name.clone(),
-        version: wanted.version.clone(),
-        channel: wanted.channel.clone(),
-        artifact: ready.artifact,
-        arguments,
-        init: request.init,
-        policy: request.policy,
-        collections: request.collections,
-        signer,
-    };
-    let act = Act::Deploy(Box::new(deployment));
-    if dry_run {
-        return Ok(Json(ActPlan { steps: steps_of(network, &act)? }).into_response());
-    }
-    let interface = ready.interface.as_ref().and_then(|interface| serde_json::to_value(interface).ok());
-    let made = Made { version: wanted.version, interface, origin: ready.origin, code_hash: ready.code_hash };
-    let mut telling = app.control.outbox.begin().await?;
-    let operation = Control::submit_act_in(&mut telling, network, act, &wanted.name, caller).await?;
-    doc.next = Some((operation.id.clone(), made));
-    if wanted.again {
-        let connection = telling.connection();
-        Repository::update_in(connection, Kind::Contract, &wanted.contract, wanted.record_version, &wanted.name, &doc)
-            .await?;
-    } else {
-        let new = New {
-            id: &wanted.contract,
-            network: Some(&network.record.id),
-            organisation: caller.organisation.as_deref(),
-            name: &wanted.name,
-            doc: &doc,
-        };
-        Repository::create_in(telling.connection(), Kind::Contract, new).await?;
-    }
-    telling.commit().await?;
-    app.control.runner.wake();
-    app.control.contracts.forget(&network.record.id);
-    let note =
-        AuditNote { network: Some(network.record.id.clone()), target: Some(wanted.contract), ..AuditNote::default() };
-    Ok(audited(note, accepted(&operation)))
-}
-
-/// Arguments in the constructor's order.
-fn positional(interface: Option<&Interface>, given: Option<&Value>, init: bool) -> Result<Vec<Value>, Problem> {
-    let wrong = |english: &str, chinese: &str| Err(Problem::invalid_in("arguments", english, chinese));
-    let parameters = interface
-        .and_then(|interface| interface.constructor.as_ref())
-        .map_or(&[][..], |constructor| &constructor.parameters);
-    match given {
-        None | Some(Value::Null) if parameters.is_empty() || init => Ok(Vec::new()),
-        None | Some(Value::Null) => {
-            let names: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-            let names = names.join(", ");
-            wrong(&format!("the constructor wants {names}"), &format!("构造函数需要参数 {names}"))
-        }
-        Some(Value::Array(values)) => Ok(values.clone()),
-        Some(Value::Object(named)) => {
-            let mut values = Vec::new();
-            for parameter in parameters {
-                match named.get(&parameter.name) {
-                    Some(value) => values.push(value.clone()),
-                    None => {
-                        let field = format!("arguments.{}", parameter.name);
-                        return Err(Problem::invalid_in(&field, "is missing", "缺少该参数"));
-                    }
-                }
-            }
-            if let Some(unknown) = named.keys().find(|name| !parameters.iter().any(|known| known.name == **name)) {
-                return Err(Problem::invalid_in(
-                    &format!("arguments.{unknown}"),
-                    "there is no such parameter",
-                    "没有该参数",
-                ));
-            }
-            Ok(values)
-        }
-        Some(_) => wrong("an object by parameter name, or an array", "应为按参数名的对象或数组"),
-    }
-}
-
-pub(crate) fn check_contract_name(engine: EngineKind, name: &str) -> Result<(), Problem> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let fine = match engine {
-        // The chaincode name rule of upstream.
-        EngineKind::Fabric => {
-            name.split(['-', '_']).all(|part| !part.is_empty()) && name.chars().all(plain) && name.len() <= 64
-        }
-        EngineKind::Bcos => (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control),
-    };
-    if fine {
-        return Ok(());
-    }
-    Err(Problem::invalid_in(
-        "name",
-        "letters, digits, single dashes and underscores between them, at most 64 characters",
-        "字母、数字，以及其间的单个短横线或下划线，最长 64 个字符",
-    ))
-}
-
-/// `1.0` gives `2.0`, `v7` gives `v8`, anything else gets a `.1`.
-fn next_version(version: &str) -> String {
-    let digits: String = version.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    match digits.parse::<u32>().ok().and_then(|number| number.checked_add(1)) {
-        Some(next) => version.replacen(&digits, &next.to_string(), 1),
-        None => format!("{version}.1"),
-    }
-}
-
 /// Whose identity a caller acts with. Who belongs to an organisation acts as that organisation only; a network's organisation
 /// without a record on the platform belongs to who made the network.
 pub(crate) fn acting_organisation(
@@ -520,44 +219,7 @@ pub fn routes() -> Routes {
     Routes::new()
         .routes(routes!(list))
         .routes(routes!(get))
-        .routes(routes!(deploy))
-        .routes(routes!(upgrade))
+        .merge(deploy::routes())
         .merge(describe::routes())
         .merge(calls::routes())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn versions_count_on() {
-        assert_eq!(["1.0", "v7", "first", ""].map(next_version), ["2.0", "v8", "first.1", ".1"]);
-    }
-
-    #[test]
-    fn names_follow_the_engine() {
-        for fine in ["basic", "asset-transfer", "a_b-1"] {
-            assert!(check_contract_name(EngineKind::Fabric, fine).is_ok(), "{fine}");
-        }
-        for wrong in ["", "-a", "a--b", "a b", "证书"] {
-            assert!(check_contract_name(EngineKind::Fabric, wrong).is_err(), "{wrong}");
-        }
-        assert!(check_contract_name(EngineKind::Bcos, "证书").is_ok());
-    }
-
-    #[test]
-    fn constructor_arguments_are_named_or_in_order() {
-        let abi = json!([{"type": "constructor", "stateMutability": "nonpayable",
-            "inputs": [{"name": "owner", "type": "address"}, {"name": "limit", "type": "uint256"}]}]);
-        let interface = Interface::from_abi("C", "1", &abi, None, None).unwrap();
-        let named = json!({"limit": 5, "owner": "0x00"});
-        assert_eq!(positional(Some(&interface), Some(&named), false).unwrap(), [json!("0x00"), json!(5)]);
-        assert!(positional(Some(&interface), Some(&json!({"owner": 1})), false).is_err());
-        assert!(positional(Some(&interface), Some(&json!({"owner": 1, "limit": 2, "x": 3})), false).is_err());
-        assert!(positional(Some(&interface), None, false).is_err());
-        assert!(positional(None, None, false).unwrap().is_empty());
-    }
 }

@@ -1,5 +1,7 @@
 //! Blocks and transactions of a network: lists from the index, details from its nodes, both in the words of its contracts.
 
+mod trace;
+
 use axum::extract::State;
 use konsort_engines::TransactionDetail;
 use serde::{Deserialize, Serialize};
@@ -341,14 +343,15 @@ async fn transaction(
 #[utoipa::path(get, path = "/v1/networks/{id}/transactions/{tx}/trace", tag = "explorer", operation_id = "trace_transaction",
     params(("id" = String, Path, description = "Network"), ("tx" = String, Path, description = "Transaction id or hash"), ChannelQuery),
     responses((status = 200, body = Object)))]
-async fn trace(
+async fn trace_transaction(
     State(app): State<App>,
     Path((id, tx)): Path<(String, String)>,
     Query(asked): Query<ChannelQuery>,
 ) -> Result<Json<Value>, Problem> {
     let channel = channel_with(&app, &id, asked.channel.as_deref(), &tx).await?;
     let network = app.control.network(&id).await?;
-    Ok(Json(network.engine.trace(network.place(), &channel, &tx).await?))
+    let raw = network.engine.trace(network.place(), &channel, &tx).await?;
+    Ok(Json(trace::explained(&app, &id, &channel, raw).await?))
 }
 
 /// The routes.
@@ -358,5 +361,5 @@ pub fn routes() -> Routes {
         .routes(routes!(block))
         .routes(routes!(transactions))
         .routes(routes!(transaction))
-        .routes(routes!(trace))
+        .routes(routes!(trace_transaction))
 }

@@ -7,6 +7,8 @@
 pub(crate) mod query;
 pub(crate) mod rows;
 pub(crate) mod schema;
+#[cfg(test)]
+mod tests;
 pub(crate) mod write;
 
 use std::collections::HashMap;

@@ -170,11 +170,23 @@ pub fn explain(input: &TraceInput<'_>) -> Trace {
         });
     }
     let storage = storage(input, &mut run);
-    Trace { calls: node(input, &run.frames, 0), failed_step: failed_step(&run.frames, &steps), steps, storage, sources }
+    let mut children = vec![Vec::new(); run.frames.len()];
+    for (number, frame) in run.frames.iter().enumerate() {
+        if let Some(parent) = frame.parent {
+            children[parent].push(number);
+        }
+    }
+    Trace {
+        calls: node(input, &run.frames, &children, 0),
+        failed_step: failed_step(&run.frames, &steps),
+        steps,
+        storage,
+        sources,
+    }
 }
 
 /// The tree below a frame. Frames come after their callers, so the recursion ends; its depth is that of the machine, at most 1024.
-fn node(input: &TraceInput<'_>, frames: &[Frame], number: usize) -> CallNode {
+fn node(input: &TraceInput<'_>, frames: &[Frame], children: &[Vec<usize>], number: usize) -> CallNode {
     let frame = &frames[number];
     let contract = input.contracts.get(&frame.code).map(|known| known.contract);
     let selector = frame.selector.map(|selector| format!("0x{}", hex::encode(selector)));
@@ -183,7 +195,6 @@ fn node(input: &TraceInput<'_>, frames: &[Frame], number: usize) -> CallNode {
         all.find(|(_, known)| *known == selector).map(|(signature, _)| signature.clone())
     });
     let method = if frame.create { Some("constructor".to_owned()) } else { method.or(selector) };
-    let children = (number + 1..frames.len()).filter(|child| frames[*child].parent == Some(number));
     CallNode {
         kind: frame.kind.clone(),
         address: frame.code.clone(),
@@ -193,7 +204,7 @@ fn node(input: &TraceInput<'_>, frames: &[Frame], number: usize) -> CallNode {
         last_step: frame.last as u32,
         ok: frame.ok,
         value: frame.value.to_string(),
-        calls: children.map(|child| node(input, frames, child)).collect(),
+        calls: children[number].iter().map(|child| node(input, frames, children, *child)).collect(),
     }
 }
 

@@ -63,7 +63,6 @@ pub struct DecodedEvent {
     /// Its signature.
     pub signature: String,
     /// Values by parameter name; texts, bytes and arrays that are topics are there as `{"hash": "0x…"}`.
-    #[schema(value_type = Object)]
     pub arguments: Value,
 }
 
@@ -75,7 +74,6 @@ pub struct DecodedCall {
     /// Its signature.
     pub signature: String,
     /// Values by parameter name.
-    #[schema(value_type = Object)]
     pub arguments: Value,
 }
 
@@ -91,7 +89,6 @@ pub struct Revert {
     /// In words, Chinese.
     pub message_zh: String,
     /// Values of a custom error by name, or of a panic `{code}`.
-    #[schema(value_type = Object)]
     pub arguments: Value,
 }
 

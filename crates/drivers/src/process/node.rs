@@ -53,6 +53,14 @@ impl Node {
         })
     }
 
+    /// Ends the task that watches the node, not the node.
+    pub(super) fn release(&self) {
+        // What is being done to it just now is carried through by its own task, and the program is ending anyway.
+        if let Ok(mut supervisor) = self.supervisor.try_lock() {
+            *supervisor = None;
+        }
+    }
+
     pub(super) fn log(&self) -> Arc<Log> {
         Arc::clone(&self.log)
     }

@@ -216,6 +216,7 @@ async fn a_node_made_just_before_the_platform_died_is_found_by_its_log() {
         record["run"] = Value::Null;
         record["starting"] = true.into();
     });
+    drop(first);
     let second = driver(root.path());
     second.start(&launch).await.unwrap();
     assert_eq!(look(&second, "a").await.pid, pid, "a second process was made");

@@ -195,7 +195,7 @@ impl Bcos {
         let hashes = block["transactions"].as_array().cloned().unwrap_or_default();
         let index = hashes.iter().position(|hash| hash.as_str() == Some(id.as_str())).unwrap_or_default();
         let abi = if executed.status == 0 { None } else { self.stored_abi(place, group, &shown.to).await };
-        let explanation = words::outcome(executed.status, &executed.output_bytes(), &executed.message, abi.as_ref());
+        let explanation = words::outcome(executed.status, &executed.output_bytes(), &executed.message, abi.as_deref());
         let height = executed.block_number;
         let (output, logs) = (receipt["output"].clone(), receipt["logEntries"].clone());
         let time = block["timestamp"].as_i64().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use alloy_json_abi::JsonAbi;
+use alloy_json_abi::StateMutability;
 use bcos_types::status;
 use konsort_crypto::SuiteKey;
 use serde_json::{Map, Value, json};
@@ -20,6 +20,9 @@ use crate::{EngineError, Place};
 const PAGE: usize = 20_000;
 /// With more instructions memory is not shown: it would be many times the rest.
 const WITH_MEMORY: usize = 3_000;
+/// JSON-RPC errors of a call that was run: a revert, and anything else that ended it.
+const REVERTED: i64 = 3;
+const STOPPED: i64 = -32_000;
 /// Events of one answer.
 const MOST_EVENTS: usize = 1_000;
 
@@ -35,6 +38,9 @@ impl Bcos {
         let request =
             &json!({ "from": accounts::address(&key), "to": to, "input": format!("0x{}", hex::encode(&input)) });
         let at = &call.height.map_or_else(|| json!("latest"), |height| json!(format!("{height:#x}")));
+        if self.only_reads(place, call, &input).await {
+            return self.read(place, call, request, at).await;
+        }
         let (tree, difference) = first(&clients, |client| async move {
             let with_logs = json!([request, at, { "tracer": "callTracer", "tracerConfig": { "withLog": true } }]);
             let changes = json!([request, at, { "tracer": "prestateTracer", "tracerConfig": { "diffMode": true } }]);
@@ -67,6 +73,58 @@ impl Bcos {
             answers: Vec::new(),
             missing: Vec::new(),
             gas_used: number(&tree["gasUsed"]),
+        })
+    }
+
+    /// Whether the contract's interface says that the method changes nothing.
+    async fn only_reads(&self, place: Place<'_>, call: &CallRequest, input: &[u8]) -> bool {
+        let Some(abi) = self.stored_abi(place, &call.channel, &call.contract).await else { return false };
+        let mut methods = abi.functions();
+        methods.any(|method| {
+            input.starts_with(method.selector().as_slice())
+                && matches!(method.state_mutability, StateMutability::View | StateMutability::Pure)
+        })
+    }
+
+    /// A call that changes nothing costs a node much less than a trace.
+    async fn read(
+        &self,
+        place: Place<'_>,
+        call: &CallRequest,
+        request: &Value,
+        at: &Value,
+    ) -> Result<Simulation, EngineError> {
+        let clients = self.clients.of_group(place, &call.channel, call.organisation.as_deref())?;
+        let answer = first(&clients, |client| async move {
+            match client.eth::<String>("eth_call", json!([request, at])).await {
+                // The contract, or the machine that runs it, refused.
+                Err(RpcError::Refused(failure)) if failure.code == REVERTED || failure.code == STOPPED => {
+                    Ok(Err(failure))
+                }
+                other => other.map(Ok),
+            }
+        })
+        .await?;
+        let (output, problem) = match answer {
+            Ok(output) => (output, None),
+            Err(failure) if failure.message == "header not found" => {
+                return Err(EngineError::NotFound { what: format!("the block {}", call.height.unwrap_or_default()) });
+            }
+            Err(failure) => {
+                let output = failure.data.as_str().unwrap_or("0x").to_owned();
+                let problem = self.failure(place, call, &output, &failure.message).await;
+                (output, Some(problem))
+            }
+        };
+        Ok(Simulation {
+            ok: problem.is_none(),
+            problem,
+            output: json!(output),
+            events: Vec::new(),
+            effects: json!({}),
+            answers: Vec::new(),
+            missing: Vec::new(),
+            gas_used: None,
         })
     }
 
@@ -118,8 +176,8 @@ impl Bcos {
             let known = status::ALL.iter().find(|(_, name)| *name == error);
             known.map_or(status::UNKNOWN, |(code, _)| *code)
         };
-        let abi: Option<JsonAbi> = self.stored_abi(place, &call.channel, &call.contract).await;
-        if code == status::UNKNOWN { error.to_owned() } else { words::outcome(code, &output, "", abi.as_ref()) }
+        let abi = self.stored_abi(place, &call.channel, &call.contract).await;
+        if code == status::UNKNOWN { error.to_owned() } else { words::outcome(code, &output, "", abi.as_deref()) }
     }
 
     /// A call of an address without code succeeds and returns nothing, which is rarely what was meant.

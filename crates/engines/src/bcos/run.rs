@@ -390,6 +390,7 @@ impl Bcos {
         }
         self.clients.forget(place.folder);
         self.histories.forget(place.folder).await;
+        self.interfaces.lock().retain(|(folder, _, _), _| folder != place.folder);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Transactions: signed with the platform's accounts, sent, and found again after a crash.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_json_abi::JsonAbi;
@@ -19,6 +20,9 @@ use crate::{EngineError, Place};
 const BLOCK_LIMIT: u64 = 500;
 /// How long a transaction may take to be in a block.
 const COMMIT: Duration = Duration::from_secs(90);
+
+/// Interfaces of contracts that are remembered.
+const MOST_INTERFACES: usize = 1_000;
 
 /// A receipt as nodes show it.
 #[derive(Debug, Clone, Deserialize)]
@@ -251,17 +255,28 @@ impl Bcos {
         let content = Content { to: contract(&call.contract)?, input: data(&call.input)?, abi: String::new() };
         let receipt = self.send(place, &call.channel, call.organisation.as_deref(), &key, &content).await?;
         let abi = if receipt.status == 0 { None } else { self.stored_abi(place, &call.channel, &call.contract).await };
-        Ok(receipt.result(abi.as_ref()))
+        Ok(receipt.result(abi.as_deref()))
     }
 
     /// The ABI that the chain keeps with a contract, if it does.
-    pub(super) async fn stored_abi(&self, place: Place<'_>, group: &str, contract: &str) -> Option<JsonAbi> {
+    pub(super) async fn stored_abi(&self, place: Place<'_>, group: &str, contract: &str) -> Option<Arc<JsonAbi>> {
+        let key = (place.folder.to_path_buf(), group.to_owned(), contract.to_ascii_lowercase());
+        if let Some(known) = self.interfaces.lock().get(&key) {
+            return Some(Arc::clone(known));
+        }
         let clients = self.clients.of_group(place, group, None).ok()?;
         let text: String =
             super::rpc::first(&clients, |client| async move { client.call(group, "getABI", &[json!(contract)]).await })
                 .await
                 .ok()?;
-        serde_json::from_str(&text).ok()
+        // What is at an address never changes, so it need not be asked again.
+        let abi: Arc<JsonAbi> = Arc::new(serde_json::from_str(&text).ok()?);
+        let mut interfaces = self.interfaces.lock();
+        if interfaces.len() >= MOST_INTERFACES {
+            interfaces.clear();
+        }
+        interfaces.insert(key, Arc::clone(&abi));
+        Some(abi)
     }
 }
 

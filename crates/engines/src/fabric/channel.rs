@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fabric_channel::config::keys;
+use fabric_client::ClientError;
 use fabric_client::admin::ParticipationAnswer;
 use fabric_client::envelope::Seek;
 use fabric_proto::common::{Config, OrdererAddresses};
@@ -60,17 +61,33 @@ impl Net<'_> {
         if within(participation.info(channel)).await.map_err(failed)?.status == 200 {
             return Ok(());
         }
-        within(participation.join(block)).await.and_then(ParticipationAnswer::success).map_err(failed)?;
-        Ok(())
+        let joined = within(participation.join(block)).await.and_then(ParticipationAnswer::success);
+        // As with peers: somebody may have asked a moment ago.
+        match joined {
+            Err(ClientError::Input(why)) if why.contains("already exists") => Ok(()),
+            other => other.map(|_| ()).map_err(failed),
+        }
     }
 
     async fn join_peer(&self, channel: &str, node: &NodeSpec, genesis: &[u8]) -> Result<(), EngineError> {
         let failed = |error| refusal(&node.id, error);
         let admin = self.peer(node).await?;
-        if !within(admin.channels()).await.map_err(failed)?.iter().any(|joined| joined == channel) {
-            within(admin.join_channel(genesis.to_vec())).await.map_err(failed)?;
+        let until = Instant::now() + ONBOARD;
+        loop {
+            if within(admin.channels()).await.map_err(failed)?.iter().any(|joined| joined == channel) {
+                return Ok(());
+            }
+            match within(admin.join_channel(genesis.to_vec())).await {
+                Ok(()) => return Ok(()),
+                // An earlier, cut-off run has asked already; the peer is still opening the ledger.
+                Err(ClientError::Endorsement { message, .. })
+                    if message.contains("already exists") && Instant::now() < until =>
+                {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => return Err(failed(error)),
+            }
         }
-        Ok(())
     }
 
     /// Joins one further node to a channel that lives already.

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use fabric_channel::config::Bundle;
 use fabric_channel::genesis::{
     self, Application, Consensus, Content, MspSource, Orderer, Organization, PolicyRule, Profile, RaftConsenter,
     RaftOptions,
@@ -15,6 +16,9 @@ use prost::Message as _;
 use super::layout::{Layout, organisation_of, remove_folder, write};
 use crate::spec::{NetworkSpec, NodeSpec, OrganisationSpec};
 use crate::{EngineError, Place};
+
+/// The authority of the orderers' TLS certificates, in a peer's folder.
+const ORDERER_ROOTS: &str = "orderer-tls-ca.pem";
 
 /// A step of making files that failed for another reason than the file system.
 fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> EngineError {
@@ -201,7 +205,16 @@ pub(super) fn node(place: Place<'_>, node: &NodeSpec) -> Result<(), EngineError>
     } else {
         ("core.yaml", core_yaml(place, &layout, node)?)
     };
-    write(&layout.node(&node.id).join(name), text.as_bytes())
+    write(&layout.node(&node.id).join(name), text.as_bytes())?;
+    let orderers = place.spec.organisations.iter().find(|organisation| organisation.orders_only);
+    let authority = orderers.map(|organisation| {
+        layout.msp(organisation).join(format!("tlscacerts/tlsca.{}-cert.pem", organisation.domain))
+    });
+    match authority.filter(|path| node.is_peer() && path.exists()) {
+        // Beside the configuration: nodes read no other organisation's folder.
+        Some(path) => write(&layout.node(&node.id).join(ORDERER_ROOTS), &super::layout::read(&path)?),
+        None => Ok(()),
+    }
 }
 
 /// Removes what a node that is taken out leaves: configuration, ledger, certificates.
@@ -275,6 +288,33 @@ Metrics:
     ))
 }
 
+/// Where to find the ordering service instead of at the addresses of orderers that have left since a channel was made: a peer
+/// that joins later begins with the genesis block, which may name none that is still there.
+fn overrides(place: Place<'_>, layout: &Layout, node: &NodeSpec) -> String {
+    let spec = place.spec;
+    let present: Vec<String> =
+        spec.nodes.iter().filter(|node| node.is_orderer()).map(|node| between(place, node)).collect();
+    let Some(first) = present.first() else { return String::new() };
+    let mut former = std::collections::BTreeSet::new();
+    for channel in &spec.channels {
+        let block = std::fs::read(layout.genesis(&channel.name)).ok();
+        let block = block.and_then(|bytes| fabric_proto::common::Block::decode(bytes.as_slice()).ok());
+        let Some(bundle) = block.and_then(|block| Bundle::from_config_block(&block).ok()) else { continue };
+        let endpoints = bundle.orderer().into_iter().flat_map(|orderer| orderer.endpoints());
+        former
+            .extend(endpoints.map(|(_, endpoint)| endpoint.to_owned()).filter(|endpoint| !present.contains(endpoint)));
+    }
+    if former.is_empty() {
+        return String::new();
+    }
+    let roots = layout.node(&node.id).join(ORDERER_ROOTS);
+    let entries: String = former
+        .iter()
+        .map(|from| format!("      - {{from: {from:?}, to: {first:?}, caCertsFile: {}}}\n", quoted(&roots)))
+        .collect();
+    format!("  deliveryclient:\n    addressOverrides:\n{entries}")
+}
+
 fn core_yaml(place: Place<'_>, layout: &Layout, node: &NodeSpec) -> Result<String, EngineError> {
     let organisation = organisation_of(place.spec, node)?;
     let crypto = layout.node_crypto(organisation, node);
@@ -327,7 +367,7 @@ peer:
       file: {key}
     rootcert:
       file: {ca}
-  discovery:
+{overrides}  discovery:
     enabled: true
   limits:
     concurrency:
@@ -356,6 +396,7 @@ ledger:
         msp = quoted(&crypto.join("msp")),
         data = quoted(&layout.node(&node.id).join("data")),
         bootstrap = between(place, bootstrap),
+        overrides = overrides(place, layout, node),
         certificate = quoted(&tls.join("server.crt")),
         key = quoted(&tls.join("server.key")),
         ca = quoted(&tls.join("ca.crt")),

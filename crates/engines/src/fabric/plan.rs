@@ -291,6 +291,18 @@ impl Ports {
         }
     }
 
+    /// Free ports for further nodes of a network: behind all it has, so that a removed node's port, which others may still
+    /// remember, is not soon somebody else's.
+    pub(super) fn after(spec: &NetworkSpec) -> Self {
+        let taken: Vec<u16> = spec.all_ports().collect();
+        let mut ports = Self::new(&spec.id, None, &taken);
+        let last = taken.iter().copied().filter(|port| FREE_PORTS.contains(port)).max();
+        if let Some(next) = last.map(|last| last + 1).filter(|next| FREE_PORTS.contains(next)) {
+            ports.next = next;
+        }
+        ports
+    }
+
     fn take(&mut self) -> Result<u16, EngineError> {
         if self.consecutive {
             let port = self.next;

@@ -170,8 +170,7 @@ fn plan_node(net: Net<'_>, name: &str, role: &str, id: &str) -> Result<StepOutco
         let organisation = organisation(net.spec(), name)?;
         let role = Role::of(role)
             .ok_or_else(|| EngineError::Invalid { field: "role".into(), why: "use peer or orderer".into() })?;
-        let taken: Vec<u16> = spec.all_ports().collect();
-        let mut ports = Ports::new(&spec.id, None, &taken);
+        let mut ports = Ports::after(&spec);
         let number = plan::next_number(&spec, organisation, role);
         spec.nodes.push(plan::node(organisation, role, number, &mut ports)?);
     }
@@ -190,8 +189,7 @@ async fn add_organisation(
         ["plan", _] => {
             if !spec.organisations.iter().any(|known| known.name == *name) {
                 let organisation = plan::organisation(wanted);
-                let taken: Vec<u16> = spec.all_ports().collect();
-                let mut ports = Ports::new(&spec.id, None, &taken);
+                let mut ports = Ports::after(&spec);
                 for number in 0..wanted.nodes {
                     spec.nodes.push(plan::node(&organisation, Role::Peer, number, &mut ports)?);
                 }

@@ -26,6 +26,10 @@ pub(crate) struct Known {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) interface: Option<Interface>,
+    /// Hash of its code, by which its compilation is kept.
+    pub(crate) code_hash: Option<String>,
+    /// Its name in its sources.
+    pub(crate) source_name: Option<String>,
     /// Methods by selector.
     methods: HashMap<String, String>,
 }
@@ -69,8 +73,10 @@ impl Contracts {
                         methods.map(|method| (Suite::Keccak.selector(&method.signature), method.name.clone())).collect()
                     }
                 };
+                let source_name = record.doc.made.origin.as_ref().and_then(|origin| origin.contract.clone());
+                let code_hash = record.doc.made.code_hash.clone();
                 let target = record.doc.target(&record.name).to_lowercase();
-                let known = Known { id: record.id, name: record.name, interface, methods };
+                let known = Known { id: record.id, name: record.name, interface, code_hash, source_name, methods };
                 found.insert((record.doc.channel, target), Arc::new(known));
             }
             match part.next_page_token {

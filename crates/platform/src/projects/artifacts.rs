@@ -9,7 +9,7 @@ use konsort_engines::Artifact;
 use konsort_engines::act::Deployment;
 use konsort_engines::spec::EngineKind;
 use konsort_workbench::Interface;
-use konsort_workbench::compiler::CompiledContract;
+use konsort_workbench::compiler::{Compilation, CompiledContract};
 use konsort_workbench::project::Files;
 use konsort_workbench::samples;
 
@@ -17,8 +17,8 @@ use super::build::{compile, diagnostics_text};
 use super::{ProjectDoc, engine_of, with_project};
 use crate::access::Caller;
 use crate::app::App;
+use crate::contracts::deploy::{ArtifactRequest, DeployRequest, check_contract_name};
 use crate::contracts::record::Origin;
-use crate::contracts::{ArtifactRequest, DeployRequest};
 use crate::control::{Control, Network};
 use crate::db::Kind;
 use crate::problem::{Problem, kinds};
@@ -128,12 +128,16 @@ async fn from_project(
         return Err(wrong("contract_name", &english, &format!("依赖尚未链接的库：{links}")));
     }
     origin.contract = Some(chosen.name.clone());
+    let code_hash = hex::encode(sha256(chosen.bytecode.as_bytes()));
+    // Traces are explained by it for as long as the contract is there.
+    let kept = serde_json::to_vec(&compilation).map_err(|error| Problem::internal(&error))?;
+    write_file(compilation_path(&app.control, &code_hash), kept).await?;
     Ok(Ready {
         artifact: Artifact::Evm { bytecode: chosen.bytecode.clone(), abi: chosen.abi.clone() },
         interface: Some(chosen.interface.clone()),
         origin: Some(origin),
         name: chosen.name.clone(),
-        code_hash: Some(hex::encode(sha256(chosen.bytecode.as_bytes()))),
+        code_hash: Some(code_hash),
     })
 }
 
@@ -207,7 +211,7 @@ async fn from_artifact(
             let Some(name) = request.name.clone() else {
                 return Err(wrong("name", "is needed for a package", "部署链码包需要名称"));
             };
-            crate::contracts::check_contract_name(engine, &name)?;
+            check_contract_name(engine, &name)?;
             let hash = hex::encode(sha256(&bytes));
             let label = format!("{name}_{version}");
             let path = package_path(&app.control, "uploaded", &hash, &label);
@@ -257,6 +261,19 @@ pub(crate) fn package_path(control: &Control, owner: &str, hash: &str, label: &s
     let plain: String =
         label.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+')).collect();
     control.folder.join("packages").join(format!("{owner}-{}-{plain}.tar.gz", &hash[..16]))
+}
+
+fn compilation_path(control: &Control, code_hash: &str) -> PathBuf {
+    control.folder.join("packages").join(format!("compilation-{}.json", &code_hash[..32]))
+}
+
+/// What the code with this hash was compiled with.
+pub(crate) async fn kept_compilation(control: &Control, code_hash: &str) -> Option<Compilation> {
+    if code_hash.len() < 32 || !code_hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let bytes = tokio::fs::read(compilation_path(control, code_hash)).await.ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// The files that a package is built from.

@@ -182,7 +182,7 @@ async fn story(engine: &str, kill: bool) -> Vec<(&'static str, Value)> {
 }
 
 /// The stream from its beginning and the explorer's list both have every block of every channel exactly once, in order.
-async fn every_block_once(real: &Real, network: &str) {
+pub(crate) async fn every_block_once(real: &Real, network: &str) {
     let path = format!("/v1/networks/{network}");
     let channels = real.get(&format!("{path}/channels")).await;
     let mut wanted: BTreeMap<String, u64> = BTreeMap::new();

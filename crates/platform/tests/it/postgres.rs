@@ -10,7 +10,7 @@ use super::support::{As, Platform};
 use super::{audit, sessions, writes};
 
 /// Folder of the server programs; not every system has them on the path.
-fn programs() -> Option<PathBuf> {
+pub(crate) fn programs() -> Option<PathBuf> {
     let found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -22,7 +22,8 @@ fn programs() -> Option<PathBuf> {
     found.into_iter().next()
 }
 
-struct Postgres {
+#[derive(Debug)]
+pub(crate) struct Postgres {
     programs: PathBuf,
     folder: TempDir,
     port: u16,
@@ -31,7 +32,7 @@ struct Postgres {
 }
 
 impl Postgres {
-    fn start(programs: PathBuf) -> Self {
+    pub(crate) fn start(programs: PathBuf) -> Self {
         let folder = tempfile::Builder::new().prefix("konsort-pg").tempdir_in("/tmp").unwrap();
         let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
         // Any unprivileged user does; this one is on every system.
@@ -65,7 +66,7 @@ impl Postgres {
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn up(&self) {
+    pub(crate) fn up(&self) {
         let folder = self.folder.path().display();
         let options = format!("-c listen_addresses=127.0.0.1 -p {} -k {folder} -c fsync=off", self.port);
         let log = format!("{folder}/log");
@@ -89,11 +90,11 @@ impl Postgres {
         assert!(status.success(), "{}", std::fs::read_to_string(log).unwrap_or_default());
     }
 
-    fn down(&self) {
+    pub(crate) fn down(&self) {
         self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
     }
 
-    fn database(&self, name: &str) -> String {
+    pub(crate) fn database(&self, name: &str) -> String {
         let port = self.port.to_string();
         self.run("createdb", &["-h", "127.0.0.1", "-p", &port, "-U", "postgres", name]);
         format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::crash::every_block_once;
+use super::postgres::{Postgres, programs};
 use super::real::{Events, Real, sample, small, write};
 
-async fn story(engine: &str) {
+async fn story(engine: &str, database_url: Option<String>) {
     let folder = tempfile::tempdir().unwrap();
-    let real = Real::start(folder.path(), None).await;
+    let real = Real::start(folder.path(), database_url).await;
     let mut events = Events::open(&real, "topics=block,transaction,operation", None).await;
 
     let plan = real.call("POST", "/v1/networks?dry_run=true", Some(small(engine, "链 1"))).await.expect(200).json();
@@ -84,10 +86,40 @@ async fn story(engine: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fabric_network_from_its_plan_to_a_found_transaction() {
-    story("fabric").await;
+    story("fabric", None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bcos_chain_from_its_plan_to_a_found_transaction() {
-    story("bcos").await;
+    story("bcos", None).await;
+}
+
+/// The same on PostgreSQL, which goes away while a network is being made.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_serves_as_well_and_may_be_gone_for_a_while() {
+    let Some(programs) = programs() else {
+        eprintln!("skipped: no initdb and pg_ctl in /usr/lib/postgresql/*/bin or on the path; install postgresql");
+        return;
+    };
+    let postgres = tokio::task::spawn_blocking(|| Postgres::start(programs)).await.unwrap();
+    story("bcos", Some(postgres.database("thread"))).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let real = Real::start(folder.path(), Some(postgres.database("outage"))).await;
+    let made = real.begin("POST", "/v1/networks", Some(small("bcos", "outage"))).await;
+    let postgres = tokio::task::spawn_blocking(move || {
+        postgres.down();
+        std::thread::sleep(std::time::Duration::from_secs(20));
+        postgres.up();
+        postgres
+    });
+    let postgres = postgres.await.unwrap();
+    let ended = real.ended(made["id"].as_str().unwrap()).await;
+    assert_eq!(ended["state"], "done", "{ended:#}");
+    let path = format!("/v1/networks/{}", made["network"].as_str().unwrap());
+    real.until(&path, "running", |view| view["state"] == "running").await;
+    real.done("POST", &format!("{path}/contracts"), Some(sample("bcos"))).await;
+    every_block_once(&real, made["network"].as_str().unwrap()).await;
+    real.finish().await;
+    drop(postgres);
 }

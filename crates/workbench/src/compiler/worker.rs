@@ -196,14 +196,23 @@ impl Workers {
             let found = idle.iter().position(|idle| idle.version == info.version);
             found.map(|index| idle.swap_remove(index).process)
         };
+        let soljson = self.settings.store.join(&info.version).join(SOLJSON);
+        if ready.is_none() {
+            self.make_room();
+        }
+        let warm = ready.is_some();
         let mut process = match ready {
             Some(process) => process,
-            None => {
-                self.make_room();
-                self.open(&self.settings.store.join(&info.version).join(SOLJSON)).await?
-            }
+            None => self.open(&soljson).await?,
         };
-        let output = process.compile(input, &self.settings).await?;
+        let output = match process.compile(input, &self.settings).await {
+            // One that waited may have ended meanwhile; a fresh one tells whether the sources are the reason.
+            Err(Stopped::Failed(CompilerError::Process(_))) if warm => {
+                process = self.open(&soljson).await?;
+                process.compile(input, &self.settings).await?
+            }
+            other => other?,
+        };
         self.idle.lock().push(Idle { version: info.version.clone(), since: Instant::now(), process });
         drop(permit);
         let idle = Arc::downgrade(&self.idle);

@@ -26,12 +26,6 @@ pub(super) enum Encodable {
     Elements(Vec<Encodable>),
 }
 
-impl Encodable {
-    fn is_dynamic(&self, kind: &AbiType) -> bool {
-        is_dynamic(kind)
-    }
-}
-
 pub(super) fn is_dynamic(kind: &AbiType) -> bool {
     match kind {
         AbiType::Bytes | AbiType::Text | AbiType::Array(_) => true,
@@ -363,7 +357,7 @@ fn sequence(out: &mut Vec<u8>, items: Vec<(&AbiType, &Encodable)>) {
     let head: usize = items.iter().map(|(kind, _)| head_bytes(kind)).sum();
     let mut tail = Vec::new();
     for (kind, item) in items {
-        if item.is_dynamic(kind) {
+        if is_dynamic(kind) {
             out.extend_from_slice(&U256::from(head + tail.len()).to_be_bytes::<32>());
             encode(&mut tail, kind, item);
         } else {

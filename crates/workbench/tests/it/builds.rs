@@ -63,6 +63,8 @@ async fn samples_of(language: Language, kind: &str, expected: &[&str], forbidden
         assert!(made.ok, "{id}: {:?}\n{log}", made.diagnostics);
         assert_eq!(made.interface.is_some(), files.contains_key("interface.json"), "{id}: {:?}", made.diagnostics);
         let package = made.package.unwrap();
+        std::fs::create_dir_all(kept("packages")).unwrap();
+        std::fs::write(kept("packages").join(format!("{kind}-{id}.tgz")), &package.bytes).unwrap();
         let metadata = fabric_client::package::metadata(&package.bytes).unwrap();
         assert_eq!((metadata.kind.as_str(), metadata.label.as_str()), (kind, "sample_1.0"));
         assert_eq!(package.id, fabric_client::package::package_id("sample_1.0", &package.bytes));

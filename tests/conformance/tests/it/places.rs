@@ -359,7 +359,8 @@ async fn play(folder: &Path, socket: Option<&Path>) {
         ))
         .await;
     let address = deployed["address"].as_str().unwrap().to_owned();
-    clients_of(&network, folder);
+    ethereum_clients(&network);
+    java_client(&network, folder);
     let create = |_: u32| {
         tag.set(tag.get() + 1);
         bcos_call(network.channel(), &address, tag.get())
@@ -367,7 +368,7 @@ async fn play(folder: &Path, socket: Option<&Path>) {
     let nodes: Vec<String> = network.spec.nodes.iter().map(|node| node.id.clone()).collect();
     network.suffer(&nodes[0], &nodes[1], create).await;
     network.suffer(&nodes[2], &nodes[3], create).await;
-    clients_of(&network, folder);
+    ethereum_clients(&network);
     network.act(Act::Delete).await;
     assert!(driver.observe(&network.spec.id).await.unwrap().is_empty());
     println!("BOTH ENGINES IN {place}");
@@ -438,19 +439,20 @@ fn describe(network: &World<'_>, file: &Path) -> PathBuf {
     file.to_owned()
 }
 
-/// Ethereum's clients and the Java SDK, over the ports that the platform would tell them.
-fn clients_of(network: &World<'_>, folder: &Path) {
-    let reach = |at: usize, name: &str| {
-        let node = &network.spec.nodes[at];
-        network.driver.reachable(&network.reference(&node.id), node.ports[name])
-    };
-    let web3 = reach(0, "web3");
+/// Ethereum's clients, over the port that the platform would tell them.
+fn ethereum_clients(network: &World<'_>) {
+    let node = &network.spec.nodes[0];
+    let web3 = network.driver.reachable(&network.reference(&node.id), node.ports["web3"]);
     let environment = [
         ("KONSORT_ETH_HTTP", format!("http://{web3}")),
         ("KONSORT_ETH_WS", format!("ws://{web3}")),
         ("KONSORT_ETH_CHAIN_ID", chain_id(&web3).to_string()),
     ];
     ethereum_suite(&environment, &["rpc.test.mjs", "ethers.test.mjs"]).unwrap();
+}
+
+/// The Java SDK with the certificates of an organisation's applications.
+fn java_client(network: &World<'_>, folder: &Path) {
     let sdk = network.folder.join("agencies/Org1/sdk");
     let ports: Vec<u16> = network.spec.nodes.iter().take(2).map(|node| node.ports["rpc"]).collect();
     let chain = network.spec.chain_id.clone().unwrap();

@@ -1,0 +1,1 @@
+import{wt as e}from"./api-B1rA6V3i.js";e();

@@ -1,1 +1,0 @@
-import{wt as e}from"./api-Bs3YQtZJ.js";e();
