@@ -216,6 +216,7 @@ impl Bcos {
                 // One more tells whether there is more.
                 trace(&client, id, json!({ "limit": last + 1 })),
             );
+            let tree = absent(tree, id)?;
             let steps = match steps? {
                 steps if count(&steps) > WITH_MEMORY => steps,
                 _ => {
@@ -223,7 +224,7 @@ impl Bcos {
                         .await?
                 }
             };
-            Ok((absent(tree, id)?, optional(changes)?, steps))
+            Ok((tree, optional(changes)?, steps))
         })
         .await?;
         let total = count(&steps);

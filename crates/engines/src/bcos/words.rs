@@ -20,10 +20,13 @@ pub(super) fn refusal_code(failure: &Failure) -> String {
     if let Some((_, name)) = named {
         return (*name).to_owned();
     }
-    let rpc = codes::rpc::ALL.iter().find(|(code, _)| i64::from(*code) == failure.code);
+    // The Ethereum surface has one code for all that fits no other.
+    let other = failure.code == -32_000 && !failure.message.contains("specified node");
+    let rpc = codes::rpc::ALL.iter().find(|(code, _)| i64::from(*code) == failure.code && !other);
     match rpc {
         Some((_, name)) => (*name).to_owned(),
         None if failure.code == 3 => "RevertInstruction".to_owned(),
+        None if other => "Refused".to_owned(),
         None => failure.code.to_string(),
     }
 }
