@@ -1,1 +1,0 @@
-import{pt as e}from"./api-B1rA6V3i.js";var t=e({now:Date.now()});setInterval(()=>{document.visibilityState===`visible`&&(t.now=Date.now())},5e3);var n={get now(){return t.now}};export{n as t};

@@ -1,1 +1,0 @@
-import{wt as e}from"./api-B1rA6V3i.js";e();

@@ -1,0 +1,1 @@
+import{wt as e}from"./api-C--cJkti.js";e();
