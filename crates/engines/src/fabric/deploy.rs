@@ -510,15 +510,14 @@ impl Net<'_> {
         let client = self.peer(node).await?;
         let until = Instant::now() + COMMIT;
         loop {
-            let own = within(client.channel_info(channel)).await.map_err(|error| refusal(&node.id, error))?;
-            if own.height >= others.height {
-                return Ok(());
-            }
+            let problem = match within(client.channel_info(channel)).await {
+                Ok(own) if own.height >= others.height => return Ok(()),
+                Ok(own) => format!("it has {} of {} blocks of {channel}", own.height, others.height),
+                // Until it has read of its own admission, a peer knows not even its own administrator on the channel.
+                Err(error) => error.to_string(),
+            };
             if Instant::now() > until {
-                let why = format!(
-                    "it has {} of {} blocks of {channel}; its log says what it waits for",
-                    own.height, others.height
-                );
+                let why = format!("{problem} after {} s; its log says what it waits for", COMMIT.as_secs());
                 return Err(EngineError::Unreachable { node: node.id.clone(), why });
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
