@@ -246,7 +246,7 @@ impl Shared {
         let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
         // The request lasts as long as the node takes.
-        let docker = self.engine.docker().await?.clone().with_timeout(grace + Duration::from_secs(60));
+        let docker = self.engine.docker().await?.clone().with_timeout(grace + Duration::from_mins(1));
         match docker.stop_container(&container_name(node), Some(options)).await {
             Ok(()) => {}
             Err(error) if is_absent(&error) || is_already(&error) => return Ok(Stopped::AlreadyStopped),

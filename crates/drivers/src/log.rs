@@ -94,7 +94,7 @@ impl Log {
         let length = live.metadata()?.len();
         let mut text = last_lines(&mut live, length, lines, MOST_TAIL)?;
         for number in 1..=self.keep {
-            let found = text.iter().filter(|&&byte| byte == b'\n').count();
+            let found = line_ends(&text);
             let room = MOST_TAIL.saturating_sub(text.len() as u64);
             if found > lines || room == 0 {
                 break;
@@ -198,11 +198,15 @@ fn last_lines(file: &mut File, length: u64, lines: usize, most: u64) -> std::io:
         file.seek(SeekFrom::Start(start))?;
         let mut piece = Vec::new();
         file.take(step).read_to_end(&mut piece)?;
-        found += piece.iter().filter(|&&byte| byte == b'\n').count();
+        found += line_ends(&piece);
         piece.append(&mut text);
         text = piece;
     }
     Ok(text)
+}
+
+fn line_ends(text: &[u8]) -> usize {
+    text.split(|&byte| byte == b'\n').count() - 1
 }
 
 /// Makes lines of bytes that arrive in pieces.

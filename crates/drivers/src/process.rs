@@ -43,8 +43,8 @@ impl Default for Settings {
             log_bytes: 16 << 20,
             log_parts: 4,
             first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(60),
-            healthy_after: Duration::from_secs(60),
+            longest_pause: Duration::from_mins(1),
+            healthy_after: Duration::from_mins(1),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::{NodeRef, now_ms};
 const LOOK: Duration = Duration::from_secs(2);
 /// Pause before the first restart, doubled for each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A container that has run for so long begins with the first pause again.
 const HEALTHY_AFTER_MS: i64 = 60_000;
 

@@ -212,7 +212,7 @@ impl World<'_> {
         for attempt in 0.. {
             match self.engine.submit(self.place(), &call(attempt)).await {
                 Ok(result) if result.ok => break,
-                other if begun.elapsed() > Duration::from_secs(60) => {
+                other if begun.elapsed() > Duration::from_mins(1) => {
                     self.show_logs().await;
                     panic!("{other:?}");
                 }
