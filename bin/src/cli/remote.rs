@@ -41,14 +41,17 @@ fn noun_command(noun: &'static Noun, language: Language) -> Command {
             "File with an API key (kst_…) [default: KONSORT_KEY]",
             "存放 API 密钥（kst_…）的文件［默认：KONSORT_KEY］",
         ))))
-        .arg(global("ca", "FILE").value_parser(value_parser!(PathBuf)).help(pick((
-            "Certificates that an https:// server is trusted by",
-            "信任 https:// 服务器所用的证书",
-        ))))
-        .arg(global("data", "DIR").default_value(".konsort").value_parser(value_parser!(PathBuf)).help(pick((
-            "Data folder of a server on this machine",
-            "本机服务器的数据目录",
-        ))));
+        .arg(
+            global("ca", "FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help(pick(("Certificates that an https:// server is trusted by", "信任 https:// 服务器所用的证书"))),
+        )
+        .arg(
+            global("data", "DIR")
+                .default_value(".konsort")
+                .value_parser(value_parser!(PathBuf))
+                .help(pick(("Data folder of a server on this machine", "本机服务器的数据目录"))),
+        );
     for verb in noun.verbs {
         let mut sub = Command::new(verb.name).about(pick(verb.about));
         for field in verb.fields {
@@ -75,14 +78,18 @@ fn noun_command(noun: &'static Noun, language: Language) -> Command {
         }
         if verb.kind == Kind::Act {
             sub = sub
-                .arg(Arg::new("dry-run").long("dry-run").action(ArgAction::SetTrue).help(pick((
-                    "Only say what would be done",
-                    "只显示将要执行的步骤",
-                ))))
-                .arg(Arg::new("no-wait").long("no-wait").action(ArgAction::SetTrue).help(pick((
-                    "Return at once with the operation",
-                    "不等待操作完成，立即返回",
-                ))));
+                .arg(
+                    Arg::new("dry-run")
+                        .long("dry-run")
+                        .action(ArgAction::SetTrue)
+                        .help(pick(("Only say what would be done", "只显示将要执行的步骤"))),
+                )
+                .arg(
+                    Arg::new("no-wait")
+                        .long("no-wait")
+                        .action(ArgAction::SetTrue)
+                        .help(pick(("Return at once with the operation", "不等待操作完成，立即返回"))),
+                );
         }
         command = command.subcommand(sub);
     }
@@ -105,11 +112,15 @@ pub(super) fn run(name: &str, arguments: &ArgMatches, surroundings: Surroundings
 fn api(arguments: &ArgMatches, language: Language) -> anyhow::Result<Api> {
     let environment = Environment::process();
     let path = |name: &str| arguments.get_one::<PathBuf>(name).map(PathBuf::as_path);
-    let url = arguments.get_one::<String>("server").cloned().or_else(|| environment.get("KONSORT_SERVER").map(str::to_owned));
+    let url =
+        arguments.get_one::<String>("server").cloned().or_else(|| environment.get("KONSORT_SERVER").map(str::to_owned));
     let Some(url) = url else {
         let data = path("data").unwrap_or(Path::new(".konsort"));
         let record = ServerRecord::read(data).with_context(|| {
-            format!("no server works in {}; start one with `konsort up` or `konsort server`, or name one with --server", data.display())
+            format!(
+                "no server works in {}; start one with `konsort up` or `konsort server`, or name one with --server",
+                data.display()
+            )
         })?;
         return Api::of(&record, language);
     };
@@ -153,7 +164,10 @@ async fn request(api: &Api, verb: &Verb, arguments: &ArgMatches, surroundings: S
     }
     let body = bodies::body(verb, arguments)?;
     let mut headers = Vec::new();
-    if verb.method == "PATCH" || (verb.method == "POST" && path.ends_with("/upgrade")) || (verb.method == "DELETE" && verb.kind == Kind::Show) {
+    if verb.method == "PATCH"
+        || (verb.method == "POST" && path.ends_with("/upgrade"))
+        || (verb.method == "DELETE" && verb.kind == Kind::Show)
+    {
         // What is changed is what was read a moment ago.
         let read = path.trim_end_matches("/upgrade");
         if let Ok(answer) = api.send(Method::GET, read, None, &[]).await
@@ -177,7 +191,13 @@ async fn request(api: &Api, verb: &Verb, arguments: &ArgMatches, surroundings: S
     }
     if verb.kind == Kind::Call && answer["ok"] == json!(false) {
         print::show(&answer, surroundings);
-        bail!("{}", answer["explanation"].as_str().or_else(|| answer["problem"].as_str()).unwrap_or("the call did not take effect"));
+        bail!(
+            "{}",
+            answer["explanation"]
+                .as_str()
+                .or_else(|| answer["problem"].as_str())
+                .unwrap_or("the call did not take effect")
+        );
     }
     print::show(&answer, surroundings);
     Ok(())
@@ -219,7 +239,10 @@ pub(super) fn logs(data: &Path, node: &str, surroundings: Surroundings) -> anyho
             let id = network["id"].as_str().unwrap_or_default().to_owned();
             let nodes = api.list(&format!("/v1/networks/{id}/nodes"), 1000).await?;
             if nodes.iter().any(|known| known["id"] == node) {
-                anyhow::ensure!(found.is_none(), "more than one network has a node {node}; use `konsort node logs NETWORK {node}`");
+                anyhow::ensure!(
+                    found.is_none(),
+                    "more than one network has a node {node}; use `konsort node logs NETWORK {node}`"
+                );
                 found = Some(id);
             }
         }
@@ -232,7 +255,8 @@ pub(super) fn logs(data: &Path, node: &str, surroundings: Surroundings) -> anyho
 
 /// Every network and node of a server: `konsort status`. False when a node does not run.
 pub(super) fn status(data: &Path, surroundings: Surroundings) -> anyhow::Result<bool> {
-    let record = ServerRecord::read(data).with_context(|| format!("no server works in {}; start it with `konsort up`", data.display()))?;
+    let record = ServerRecord::read(data)
+        .with_context(|| format!("no server works in {}; start it with `konsort up`", data.display()))?;
     let api = Api::of(&record, surroundings.language)?;
     runtime()?.block_on(async {
         let (mut all, mut run) = (Vec::new(), true);

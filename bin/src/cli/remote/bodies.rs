@@ -19,7 +19,9 @@ pub(super) fn body(verb: &Verb, arguments: &ArgMatches) -> anyhow::Result<Option
         let value = match field.place {
             Place::Text | Place::Word => Value::String(text),
             Place::Switch => Value::Bool(true),
-            Place::Number => json!(text.parse::<u64>().with_context(|| format!("--{} {text} is not a number", field.name))?),
+            Place::Number => {
+                json!(text.parse::<u64>().with_context(|| format!("--{} {text} is not a number", field.name))?)
+            }
             Place::Json => serde_json::from_str(&text).with_context(|| format!("--{} is not JSON", field.name))?,
             Place::File => document(&text)?,
             _ => continue,
@@ -38,7 +40,7 @@ pub(super) fn body(verb: &Verb, arguments: &ArgMatches) -> anyhow::Result<Option
         let values: Vec<String> = arguments.get_many::<String>(field.name).into_iter().flatten().cloned().collect();
         match (field.key, values.is_empty()) {
             (_, true) => {}
-            ("organisations", false) => {
+            ("organisations", false) if verb.path == "/v1/networks" => {
                 let all = values.iter().map(|text| organisation(text)).collect::<anyhow::Result<Vec<_>>>()?;
                 body.insert("organisations".to_owned(), Value::Array(all));
             }
@@ -54,7 +56,10 @@ pub(super) fn body(verb: &Verb, arguments: &ArgMatches) -> anyhow::Result<Option
         let engine = body.get("engine").and_then(Value::as_str).unwrap_or_default().to_owned();
         let usual = if engine == "bcos" { "pbft" } else { "raft" };
         body.entry("consensus").or_insert_with(|| usual.into());
-        ensure!(body.contains_key("organisations"), "name at least one organisation: --org Org1:2 (its name and number of nodes)");
+        ensure!(
+            body.contains_key("organisations"),
+            "name at least one organisation: --org Org1:2 (its name and number of nodes)"
+        );
     }
     if verb.path.ends_with("/members") {
         let name = body.remove("name").unwrap_or_default();
@@ -69,7 +74,9 @@ fn organisation(text: &str) -> anyhow::Result<Value> {
     let mut parts = text.split(':');
     let name = parts.next().unwrap_or_default();
     let mut number = |usual: u32| -> anyhow::Result<u32> {
-        parts.next().map_or(Ok(usual), |part| part.parse().with_context(|| format!("{text}: write NAME:NODES or NAME:NODES:OBSERVERS")))
+        parts.next().map_or(Ok(usual), |part| {
+            part.parse().with_context(|| format!("{text}: write NAME:NODES or NAME:NODES:OBSERVERS"))
+        })
     };
     let (nodes, observers) = (number(1)?, number(0)?);
     Ok(json!({ "name": name, "nodes": nodes, "observers": observers }))
@@ -83,7 +90,9 @@ fn artifact(arguments: &ArgMatches) -> anyhow::Result<Option<Value>> {
     }
     if let Some(file) = option("package") {
         let bytes = std::fs::read(file).with_context(|| format!("cannot read {file}"))?;
-        return Ok(Some(json!({ "kind": "package", "content": base64::engine::general_purpose::STANDARD.encode(&bytes) })));
+        return Ok(Some(
+            json!({ "kind": "package", "content": base64::engine::general_purpose::STANDARD.encode(&bytes) }),
+        ));
     }
     if let Some(file) = option("bytecode") {
         let code = std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
