@@ -89,7 +89,7 @@ fn data_argument(language: Language) -> Arg {
         .value_name("DIR")
         .default_value(".konsort")
         .value_parser(value_parser!(PathBuf))
-        .help(language.pick("Folder that holds the network", "存放网络全部数据的目录"))
+        .help(language.pick("Folder that holds everything", "存放全部数据的目录"))
 }
 
 fn command(language: Language) -> Command {
@@ -98,8 +98,8 @@ fn command(language: Language) -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about(pick("Consortium networks in one program", "会盟：一个程序运行整个联盟链网络"))
         .after_help(pick(
-            "Tools under their usual names: konsort peer|orderer|cryptogen|configtxgen|configtxlator|osnadmin|discover|fisco-bcos|build_chain …\n(or link this program under such a name).\n\nExample:\n  konsort up              start a network and commit a first transaction\n  konsort up --engine bcos --data chain\n  konsort status          what runs where\n  konsort logs peer0.org1 -f",
-            "常用工具沿用原名：konsort peer|orderer|cryptogen|configtxgen|configtxlator|osnadmin|discover|fisco-bcos|build_chain …\n（也可以用这些名字链接本程序）。\n\n示例：\n  konsort up              启动网络并提交第一笔交易\n  konsort up --engine bcos --data chain\n  konsort status          查看各节点\n  konsort logs peer0.org1 -f",
+            "Tools under their usual names: konsort peer|orderer|cryptogen|configtxgen|configtxlator|osnadmin|discover|fisco-bcos|build_chain …\n(or link this program under such a name).\n\nExample:\n  konsort up                        server, console, a network of each engine\n  konsort network list              what there is; also node, contract, tx, block, …\n  konsort contract call basic GetAllAssets\n  konsort up --engine bcos --data chain   only one network, no server\n  konsort down                      stop and remove everything",
+            "常用工具沿用原名：konsort peer|orderer|cryptogen|configtxgen|configtxlator|osnadmin|discover|fisco-bcos|build_chain …\n（也可以用这些名字链接本程序）。\n\n示例：\n  konsort up                        启动服务器、控制台及两种引擎的网络\n  konsort network list              查看网络；另有 node、contract、tx、block 等\n  konsort contract call basic GetAllAssets\n  konsort up --engine bcos --data chain   只启动单个网络，不含服务器\n  konsort down                      停止并删除全部",
         ))
         .subcommand_required(true)
         .arg_required_else_help(true)

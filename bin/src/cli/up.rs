@@ -13,8 +13,8 @@ pub(super) fn command(language: Language) -> Command {
     let pick = |english, chinese| language.pick(english, chinese);
     Command::new("up")
         .about(pick(
-            "Start a network: organisations with a peer each, orderer, channel, sample contract; or a chain of four nodes",
-            "启动网络：每个组织一个节点、排序节点、通道与示例合约；或四节点区块链",
+            "Start everything: server and console, a network of each engine with a sample contract and a first transaction",
+            "启动全部：服务器与控制台、两种引擎的网络各一，含示例合约与第一笔交易",
         ))
         .arg(
             Arg::new("engine")

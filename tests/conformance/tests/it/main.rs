@@ -8,6 +8,7 @@ mod chain_disk;
 mod chain_faults;
 mod chain_partition;
 mod chaincode;
+mod console;
 mod descriptors;
 mod faults;
 mod faults_clients;

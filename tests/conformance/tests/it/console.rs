@@ -1,0 +1,115 @@
+//! The console in a real browser against the real program, and the command that starts everything.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use conformance::{cache, has_program, konsort, run, workspace};
+use serde_json::Value;
+
+fn npm(folder: &Path, arguments: &[&str]) -> std::process::Output {
+    run(Command::new("npm").args(arguments).current_dir(folder)).unwrap()
+}
+
+/// A copy of the console's sources with its packages, so that the tests leave nothing in the sources.
+fn console() -> PathBuf {
+    static COPY: OnceLock<PathBuf> = OnceLock::new();
+    COPY.get_or_init(copy).clone()
+}
+
+fn copy() -> PathBuf {
+    let (from, to) = (workspace().join("console"), cache("console"));
+    std::fs::create_dir_all(&to).unwrap();
+    for name in ["src", "dist", "scripts", "tests", "public"] {
+        let _absent = std::fs::remove_dir_all(to.join(name));
+    }
+    let entries = std::fs::read_dir(&from).unwrap().flatten();
+    for entry in entries.filter(|entry| entry.file_name() != "node_modules") {
+        run(Command::new("cp").arg("-r").arg(entry.path()).arg(&to)).unwrap();
+    }
+    npm(&to, &["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    to
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() { all.extend(files(&entry.path())) } else { all.push(entry.path()) }
+    }
+    all.sort();
+    all
+}
+
+/// Types and messages are right, the build keeps its budgets, and what the program holds is this build.
+#[test]
+fn the_console_is_checked_and_is_what_the_program_holds() {
+    let folder = console();
+    npm(&folder, &["run", "check"]);
+    npm(&folder, &["run", "check:messages"]);
+    npm(&folder, &["run", "build"]);
+    let held = workspace().join("console/dist");
+    let names = |root: &Path| -> Vec<PathBuf> {
+        files(root).iter().map(|path| path.strip_prefix(root).unwrap().to_path_buf()).collect()
+    };
+    assert_eq!(names(&folder.join("dist")), names(&held), "run `npm run build` in console/ and commit dist");
+    for name in names(&held) {
+        let same = std::fs::read(folder.join("dist").join(&name)).unwrap() == std::fs::read(held.join(&name)).unwrap();
+        assert!(same, "console/dist/{} is not what the sources build", name.display());
+    }
+}
+
+/// Somebody who has never seen it makes a network of each engine, deploys a contract of their own on each, calls it and finds the
+/// transaction, in English and in Chinese.
+#[test]
+fn a_stranger_finds_the_way_in_both_languages() {
+    assert!(has_program("chromium"), "chromium cannot be installed");
+    let folder = console();
+    let shots = cache("screenshots");
+    let output = run(Command::new("node")
+        .arg("tests/run.mjs")
+        .current_dir(&folder)
+        .env("KONSORT", konsort().unwrap())
+        .env("SCREENSHOTS", &shots))
+    .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("journey in en") && text.contains("journey in zh") && text.contains("done"), "{text}");
+    assert!(files(&shots).len() >= 10, "screenshots are in {}", shots.display());
+}
+
+/// One command: server, console, both engines, a transaction on each; a second start goes on; the commands see all of it.
+#[test]
+fn one_command_starts_both_engines_and_the_console() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("all");
+    let command = |arguments: &[&str]| {
+        let output =
+            run(Command::new(konsort().unwrap()).args(["--output", "json"]).args(arguments).arg("--data").arg(&data));
+        output.map(|output| String::from_utf8(output.stdout).unwrap())
+    };
+    let told: Value = serde_json::from_str(&command(&["up", "--detach"]).unwrap()).unwrap();
+    let networks = told["networks"].as_array().unwrap();
+    assert_eq!(networks.len(), 2);
+    for network in networks {
+        assert!(network["first_transaction"].is_string(), "{network}");
+        assert_eq!(network["state"], "running");
+    }
+    assert!(told["console"].as_str().unwrap().contains("/setup?token="), "{told}");
+    println!("both first transactions after {} ms", told["elapsed_ms"]);
+
+    let list = |arguments: &[&str]| -> Vec<Value> { serde_json::from_str(&command(arguments).unwrap()).unwrap() };
+    assert_eq!(list(&["network", "list"]).len(), 2);
+    assert_eq!(list(&["node", "list", "bcos-demo"]).len(), 4);
+    let called: Value =
+        serde_json::from_str(&command(&["contract", "call", "basic", "AssetExists", "asset1"]).unwrap()).unwrap();
+    assert!(called["output"].to_string().contains("true"), "{called}");
+    assert!(command(&["status"]).is_ok());
+
+    command(&["down", "--keep"]).unwrap();
+    assert!(command(&["status"]).is_err());
+    let again: Value = serde_json::from_str(&command(&["up", "--detach"]).unwrap()).unwrap();
+    assert_eq!(again["networks"][0]["id"], networks[0]["id"]);
+    let blocks = list(&["block", "list", "fabric-demo"]);
+    assert!(blocks.len() >= 4, "{blocks:?}");
+    command(&["down"]).unwrap();
+    assert!(!data.exists());
+}
