@@ -412,3 +412,36 @@ fn calls_are_tried_explained_and_identities_revoked() {
     assert!(network.ask(async |engine, place| engine.identity_files(place, "Org1", "../../ca")).is_err());
     assert!(network.submit(&call("mychannel", "TransferAsset", &["c1", "Tom"])).unwrap().ok);
 }
+
+#[test]
+fn a_package_with_sources_is_built_by_the_peers_and_describes_itself() {
+    let mut network = Network::create("net_node", vec![organisation("Org1", 1)]);
+    let sources = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance/chaincode/node");
+    let package = fabric_client::package::from_source(&sources.display().to_string(), "node", "nodecc_1.0").unwrap();
+    let path = network.folder.path().join("nodecc.tar.gz");
+    std::fs::write(&path, &package).unwrap();
+    let result = network.act(&Act::Deploy(Box::new(Deployment {
+        contract: "ctr_2".into(),
+        name: "nodecc".into(),
+        version: "第一版".into(),
+        channel: "mychannel".into(),
+        artifact: Artifact::Package { path, label: "nodecc_1.0".into() },
+        arguments: Vec::new(),
+        init: false,
+        policy: None,
+        collections: Some(serde_json::json!([{
+            "name": "secrets", "policy": "OR('Org1MSP.member')", "requiredPeerCount": 0, "maxPeerCount": 1,
+            "blockToLive": 0, "memberOnlyRead": true,
+        }])),
+        signer: None,
+    })));
+    assert_eq!(result["package_id"], fabric_client::package::package_id("nodecc_1.0", &package).as_str());
+    let mut made = call("mychannel", "CreateAsset", &["n1", "blue", "5", "Tom", "300"]);
+    made.contract = "nodecc".into();
+    made.signer = Some("User1".into());
+    let sent = network.submit(&made).unwrap();
+    assert!(sent.ok, "{sent:?}");
+    let interface = network.ask(async |engine, place| engine.interface(place, "mychannel", "nodecc").await).unwrap();
+    assert!(interface["metadata"]["contracts"].is_object(), "{interface}");
+    assert_eq!(interface["definition"]["version"], "第一版");
+}

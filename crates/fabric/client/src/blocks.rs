@@ -282,9 +282,10 @@ pub struct Answer {
 pub fn answer(response_payload: &Bytes) -> Result<Answer, DecodeError> {
     let payload = ProposalResponsePayload::decode(response_payload.clone())?;
     let action = ChaincodeAction::decode(payload.extension)?;
-    let event = match action.events.is_empty() {
-        true => None,
-        false => Some(ChaincodeEvent::decode(action.events)?).filter(|event| !event.event_name.is_empty()),
+    let event = if action.events.is_empty() {
+        None
+    } else {
+        Some(ChaincodeEvent::decode(action.events)?).filter(|event| !event.event_name.is_empty())
     };
     Ok(Answer {
         version: action.chaincode_id.map(|id| id.version).unwrap_or_default(),

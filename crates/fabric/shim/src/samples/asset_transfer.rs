@@ -36,6 +36,9 @@ const FIRST_ASSETS: [(&str, &str, i64, &str, i64); 6] = [
     ("asset6", "white", 15, "Michel", 800),
 ];
 
+/// What the contract says of itself, in the form that upstream's contract API answers with.
+const METADATA: &[u8] = include_bytes!("asset_transfer/metadata.json");
+
 impl Contract for AssetTransfer {
     async fn invoke(&self, stub: &Stub) -> Reply {
         match stub.function() {
@@ -119,6 +122,7 @@ impl Contract for AssetTransfer {
                 stub.put_state(to, first).await?;
                 Ok(Bytes::new())
             }
+            "org.hyperledger.fabric:GetMetadata" => Ok(Bytes::from_static(METADATA)),
             other => Err(ContractError::new(format!("Function {other} not found in contract AssetTransfer"))),
         }
     }
@@ -200,4 +204,21 @@ async fn history(stub: &Stub) -> Reply {
 fn time((seconds, nanos): (i64, i32)) -> String {
     let (seconds, nanos) = (u64::try_from(seconds).unwrap_or(0), u64::try_from(nanos).unwrap_or(0));
     konsort_node::rfc3339(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contract_describes_its_functions_with_their_parameters() {
+        let metadata: serde_json::Value = serde_json::from_slice(METADATA).unwrap();
+        let transactions = metadata["contracts"]["AssetTransfer"]["transactions"].as_array().unwrap();
+        let count = |name: &str| {
+            let found = transactions.iter().find(|transaction| transaction["name"] == name).unwrap();
+            found["parameters"].as_array().unwrap().len()
+        };
+        assert_eq!((count("CreateAsset"), count("TransferAsset"), count("GetAllAssets")), (5, 2, 0));
+        assert!(metadata["components"]["schemas"]["Asset"]["properties"]["AppraisedValue"].is_object());
+    }
 }
