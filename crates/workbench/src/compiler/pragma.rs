@@ -108,10 +108,14 @@ fn comparator(text: &str) -> Option<Span> {
 fn exact(text: &str) -> Option<Span> {
     let text = text.trim().trim_start_matches('v').trim_matches(['"', '\'']);
     let mut number = [0_u32; 3];
-    let mut given = 0;
+    let (mut given, mut open) = (0, false);
     for (index, part) in text.split('.').enumerate() {
         if matches!(part, "*" | "x" | "X") {
-            break;
+            open = true;
+            continue;
+        }
+        if open {
+            return None;
         }
         *number.get_mut(index)? = part.parse::<u32>().ok().filter(|part| *part < 10_000)?;
         given = index + 1;

@@ -220,18 +220,16 @@ pub(super) fn complete(document: &Value) -> Result<Interface, InterfaceError> {
 fn complete_abi(contract: Interface) -> Result<Interface, InterfaceError> {
     let mut read = abi::read(&contract.name, &contract.version, &contract.to_abi(), None, None)?;
     read.description = contract.description;
-    let pairs = read.methods.iter_mut().zip(contract.methods);
-    pairs.for_each(|(read, given)| {
-        describe(&mut read.description, &mut read.parameters, given.description, given.parameters)
-    });
-    let pairs = read.events.iter_mut().zip(contract.events);
-    pairs.for_each(|(read, given)| {
-        describe(&mut read.description, &mut read.parameters, given.description, given.parameters)
-    });
-    let pairs = read.errors.iter_mut().zip(contract.errors);
-    pairs.for_each(|(read, given)| {
-        describe(&mut read.description, &mut read.parameters, given.description, given.parameters)
-    });
+    for (read, given) in read.methods.iter_mut().zip(contract.methods) {
+        describe(&mut read.description, &mut read.parameters, given.description, given.parameters);
+        describe(&mut String::new(), &mut read.returns, String::new(), given.returns);
+    }
+    for (read, given) in read.events.iter_mut().zip(contract.events) {
+        describe(&mut read.description, &mut read.parameters, given.description, given.parameters);
+    }
+    for (read, given) in read.errors.iter_mut().zip(contract.errors) {
+        describe(&mut read.description, &mut read.parameters, given.description, given.parameters);
+    }
     if let (Some(read), Some(given)) = (&mut read.constructor, contract.constructor) {
         describe(&mut read.description, &mut read.parameters, given.description, given.parameters);
     }

@@ -198,8 +198,8 @@ pub(crate) async fn run(
     loop {
         tokio::select! {
             next = lines.recv() => match next {
-                Some((stream, text)) => {
-                    written += text.len() as u64 + 1;
+                Some((stream, text, bytes)) => {
+                    written += bytes as u64;
                     if written > limits.output {
                         ended.get_or_insert(Ended::Output);
                         group.kill();
@@ -242,7 +242,7 @@ fn outcome(status: std::process::ExitStatus) -> Ended {
 }
 
 /// Sends every line; what is too long is cut, so that a program that never ends its line costs nothing.
-async fn read_lines(mut reader: impl AsyncRead + Unpin, stream: Stream, sender: mpsc::Sender<(Stream, String)>) {
+async fn read_lines(mut reader: impl AsyncRead + Unpin, stream: Stream, sender: mpsc::Sender<(Stream, String, usize)>) {
     let mut chunk = vec![0_u8; 16 * 1024];
     let mut line: Vec<u8> = Vec::new();
     loop {
@@ -256,7 +256,7 @@ async fn read_lines(mut reader: impl AsyncRead + Unpin, stream: Stream, sender: 
                 line.push(*byte);
                 continue;
             }
-            if sender.send((stream, text(&line))).await.is_err() {
+            if sender.send((stream, text(&line), line.len() + 1)).await.is_err() {
                 return;
             }
             line.clear();
@@ -266,7 +266,7 @@ async fn read_lines(mut reader: impl AsyncRead + Unpin, stream: Stream, sender: 
         }
     }
     if !line.is_empty() {
-        let _ = sender.send((stream, text(&line))).await;
+        let _ = sender.send((stream, text(&line), line.len())).await;
     }
 }
 
@@ -355,7 +355,7 @@ mod tests {
     #[tokio::test]
     async fn memory_is_bounded() {
         let limits = Limits { memory: 40 << 20, ..LIMITS };
-        let (ended, _) = shell("exec tail -c 200000000 /dev/zero", limits).await;
+        let (ended, _) = shell("x=$(head -c 150000000 /dev/zero | tr '\\0' a); sleep 30", limits).await;
         assert_eq!(ended, Ended::Memory);
     }
 }

@@ -193,16 +193,16 @@ fn archives_with_tricks_change_nothing() {
     let project = project(&folder);
     let before = project.files(None).unwrap();
     let zeros = vec![0_u8; MAX_FILE_BYTES as usize - 1];
-    let many: Vec<(String, Vec<u8>)> = (0..20).map(|index| (format!("f{index}"), zeros.clone())).collect();
+    let many: Vec<(String, Vec<u8>)> = (0..17).map(|index| (format!("f{index}"), zeros.clone())).collect();
     let many: Vec<(&str, &[u8])> = many.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
     let names: Vec<String> = (0..2100).map(|index| format!("f{index}")).collect();
     let count: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), b"".as_slice())).collect();
-    let one_large = vec![0_u8; 60 * 1024 * 1024];
+    let one_large = vec![0_u8; 6 * 1024 * 1024];
     let mut link = ZipWriter::new(Cursor::new(Vec::new()));
     link.add_symlink("a", "/etc/passwd", SimpleFileOptions::default()).unwrap();
     let link = link.finish().unwrap().into_inner();
     let large = archive(&[("bomb", &one_large)]);
-    assert!(large.len() < 200_000, "it is small before it is unpacked");
+    assert!(large.len() < 20_000, "it is small before it is unpacked");
     // Two records of one entry: the size that the header states is made up.
     let mut lying = large.clone();
     let sizes: Vec<usize> =
