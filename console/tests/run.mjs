@@ -107,7 +107,7 @@ async function journey(browser, language) {
     baseURL: server.base,
   })
   const page = await context.newPage()
-  page.setDefaultTimeout(30_000)
+  page.setDefaultTimeout(60_000)
   const faults = []
   page.on('pageerror', (error) => faults.push(`page error: ${error.message}`))
   page.on('console', (message) => {
@@ -152,10 +152,10 @@ async function journey(browser, language) {
       await t('operation-state').waitFor()
       await look(`${engine}-operation`)
       await Promise.race([
-        t('operation-done').waitFor({ timeout: 120_000 }),
+        t('operation-done').waitFor({ timeout: 240_000 }),
         page
           .locator('[data-test=operation-state] [data-state=failed]')
-          .waitFor({ timeout: 120_000 })
+          .waitFor({ timeout: 240_000 })
           .then(async () => {
             throw new Error(`the operation failed: ${(await page.locator('main').innerText()).replaceAll('\n', ' | ')}`)
           }),
@@ -182,7 +182,7 @@ async function journey(browser, language) {
         await page.keyboard.press('Control+a')
         await page.keyboard.insertText(SOLIDITY.replace('count += 1;', 'count += one;'))
         await t('build').click()
-        await page.locator('.cm-lintRange-error, .cm-lint-marker-error').first().waitFor({ timeout: 60_000 })
+        await page.locator('.cm-lintRange-error, .cm-lint-marker-error').first().waitFor({ timeout: 300_000 }) // The first build fetches a compiler.
         await look('bcos-error-inline')
         await editor.click()
         await page.keyboard.press('Control+a')
@@ -204,7 +204,7 @@ async function journey(browser, language) {
       await t('deploy-go').click()
       await page.waitForTimeout(1200)
       await look(`${engine}-deploying`)
-      await page.locator('[data-test=deploy-open]:not([aria-disabled=true])').waitFor({ timeout: 180_000 })
+      await page.locator('[data-test=deploy-open]:not([aria-disabled=true])').waitFor({ timeout: 300_000 })
       await t('deploy-open').click()
 
       step(`call it, find its transaction (${engine})`)
