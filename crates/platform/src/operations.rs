@@ -2,6 +2,7 @@
 
 pub(crate) mod finish;
 pub mod handlers;
+mod log;
 pub(crate) mod runner;
 pub mod state;
 pub(crate) mod store;

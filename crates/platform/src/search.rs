@@ -8,6 +8,7 @@ use utoipa_axum::routes;
 
 use crate::access::{Caller, ScopeFilter};
 use crate::app::{App, Routes};
+use crate::contracts::known::find;
 use crate::db::{DbError, Filter, Kind, Page};
 use crate::http::{Json, Query};
 use crate::index::query::{self, LedgerRow, TransactionFilter};
@@ -265,6 +266,12 @@ async fn on_ledgers(app: &App, ledgers: &[LedgerRow], text: &str) -> Result<Vec<
             let rows = query::transactions(pool, ledger, &filter, 1).await.map_err(DbError::from)?;
             if let Some(row) = rows.into_iter().next() {
                 let shown = if as_sender { row.sender } else { row.contract };
+                if let (false, Some(of)) = (as_sender, of(ledger)) {
+                    let known = app.control.contracts.of(&app.control, &of.network).await?;
+                    if let Some(contract) = find(&known, &of.channel, &shown) {
+                        found.push(hit("contract", ledger, contract.id.clone(), contract.name.clone(), shown.clone()));
+                    }
+                }
                 found.push(hit("address", ledger, shown.clone(), shown, word.to_owned()));
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::control::Control;
+use crate::control::{Control, Network};
 use crate::networks::model::NetworkState;
 use crate::problem::Problem;
 use crate::{index, live, operations};
@@ -31,37 +31,50 @@ pub(crate) async fn adopt_and_run(control: Arc<Control>) {
     keep(control).await;
 }
 
-/// Takes over the nodes of every network that should run. What cannot be taken over is reported and tried by its watchers' readers
-/// again: no network may keep the others from coming up.
+/// Takes over the nodes of every network that should run. What cannot be taken over is reported: no network may keep the others
+/// from coming up.
 async fn adopt(control: &Arc<Control>) -> Result<(), Problem> {
     for record in control.every_network().await? {
         control.place_external(&record.doc);
-        // One that is being made or removed is looked after by its operation.
-        if record.doc.state != NetworkState::Running || record.doc.imported {
-            continue;
-        }
         let id = record.id.clone();
-        let network = match control.network_of(record) {
-            Ok(network) => network,
-            Err(problem) => {
-                tracing::error!(network = %id, %problem, "a network cannot be taken over");
-                continue;
-            }
-        };
-        let launches = match network.engine.launches(network.place()) {
-            Ok(launches) => launches,
-            Err(error) => {
-                tracing::error!(network = %id, %error, "a network's files cannot be read");
-                continue;
-            }
-        };
-        let stopped = &network.record.doc.stopped_nodes;
-        let launches: Vec<_> = launches.into_iter().filter(|launch| !stopped.contains(&launch.node.node)).collect();
-        if let Err(error) = network.driver.adopt(&launches).await {
-            tracing::error!(network = %id, %error, "a network's nodes cannot be taken over");
+        match control.network_of(record) {
+            Ok(network) => adopt_network(&network).await,
+            Err(problem) => tracing::error!(network = %id, %problem, "a network cannot be taken over"),
         }
     }
     Ok(())
+}
+
+/// Takes over the nodes of a network that should run.
+pub(crate) async fn adopt_network(network: &Network) {
+    let doc = &network.record.doc;
+    // One that is being made or removed is looked after by its operation.
+    if doc.state != NetworkState::Running || doc.imported {
+        return;
+    }
+    let id = &network.record.id;
+    let launches = match network.engine.launches(network.place()) {
+        Ok(launches) => launches,
+        Err(error) => {
+            tracing::error!(network = %id, %error, "a network's files cannot be read");
+            return;
+        }
+    };
+    let placed: Vec<String> = match network.driver.observe(id).await {
+        Ok(observed) => observed.into_iter().map(|observed| observed.node).collect(),
+        Err(error) => {
+            tracing::error!(network = %id, %error, "a network's nodes cannot be looked at");
+            return;
+        }
+    };
+    // A node that was never placed is in the middle of being added; its operation starts it when its files are there.
+    let launches: Vec<_> = launches
+        .into_iter()
+        .filter(|launch| placed.contains(&launch.node.node) && !doc.stopped_nodes.contains(&launch.node.node))
+        .collect();
+    if let Err(error) = network.driver.adopt(&launches).await {
+        tracing::error!(network = %id, %error, "a network's nodes cannot be taken over");
+    }
 }
 
 async fn keep(control: Arc<Control>) {

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::log::Log;
 use super::state::{Operation, OperationState, StepError, Work};
 use super::{finish, store};
 use crate::control::{Control, Network};
@@ -228,11 +229,23 @@ async fn advance(control: &Arc<Control>, mut operation: Operation, lane: &Lane) 
             return persist(control, &operation, Change::Network(None)).await;
         }
         if operation.ended() {
-            if let Some(network) = &operation.network {
-                control.contracts.forget(network);
-            }
+            settle(control, &operation).await;
             return Ok(());
         }
+    }
+}
+
+/// What is left to do once an operation has ended well; the next start of the server would do it too.
+async fn settle(control: &Arc<Control>, operation: &Operation) {
+    let Some(network) = &operation.network else { return };
+    control.contracts.forget(network);
+    // Nodes that were started before a crash of the server have been going on without anybody who starts them again.
+    let starts = matches!(
+        operation.act(),
+        Some(Act::Create | Act::Start | Act::AddNode { .. } | Act::AddOrganisation { .. } | Act::Node { .. })
+    );
+    if let (true, Ok(network)) = (starts, control.network(network).await) {
+        crate::supervise::adopt_network(&network).await;
     }
 }
 
@@ -259,7 +272,7 @@ async fn plan(control: &Arc<Control>, operation: &Operation) -> Result<Vec<StepP
     }
 }
 
-type Outcome = (Option<konsort_engines::NetworkSpec>, Map<String, Value>);
+pub(super) type Outcome = (Option<konsort_engines::NetworkSpec>, Map<String, Value>);
 
 /// Runs one step; what it says goes to `lines`.
 async fn run_step(
@@ -306,64 +319,6 @@ pub(crate) fn step_error(problem: &Problem) -> StepError {
         cause: problem.to_string(),
         remedy: kind.hint[0].to_owned(),
         remedy_zh: kind.hint[1].to_owned(),
-    }
-}
-
-/// The log of a running operation.
-struct Log {
-    next: i64,
-}
-
-impl Log {
-    async fn open(control: &Control, operation: &str) -> Self {
-        Self { next: store::log_end(control.db(), operation).await.unwrap_or(0) }
-    }
-
-    /// Runs a step and keeps what it says, a few times per second.
-    async fn keep<F: Future<Output = Result<Outcome, Problem>>>(
-        &mut self,
-        control: &Control,
-        operation: &Operation,
-        step: &StepPlan,
-        run: impl FnOnce(mpsc::UnboundedSender<String>) -> F,
-    ) -> Result<Outcome, Problem> {
-        let (sender, mut receiver) = mpsc::unbounded_channel();
-        let mut run = std::pin::pin!(run(sender));
-        let mut lines = Vec::new();
-        let mut flush = tokio::time::interval(Duration::from_millis(300));
-        flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let outcome = loop {
-            tokio::select! {
-                outcome = &mut run => break outcome,
-                Some(line) = receiver.recv() => lines.push(line),
-                _ = flush.tick(), if !lines.is_empty() => self.write(control, operation, step, std::mem::take(&mut lines)).await,
-            }
-        };
-        while let Ok(line) = receiver.try_recv() {
-            lines.push(line);
-        }
-        if !lines.is_empty() {
-            self.write(control, operation, step, lines).await;
-        }
-        outcome
-    }
-
-    /// A log is help, not a record: when the database is gone its lines are dropped rather than held back.
-    async fn write(&mut self, control: &Control, operation: &Operation, step: &StepPlan, lines: Vec<String>) {
-        let lines: Vec<(String, String)> = lines.into_iter().map(|line| (step.name.clone(), line)).collect();
-        let result = async {
-            let mut telling = control.outbox.begin().await?;
-            let next = store::log(telling.connection(), &operation.id, self.next, &lines).await?;
-            let shown: Vec<&str> = lines.iter().take(200).map(|(_, line)| line.as_str()).collect();
-            let doc = json!({ "operation_id": operation.id, "step": step.name, "lines": shown });
-            telling.tell(Topic::Operation, operation.network.as_deref(), None, doc).await?;
-            telling.commit().await?;
-            Ok::<i64, DbError>(next)
-        };
-        match result.await {
-            Ok(next) => self.next = next,
-            Err(error) => tracing::warn!(operation = %operation.id, %error, "lines of a log are lost"),
-        }
     }
 }
 
