@@ -1,8 +1,13 @@
 //! What to do about the faults that beginners meet most: part of the compiler's message, English, Chinese.
 
-const HINTS: [(&str, &str, &str); 22] = [
+const HINTS: [(&str, &str, &str); 23] = [
     (
         "File import callback not supported",
+        "The imported file is not in the project: add it, or correct the path. Paths starting with ./ are relative to this file.",
+        "项目中没有导入的文件:请添加该文件或更正路径。以 ./ 开头的路径相对于当前文件。",
+    ),
+    (
+        "File not supplied initially",
         "The imported file is not in the project: add it, or correct the path. Paths starting with ./ are relative to this file.",
         "项目中没有导入的文件:请添加该文件或更正路径。以 ./ 开头的路径相对于当前文件。",
     ),
