@@ -125,7 +125,7 @@ pub struct Trace {
     pub calls: CallNode,
     /// Storage that changed and was kept.
     pub storage: Vec<StorageChange>,
-    /// Step that reverted first, the one to look at.
+    /// Step that reverted first, the one to look at. In optimised code equal refusals may share one end and so one place.
     pub failed_step: Option<u32>,
     /// Sources by path, for display.
     pub sources: BTreeMap<String, String>,

@@ -85,7 +85,8 @@ async fn storage_is_shown_by_variable_and_failures_by_line() {
     assert!(shown.storage.is_empty() && !shown.calls.ok, "what was undone is no change");
     let step = &shown.steps[shown.failed_step.unwrap() as usize];
     let line = shown.sources[&step.file].lines().nth(step.line as usize - 1).unwrap();
-    assert!(step.op == "REVERT" && line.contains("revert NotEnough("), "{step:?} {line}");
+    // The optimizer merges equal ends of refusals, so that it may be the line of another one; which one, the reason above tells.
+    assert!(step.op == "REVERT" && line.contains("revert "), "{step:?} {line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
