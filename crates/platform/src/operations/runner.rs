@@ -220,6 +220,10 @@ async fn advance(control: &Arc<Control>, mut operation: Operation, lane: &Lane) 
                 persist(control, &operation, Change::Network(spec.map(Box::new))).await?;
                 control.changed.notify_one();
             }
+            // The database went away while the step read its network: no fault of the step, which is run again.
+            Err(problem) if problem.kind().code == kinds::DATABASE_UNAVAILABLE.code => {
+                tokio::time::sleep(DATABASE_PAUSE).await;
+            }
             Err(problem) => {
                 tracing::warn!(operation = %operation.id, step = %step.name, %problem, "a step failed");
                 operation.fail(step_error(&problem), &now());
