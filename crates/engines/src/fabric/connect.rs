@@ -239,6 +239,7 @@ pub(super) fn refusal(node: &str, error: ClientError) -> EngineError {
         ClientError::Endorsement { status, message } => {
             refused("CHAINCODE_ERROR", format!("the contract answered {status}: {message}"))
         }
+        ClientError::Mismatch(why) if why.contains("was not successful") => refused("CHAINCODE_ERROR", why),
         ClientError::Mismatch(why) => refused(
             "ENDORSEMENT_MISMATCH",
             format!(

@@ -143,8 +143,13 @@ fn organisations<'a>(
 /// The steps of a deployment.
 pub(super) fn steps(spec: &NetworkSpec, deployment: &Deployment) -> Result<Vec<StepPlan>, EngineError> {
     check_name(&deployment.name)?;
-    if deployment.version.trim().is_empty() || deployment.version.len() > 64 {
-        return Err(invalid("version", "a version has 1 to 64 letters"));
+    let version = &deployment.version;
+    let letters = version.chars().all(|letter| letter.is_ascii_alphanumeric() || "_.+-".contains(letter));
+    if version.is_empty() || version.len() > 64 || !letters {
+        return Err(invalid(
+            "version",
+            "use 1 to 64 letters, digits, dots, dashes, plus signs and underscores, such as 1.0",
+        ));
     }
     if matches!(deployment.artifact, Artifact::Evm { .. }) {
         return Err(invalid("artifact", "EVM code runs on BCOS networks; build a chaincode package for this one"));

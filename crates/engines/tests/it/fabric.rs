@@ -423,7 +423,7 @@ fn a_package_with_sources_is_built_by_the_peers_and_describes_itself() {
     let result = network.act(&Act::Deploy(Box::new(Deployment {
         contract: "ctr_2".into(),
         name: "nodecc".into(),
-        version: "第一版".into(),
+        version: "1.0-beta".into(),
         channel: "mychannel".into(),
         artifact: Artifact::Package { path, label: "nodecc_1.0".into() },
         arguments: Vec::new(),
@@ -443,5 +443,5 @@ fn a_package_with_sources_is_built_by_the_peers_and_describes_itself() {
     assert!(sent.ok, "{sent:?}");
     let interface = network.ask(async |engine, place| engine.interface(place, "mychannel", "nodecc").await).unwrap();
     assert!(interface["metadata"]["contracts"].is_object(), "{interface}");
-    assert_eq!(interface["definition"]["version"], "第一版");
+    assert_eq!(interface["definition"]["version"], "1.0-beta");
 }
