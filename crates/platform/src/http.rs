@@ -55,10 +55,12 @@ impl<T: Serialize> IntoResponse for Json<T> {
 /// Reads JSON; what is wrong with it is said with the path of the field.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // Structures could be read from lists of their fields' values too, which nobody means.
-    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
-        && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
-    {
-        return Err(Problem::invalid_in("body", "an object is needed, not a list", "须为对象，而不是列表"));
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        let read: Result<serde::de::IgnoredAny, _> = serde_json::from_slice(bytes);
+        return Err(match read {
+            Ok(_) => Problem::invalid_in("body", "an object is needed, not a list", "须为对象，而不是列表"),
+            Err(error) => Problem::new(&kinds::MALFORMED_JSON).detail(error.to_string()),
+        });
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
