@@ -191,10 +191,10 @@ async fn add_member(
     Json(request): Json<MemberRequest>,
 ) -> Result<Response, Problem> {
     let network = running(&app, &id).await?;
-    if let Some(record) = &request.organisation.id {
-        if !app.records.sees(&caller.scope(), Kind::Organisation, record).await? {
-            return Err(Problem::invalid_in("organisation.id", "there is no such organisation", "没有该组织"));
-        }
+    if let Some(record) = &request.organisation.id
+        && !app.records.sees(&caller.scope(), Kind::Organisation, record).await?
+    {
+        return Err(Problem::invalid_in("organisation.id", "there is no such organisation", "没有该组织"));
     }
     let spec = network.spec();
     let channels = request

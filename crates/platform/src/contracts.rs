@@ -171,10 +171,10 @@ pub(crate) fn acting_organisation(
     signer: Option<&str>,
 ) -> Result<Option<String>, Problem> {
     let organisations = &network.spec().organisations;
-    if let Some(asked) = asked {
-        if !organisations.iter().any(|organisation| organisation.name == asked) {
-            return Err(Problem::invalid_in("organisation", "an organisation of the network", "必须是网络中的组织"));
-        }
+    if let Some(asked) = asked
+        && !organisations.iter().any(|organisation| organisation.name == asked)
+    {
+        return Err(Problem::invalid_in("organisation", "an organisation of the network", "必须是网络中的组织"));
     }
     let Some(own) = caller.scope().organisation else { return Ok(asked.map(str::to_owned)) };
     let mine: Vec<&str> = organisations

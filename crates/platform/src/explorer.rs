@@ -201,12 +201,11 @@ async fn block(
     let missing = || Problem::not_found("block", &wanted);
     let ledger = ledger.ok_or_else(missing)?;
     let pool = app.db.read();
-    let row = match wanted.parse::<u64>() {
-        Ok(height) => query::blocks_at(pool, &[ledger.id], height).await.map_err(DbError::from)?.pop(),
-        Err(_) => {
-            let found = query::blocks_by_hash(pool, &[ledger.id], &wanted, 2).await.map_err(DbError::from)?;
-            found.into_iter().find(|row| row.hash.eq_ignore_ascii_case(&wanted))
-        }
+    let row = if let Ok(height) = wanted.parse::<u64>() {
+        query::blocks_at(pool, &[ledger.id], height).await.map_err(DbError::from)?.pop()
+    } else {
+        let found = query::blocks_by_hash(pool, &[ledger.id], &wanted, 2).await.map_err(DbError::from)?;
+        found.into_iter().find(|row| row.hash.eq_ignore_ascii_case(&wanted))
     }
     .ok_or_else(missing)?;
     let rows = query::transactions_of_block(pool, ledger.id, row.height, 0, 1000).await.map_err(DbError::from)?;

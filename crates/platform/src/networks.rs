@@ -74,14 +74,14 @@ async fn create(
     check_name(&request.name)?;
     let control = &app.control;
     for (index, organisation) in request.organisations.iter().enumerate() {
-        if let Some(id) = &organisation.id {
-            if !app.records.sees(&caller.scope(), Kind::Organisation, id).await? {
-                return Err(Problem::invalid_in(
-                    &format!("organisations[{index}].id"),
-                    "there is no such organisation; take an id of GET /v1/organisations or leave it out",
-                    "没有该组织；请使用 GET /v1/organisations 中的编号，或省略此字段",
-                ));
-            }
+        if let Some(id) = &organisation.id
+            && !app.records.sees(&caller.scope(), Kind::Organisation, id).await?
+        {
+            return Err(Problem::invalid_in(
+                &format!("organisations[{index}].id"),
+                "there is no such organisation; take an id of GET /v1/organisations or leave it out",
+                "没有该组织；请使用 GET /v1/organisations 中的编号，或省略此字段",
+            ));
         }
     }
     // Who belongs to an organisation makes networks for it.

@@ -236,10 +236,10 @@ async fn update(
                 "须为 1 到 256 个字符",
             ));
         }
-        if let Some(organisation) = &oidc.organisation {
-            if app.records.find::<serde_json::Value>(Kind::Organisation, organisation).await?.is_none() {
-                return Err(Problem::invalid_in("oidc.organisation", "there is no such organisation", "组织不存在"));
-            }
+        if let Some(organisation) = &oidc.organisation
+            && app.records.find::<serde_json::Value>(Kind::Organisation, organisation).await?.is_none()
+        {
+            return Err(Problem::invalid_in("oidc.organisation", "there is no such organisation", "组织不存在"));
         }
         if let Some(pem) = &oidc.ca_pem {
             crate::outbound::roots(Some(pem)).map_err(|why| Problem::invalid("oidc.ca_pem", why))?;

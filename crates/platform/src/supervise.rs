@@ -148,7 +148,7 @@ async fn tidy(control: Arc<Control>) {
         }
         tokio::select! {
             () = control.stop.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(600)) => {}
+            () = tokio::time::sleep(Duration::from_mins(10)) => {}
         }
     }
 }

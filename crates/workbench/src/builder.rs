@@ -53,7 +53,7 @@ impl BuilderSettings {
             tools,
             registry: None,
             shim: None,
-            time: Duration::from_secs(600),
+            time: Duration::from_mins(10),
             memory: 4 << 30,
             at_once: 2,
             trust_build_scripts: false,

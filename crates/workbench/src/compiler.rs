@@ -205,7 +205,7 @@ impl CompilerSettings {
             tools,
             registry: None,
             library: None,
-            time: Duration::from_secs(60),
+            time: Duration::from_mins(1),
             memory: 2 << 30,
             processes: 2,
         }

@@ -506,8 +506,8 @@ fn entries(files: &Files) -> Vec<FileEntry> {
 
 /// SHA-256 over lines of hash and path; paths hold no line ends.
 fn version_hash(files: &[FileEntry]) -> String {
-    let lines: String = files.iter().map(|entry| format!("{} {}\n", entry.hash, entry.path)).collect();
-    hash(lines.as_bytes())
+    let lines: Vec<String> = files.iter().map(|entry| format!("{} {}\n", entry.hash, entry.path)).collect();
+    hash(lines.concat().as_bytes())
 }
 
 fn limit_count(count: usize) -> Result<(), ProjectError> {

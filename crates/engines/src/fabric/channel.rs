@@ -222,7 +222,7 @@ impl Net<'_> {
     /// Brings an organisation into a channel, signed by all administrators whose keys are here.
     pub(super) async fn admit(&self, channel: &str, name: &str) -> Result<(), EngineError> {
         let organisation = organisation(self.spec(), name)?;
-        let made = files::channel_organisation(self.place, self.spec(), organisation)?
+        let made = files::channel_organisation(self.place, self.spec(), organisation)
             .application_group()
             .map_err(|error| EngineError::Invalid { field: "organisation".into(), why: error.to_string() })?;
         let msp = organisation.msp();

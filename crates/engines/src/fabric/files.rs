@@ -81,7 +81,7 @@ pub(super) fn channel_organisation(
     place: Place<'_>,
     spec: &NetworkSpec,
     organisation: &OrganisationSpec,
-) -> Result<Organization, EngineError> {
+) -> Organization {
     let layout = Layout::new(place.folder);
     let id = organisation.msp();
     let rule = |text: String| PolicyRule::signature(text);
@@ -111,7 +111,7 @@ pub(super) fn channel_organisation(
     }
     policies.insert("Admins".into(), rule(format!("OR('{id}.admin')")));
     made.policies = policies;
-    Ok(made)
+    made
 }
 
 /// A node of the ordering service as a channel's configuration has it.
@@ -164,8 +164,8 @@ pub(super) fn genesis(place: Place<'_>, channel: &str, organisations: &[String])
     };
     let members = organisations
         .iter()
-        .map(|name| channel_organisation(place, spec, super::layout::organisation(spec, name)?))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|name| Ok(channel_organisation(place, spec, super::layout::organisation(spec, name)?)))
+        .collect::<Result<Vec<_>, EngineError>>()?;
     let mut profile = Profile {
         capabilities: capability("V3_0"),
         policies: meta_policies(false, false),
@@ -180,7 +180,7 @@ pub(super) fn genesis(place: Place<'_>, channel: &str, organisations: &[String])
             consensus: Consensus { raft: Some((consenters, Some(options))), ..Consensus::default() },
             organizations: orderer_organisations
                 .map(|organisation| channel_organisation(place, spec, organisation))
-                .collect::<Result<_, _>>()?,
+                .collect(),
             policies: meta_policies(false, true),
             capabilities: capability("V2_0"),
             ..Orderer::default()
@@ -300,7 +300,7 @@ fn overrides(place: Place<'_>, layout: &Layout, node: &NodeSpec) -> String {
         let block = std::fs::read(layout.genesis(&channel.name)).ok();
         let block = block.and_then(|bytes| fabric_proto::common::Block::decode(bytes.as_slice()).ok());
         let Some(bundle) = block.and_then(|block| Bundle::from_config_block(&block).ok()) else { continue };
-        let endpoints = bundle.orderer().into_iter().flat_map(|orderer| orderer.endpoints());
+        let endpoints = bundle.orderer().into_iter().flat_map(fabric_channel::config::OrdererConfig::endpoints);
         former
             .extend(endpoints.map(|(_, endpoint)| endpoint.to_owned()).filter(|endpoint| !present.contains(endpoint)));
     }
@@ -308,10 +308,11 @@ fn overrides(place: Place<'_>, layout: &Layout, node: &NodeSpec) -> String {
         return String::new();
     }
     let roots = layout.node(&node.id).join(ORDERER_ROOTS);
-    let entries: String = former
+    let entries: Vec<String> = former
         .iter()
         .map(|from| format!("      - {{from: {from:?}, to: {first:?}, caCertsFile: {}}}\n", quoted(&roots)))
         .collect();
+    let entries = entries.concat();
     format!("  deliveryclient:\n    addressOverrides:\n{entries}")
 }
 

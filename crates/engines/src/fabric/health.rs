@@ -85,7 +85,7 @@ impl Net<'_> {
             let leads = samples(&text, "consensus_etcdraft_is_leader").any(|value| value >= 1.0);
             let known = samples(&text, "consensus_etcdraft_is_leader").next().is_some();
             if known {
-                health.role = if leads { "leader" } else { "follower" }.to_owned();
+                if leads { "leader" } else { "follower" }.clone_into(&mut health.role);
             }
             let active = samples(&text, "consensus_etcdraft_active_nodes").fold(0.0, f64::max);
             if leads && active >= 1.0 {

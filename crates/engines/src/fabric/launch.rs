@@ -12,7 +12,7 @@ use crate::spec::{NetworkSpec, NodeSpec};
 use crate::{EngineError, Place};
 
 /// How long a node may take from its start until it listens.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 /// How long a node may take to end by itself.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 

@@ -259,8 +259,8 @@ pub(super) fn node(
 
 /// The number of the next node of an organisation: never one that was used by a node that is still there.
 pub(super) fn next_number(spec: &NetworkSpec, organisation: &OrganisationSpec, role: Role) -> u32 {
-    let first = if role == Role::Orderer { 1 } else { 0 };
-    (first..).find(|number| spec.node(&node_id(organisation, role, *number)).is_none()).unwrap_or(first)
+    let first = u32::from(role == Role::Orderer);
+    (first..=u32::MAX).find(|number| spec.node(&node_id(organisation, role, *number)).is_none()).unwrap_or(first)
 }
 
 /// The id of the next node of an organisation.

@@ -258,7 +258,7 @@ async fn log_in(
     let fits = app.auth.passwords.verify(&credentials.password, hash).await?;
     let Some(user) = user.filter(|_| fits) else {
         // Many names from one address: a tenth of the weight, since many people may share one.
-        if rand::random::<u8>() % 10 == 0 {
+        if rand::random::<u8>().is_multiple_of(10) {
             app.auth.logins.attempt(&[&address], now);
         }
         return Err(Problem::new(&kinds::WRONG_CREDENTIALS));

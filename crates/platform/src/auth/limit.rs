@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 /// Failures that are free.
 const FREE: u32 = 5;
 /// Longest wait.
-const LONGEST: Duration = Duration::from_secs(900);
+const LONGEST: Duration = Duration::from_mins(15);
 /// Most names and addresses remembered.
 const MOST: usize = 50_000;
 
@@ -39,7 +39,7 @@ impl Limiter {
     pub fn attempt(&self, keys: &[&str], now: Instant) {
         let mut map = self.0.lock();
         if map.len() >= MOST {
-            map.retain(|_, failures| now.saturating_duration_since(failures.last) < Duration::from_secs(3600));
+            map.retain(|_, failures| now.saturating_duration_since(failures.last) < Duration::from_hours(1));
         }
         if map.len() >= MOST {
             // Under an attack from very many addresses the oldest knowledge goes.
@@ -47,7 +47,7 @@ impl Limiter {
         }
         for key in keys {
             let entry = map.entry((*key).to_owned()).or_insert(Failures { count: 0, until: now, last: now });
-            if now.saturating_duration_since(entry.last) > Duration::from_secs(3600) {
+            if now.saturating_duration_since(entry.last) > Duration::from_hours(1) {
                 entry.count = 0;
             }
             entry.count = entry.count.saturating_add(1);

@@ -34,7 +34,7 @@ pub(crate) fn routes() -> Routes {
 }
 
 const COOKIE: &str = "konsort_oidc";
-const LIFETIME: Duration = Duration::from_secs(600);
+const LIFETIME: Duration = Duration::from_mins(10);
 const MOST: usize = 10_000;
 
 #[derive(Debug, Clone)]

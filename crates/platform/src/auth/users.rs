@@ -410,12 +410,11 @@ async fn create(
     let display_name = request.display_name.unwrap_or_else(|| request.username.clone());
     check_display("display_name", &display_name)?;
     let organisation = organisation_for(&app, &caller, request.role, request.organisation).await?;
-    let (password, initial_password) = match request.password {
-        Some(given) => (given, None),
-        None => {
-            let made = ids::random_text(20);
-            (made.clone(), Some(made))
-        }
+    let (password, initial_password) = if let Some(given) = request.password {
+        (given, None)
+    } else {
+        let made = ids::random_text(20);
+        (made.clone(), Some(made))
     };
     password::check(&password, &request.username)?;
     let hash = app.auth.passwords.hash(&password).await?;

@@ -268,12 +268,11 @@ fn positional(interface: Option<&Interface>, given: Option<&Value>, init: bool) 
         Some(Value::Object(named)) => {
             let mut values = Vec::new();
             for parameter in parameters {
-                match named.get(&parameter.name) {
-                    Some(value) => values.push(value.clone()),
-                    None => {
-                        let field = format!("arguments.{}", parameter.name);
-                        return Err(Problem::invalid_in(&field, "is missing", "缺少该参数"));
-                    }
+                if let Some(value) = named.get(&parameter.name) {
+                    values.push(value.clone())
+                } else {
+                    let field = format!("arguments.{}", parameter.name);
+                    return Err(Problem::invalid_in(&field, "is missing", "缺少该参数"));
                 }
             }
             if let Some(unknown) = named.keys().find(|name| !parameters.iter().any(|known| known.name == **name)) {

@@ -51,10 +51,10 @@ impl Contracts {
 
     /// The contracts of a network.
     pub(crate) async fn of(&self, control: &Control, network: &str) -> Result<Arc<KnownByTarget>, Problem> {
-        if let Some((at, known)) = self.networks.read().get(network) {
-            if at.elapsed() < REMEMBERED {
-                return Ok(Arc::clone(known));
-            }
+        if let Some((at, known)) = self.networks.read().get(network)
+            && at.elapsed() < REMEMBERED
+        {
+            return Ok(Arc::clone(known));
         }
         let filter = Filter { network: Some(network.to_owned()), ..Filter::default() };
         let mut page = Page { size: 200, ..Page::default() };

@@ -15,7 +15,7 @@ pub struct Query {
 impl std::fmt::Debug for Query {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Values may be secrets.
-        f.debug_struct("Query").field("text", &self.text).field("values", &self.count).finish()
+        f.debug_struct("Query").field("text", &self.text).field("values", &self.count).finish_non_exhaustive()
     }
 }
 

@@ -266,10 +266,10 @@ impl Reader {
             let Some(project) = project.and_then(Value::as_str) else { return Ok(false) };
             return self.app.records.sees(&self.scope, Kind::Project, project).await;
         };
-        if let Some((sees, at)) = self.sight.get(network) {
-            if at.elapsed() < SIGHT {
-                return Ok(*sees);
-            }
+        if let Some((sees, at)) = self.sight.get(network)
+            && at.elapsed() < SIGHT
+        {
+            return Ok(*sees);
         }
         let sees = self.app.records.sees(&self.scope, Kind::Network, network).await?;
         if self.sight.len() > 10_000 {

@@ -29,7 +29,7 @@ use crate::projects::build::{package_for, package_step};
 use crate::time;
 
 /// The longest that one step may take.
-const LONGEST_STEP: Duration = Duration::from_secs(30 * 60);
+const LONGEST_STEP: Duration = Duration::from_mins(30);
 /// Pause before the database is tried again.
 const DATABASE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -256,10 +256,10 @@ async fn settle(control: &Arc<Control>, operation: &Operation) {
 /// The steps of an act. Chaincode that is not packaged yet is packaged first.
 pub(crate) fn steps_of(network: &Network, act: &Act) -> Result<Vec<StepPlan>, Problem> {
     let mut steps = network.engine.steps(network.spec(), act)?;
-    if let Act::Deploy(deployment) = act {
-        if missing_package(deployment).is_some() {
-            steps.insert(0, package_step());
-        }
+    if let Act::Deploy(deployment) = act
+        && missing_package(deployment).is_some()
+    {
+        steps.insert(0, package_step());
     }
     Ok(steps)
 }

@@ -108,20 +108,20 @@ async fn from_project(
     let deployable: Vec<&CompiledContract> =
         compilation.contracts.iter().filter(|contract| contract.deployable).collect();
     let names = || deployable.iter().map(|contract| contract.name.as_str()).collect::<Vec<_>>().join(", ");
-    let chosen = match &request.contract_name {
-        Some(name) => deployable
-            .iter()
-            .find(|contract| contract.name == *name)
-            .ok_or_else(|| wrong("contract_name", &format!("one of {}", names()), &format!("应为 {} 之一", names())))?,
-        None => match deployable[..] {
-            [ref only] => only,
-            [] => return Err(wrong("project", "has no contract that can be deployed", "没有可部署的合约")),
-            _ => {
-                let english = format!("is needed, as there are several: {}", names());
-                return Err(wrong("contract_name", &english, &format!("有多个合约，请指定：{}", names())));
-            }
-        },
-    };
+    let chosen =
+        match &request.contract_name {
+            Some(name) => deployable.iter().find(|contract| contract.name == *name).copied().ok_or_else(|| {
+                wrong("contract_name", &format!("one of {}", names()), &format!("应为 {} 之一", names()))
+            })?,
+            None => match deployable[..] {
+                [only] => only,
+                [] => return Err(wrong("project", "has no contract that can be deployed", "没有可部署的合约")),
+                _ => {
+                    let english = format!("is needed, as there are several: {}", names());
+                    return Err(wrong("contract_name", &english, &format!("有多个合约，请指定：{}", names())));
+                }
+            },
+        };
     if !chosen.links.is_empty() {
         let links = chosen.links.join(", ");
         let english = format!("calls libraries that must be deployed and linked first: {links}");

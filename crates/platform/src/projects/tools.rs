@@ -34,7 +34,7 @@ impl Workshop {
             tools: tools.clone(),
             registry: None,
             library: None,
-            time: Duration::from_secs(120),
+            time: Duration::from_mins(2),
             memory: 2 << 30,
             processes: 1,
         })
@@ -45,7 +45,7 @@ impl Workshop {
             tools: tools.clone(),
             registry: None,
             shim: None,
-            time: Duration::from_secs(15 * 60),
+            time: Duration::from_mins(15),
             memory: 4 << 30,
             at_once: 2,
             trust_build_scripts: false,

@@ -15,7 +15,7 @@ async fn a_taken_port_fails_the_step_and_retry_works_once_it_is_free() {
         .as_object()
         .unwrap()
         .values()
-        .filter_map(|p| p.as_u64())
+        .filter_map(serde_json::Value::as_u64)
         .min()
         .unwrap()
         .into();

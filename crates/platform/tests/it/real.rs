@@ -51,7 +51,7 @@ async fn spawn(data: &Path, database_url: Option<&str>) -> (Child, Value) {
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line =
-        tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await.expect("the server tells where it is");
+        tokio::time::timeout(Duration::from_mins(1), lines.next_line()).await.expect("the server tells where it is");
     let line = line.unwrap().unwrap_or_else(|| {
         panic!("the server ended: {}", std::fs::read_to_string(data.with_extension("log")).unwrap_or_default())
     });
@@ -110,7 +110,7 @@ impl Real {
                 "pending" | "running" => {}
                 _ => return now,
             }
-            assert!(begun.elapsed() < Duration::from_secs(180), "{now:#}");
+            assert!(begun.elapsed() < Duration::from_mins(3), "{now:#}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -131,7 +131,7 @@ impl Real {
             if is_so(&now) {
                 return now;
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "never {what}: {now:#}");
+            assert!(begun.elapsed() < Duration::from_mins(1), "never {what}: {now:#}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -253,7 +253,7 @@ impl Events {
                     data,
                 });
             }
-            let frame = tokio::time::timeout(Duration::from_secs(60), self.body.frame()).await.expect("an event");
+            let frame = tokio::time::timeout(Duration::from_mins(1), self.body.frame()).await.expect("an event");
             let Ok(frame) = frame? else { return None };
             if let Ok(bytes) = frame.into_data() {
                 self.text.push_str(&String::from_utf8_lossy(&bytes));
@@ -278,14 +278,12 @@ pub(crate) fn small(engine: &str, name: &str) -> Value {
 
 /// The sample contract of an engine, as a request to deploy it.
 pub(crate) fn sample(engine: &str) -> Value {
-    match engine {
-        "fabric" => json!({"name": "basic", "artifact": {"kind": "builtin", "name": "asset-transfer"}}),
-        _ => {
-            let abi: Value =
-                serde_json::from_str(include_str!("../../src/local/chain/sample_contract/Asset.abi")).unwrap();
-            let bytecode = include_str!("../../src/local/chain/sample_contract/Asset.bin").trim();
-            json!({"name": "Asset", "artifact": {"kind": "evm", "bytecode": bytecode, "abi": abi}})
-        }
+    if engine == "fabric" {
+        json!({"name": "basic", "artifact": {"kind": "builtin", "name": "asset-transfer"}})
+    } else {
+        let abi: Value = serde_json::from_str(include_str!("../../src/local/chain/sample_contract/Asset.abi")).unwrap();
+        let bytecode = include_str!("../../src/local/chain/sample_contract/Asset.bin").trim();
+        json!({"name": "Asset", "artifact": {"kind": "evm", "bytecode": bytecode, "abi": abi}})
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) async fn send(addr: SocketAddr, request: Request<Full<Bytes>>) -> Ans
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     let task = tokio::spawn(connection);
     let response =
-        tokio::time::timeout(Duration::from_secs(60), sender.send_request(request)).await.expect("an answer").unwrap();
+        tokio::time::timeout(Duration::from_mins(1), sender.send_request(request)).await.expect("an answer").unwrap();
     let (parts, body) = response.into_parts();
     let streams = parts.headers.get(header::CONTENT_TYPE).is_some_and(|media| media == "text/event-stream");
     let body = if streams { Bytes::new() } else { body.collect().await.unwrap().to_bytes() };

@@ -38,7 +38,7 @@ const REGISTRY: &str = "https://registry.npmjs.org";
 /// The largest package.
 const MAX_PACKAGE_BYTES: u64 = 64 * 1024 * 1024;
 /// What a download may take.
-const LIMITS: Limits = Limits { time: Duration::from_secs(300), memory: 1 << 30, output: 1 << 20 };
+const LIMITS: Limits = Limits { time: Duration::from_mins(5), memory: 1 << 30, output: 1 << 20 };
 
 pub(super) fn integrity(version: &str) -> Option<&'static str> {
     PUBLISHED.iter().find(|(known, _)| *known == version).map(|(_, hash)| *hash)

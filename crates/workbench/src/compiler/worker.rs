@@ -19,7 +19,7 @@ use crate::tools::{Ended, Limits, Running, Start, Stream, command, run};
 use crate::values::Suite;
 
 /// How long an unused process stays.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// The longest answer.

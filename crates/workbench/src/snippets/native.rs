@@ -189,7 +189,7 @@ console.log(receipt.hash, receipt.status);
     let function = format!("contract.get_function_by_signature({signature})({python_list})");
     let (endpoint_py, abi_py) = (&endpoint, text(&abi));
     let head = format!(
-        r#"import json
+        r"import json
 import os
 
 from web3 import Web3
@@ -197,7 +197,7 @@ from web3 import Web3
 chain = Web3(Web3.HTTPProvider({endpoint_py}))
 contract = chain.eth.contract(address=Web3.to_checksum_address({address}), abi=json.loads({abi_py}))
 call = {function}
-"#
+"
     );
     let python_code = if method.read_only {
         format!("{head}print(call.call())\n")

@@ -104,7 +104,7 @@ pub(super) fn follow(input: &TraceInput<'_>, steps: &[Value]) -> Execution {
         let depth = step.depth();
         while open.len() > depth {
             if let Some((frame, _)) = open.pop() {
-                close(&mut run, frame, index, &step, &before);
+                close(&mut run, frame, index, &step, before.as_ref());
             }
         }
         if depth > open.len()
@@ -203,8 +203,8 @@ fn opened(parent: &Frame, number: usize, caller: &Step<'_>, first: usize) -> Fra
 }
 
 /// A call has returned: what is on the caller's stack tells whether it went well, and which address was created.
-fn close(run: &mut Execution, frame: usize, index: usize, now: &Step<'_>, last: &Option<Step<'_>>) {
-    let failed = last.as_ref().is_some_and(Step::fails);
+fn close(run: &mut Execution, frame: usize, index: usize, now: &Step<'_>, last: Option<&Step<'_>>) {
+    let failed = last.is_some_and(Step::fails);
     let made = &mut run.frames[frame];
     made.last = index.saturating_sub(1);
     if let Some(top) = now.stack(0) {

@@ -131,7 +131,7 @@ async fn imports_come_from_the_project_and_the_library() {
     .unwrap();
     let mut settings = CompilerSettings::new(kept("compilers"), tools());
     settings.library = Some(library.path().to_path_buf());
-    settings.time = Duration::from_secs(240);
+    settings.time = Duration::from_mins(4);
     let compilers = Compilers::new(settings).unwrap();
     let made = compilers.compile(request(&[
         ("src/A.sol", "import \"@vendor/contracts/Owned.sol\";\nimport {B} from \"./lib/B.sol\";\ncontract A is Owned { B b; }"),
@@ -179,7 +179,7 @@ async fn memory_and_the_size_of_sources_are_bounded() {
     compilers().await;
     let mut settings = CompilerSettings::new(kept("compilers"), tools());
     settings.memory = 64 << 20;
-    settings.time = Duration::from_secs(240);
+    settings.time = Duration::from_mins(4);
     let compilers = Compilers::new(settings).unwrap();
     let made = compilers.compile(request(&[("A.sol", "contract A {}")])).await.unwrap();
     assert_eq!(made.diagnostics[0].code, "compiler_memory", "{:?}", made.diagnostics);
@@ -193,7 +193,7 @@ async fn an_administrator_uploads_a_compiler() {
     let file = std::fs::read(published).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut settings = CompilerSettings::new(folder.path().to_path_buf(), tools());
-    settings.time = Duration::from_secs(240);
+    settings.time = Duration::from_mins(4);
     let compilers = Compilers::new(settings).unwrap();
     let error = compilers.upload(&file, Some(&"00".repeat(32))).await.unwrap_err();
     assert!(matches!(error, CompilerError::Integrity { .. }));
@@ -229,7 +229,7 @@ async fn a_native_compiler_on_the_path_is_used() {
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
     let mut settings = CompilerSettings::new(folder.path().join("store"), Tools::new([("PATH", path)]));
-    settings.time = Duration::from_secs(240);
+    settings.time = Duration::from_mins(4);
     let compilers = Compilers::new(settings).unwrap();
     let listed = compilers.list().await.unwrap();
     let native = listed.iter().find(|info| info.version == SOLC).unwrap();

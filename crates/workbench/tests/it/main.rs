@@ -35,7 +35,7 @@ fn tools() -> Tools {
 /// The shared store with the usual compiler in it.
 async fn compilers() -> Compilers {
     let mut settings = CompilerSettings::new(kept("compilers"), tools());
-    settings.time = Duration::from_secs(240);
+    settings.time = Duration::from_mins(4);
     let compilers = Compilers::new(settings).unwrap();
     compilers.install(SOLC).await.unwrap();
     compilers
@@ -45,6 +45,6 @@ fn builder(scratch: &Path) -> Builder {
     let mut settings = BuilderSettings::new(scratch.to_path_buf(), kept("cache"), tools());
     settings.shim = Some(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf());
     settings.trust_build_scripts = true;
-    settings.time = Duration::from_secs(1500);
+    settings.time = Duration::from_mins(25);
     Builder::new(settings).unwrap()
 }

@@ -39,9 +39,8 @@ fn trace<'a>(
     create: bool,
     done: &'a Done,
 ) -> Trace {
-    let contracts = contracts
-        .iter()
-        .map(|(address, contract)| (text(*address), TracedContract { compilation: made, contract: *contract }));
+    let contracts =
+        contracts.iter().map(|(address, contract)| (text(*address), TracedContract { compilation: made, contract }));
     explain(&TraceInput { steps: &done.steps, to: text(to), create, contracts: contracts.collect(), keys: Vec::new() })
 }
 

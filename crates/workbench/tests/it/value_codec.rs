@@ -51,7 +51,7 @@ fn triple(dice: &mut Dice, depth: usize, name: String) -> (Value, Value, DynSolV
     let choice = dice.below(if depth > 2 { 7 } else { 10 });
     match choice {
         0 => {
-            let is = dice.next() % 2 == 0;
+            let is = dice.next().is_multiple_of(2);
             (entry(name, "bool", vec![]), json!(is), DynSolValue::Bool(is))
         }
         1 => {
@@ -95,8 +95,7 @@ fn triple(dice: &mut Dice, depth: usize, name: String) -> (Value, Value, DynSolV
             )
         }
         7 => {
-            let parts: Vec<_> =
-                (0..1 + dice.below(4)).map(|index| triple(dice, depth + 1, format!("p{index}"))).collect();
+            let parts: Vec<_> = (0..=dice.below(4)).map(|index| triple(dice, depth + 1, format!("p{index}"))).collect();
             let components = parts.iter().map(|(kind, ..)| kind.clone()).collect();
             let shown: Value = parts
                 .iter()
@@ -197,6 +196,7 @@ fn every_fault_names_its_field() {
     call(&|all| all["order"]["lines"][0]["sku"] = json!({ "base64": "AQIDBA==" })).unwrap();
     let line =
         |field: &'static str, value: Value| move |all: &mut Value| all["order"]["lines"][1][field] = value.clone();
+    #[allow(clippy::type_complexity, reason = "a table of the test")]
     let faults: Vec<(Box<dyn Fn(&mut Value)>, &str, &str)> = vec![
         (Box::new(line("amount", json!(256))), "arguments.order.lines[1].amount", "out_of_range"),
         (Box::new(line("amount", json!("-1"))), "arguments.order.lines[1].amount", "out_of_range"),
