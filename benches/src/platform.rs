@@ -24,7 +24,7 @@ use invented::{Chain, Idle, Invented};
 
 /// What to measure.
 #[derive(Debug, Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Networks
     #[arg(long, default_value_t = 20)]
     networks: u64,
@@ -46,7 +46,7 @@ pub struct Options {
 }
 
 /// Measures and prints.
-pub async fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let chain = Chain {
         blocks: options.transactions / options.networks / options.block,
@@ -97,7 +97,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         if indexed > 0 {
             first.get_or_insert_with(|| (Instant::now(), indexed));
         }
-        if begun.elapsed() > Duration::from_secs(3600) {
+        if begun.elapsed() > Duration::from_hours(1) {
             bail!("after an hour {indexed} of {wanted} transactions are in the index");
         }
     }

@@ -168,9 +168,9 @@ fn down(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<()
     if whole::is_in(&data) {
         let keep = arguments.get_flag("keep");
         if keep {
-            whole::stop(&data, surroundings)?
+            whole::stop(&data, surroundings)?;
         } else {
-            whole::remove(&data, surroundings)?
+            whole::remove(&data, surroundings)?;
         }
         display::stopped(&data, keep, surroundings);
         return Ok(());

@@ -1,6 +1,7 @@
 //! `konsort`: one program, many roles. Started under a tool's name (`peer`, `orderer`, `configtxgen`, …) or with that name as its
 //! first word it is that tool; otherwise it is the platform's own command line.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the edge that prints")]
 
 mod api;

@@ -56,7 +56,7 @@ fn noun_command(noun: &'static Noun, language: Language) -> Command {
         let mut sub = Command::new(verb.name).about(pick(verb.about));
         for field in verb.fields {
             let mut arg = Arg::new(field.name).help(pick(field.help)).required(field.required);
-            let shown = field.name.to_uppercase().replace('-', "_");
+            let shown = field.name;
             arg = match field.place {
                 Place::Path | Place::Word => arg.value_name(shown),
                 Place::Words => arg.value_name(shown).num_args(0..),

@@ -163,25 +163,22 @@ pub(super) fn up(data: &Path, detach: bool, surroundings: Surroundings) -> anyho
 async fn demo(api: &Api, demo: &Demo, started: Instant, surroundings: Surroundings) -> anyhow::Result<Value> {
     let told = |title: &str| step(&format!("{}: {title}", demo.name), started, surroundings);
     let found = api.list(&format!("/v1/networks?name={}", demo.name), 1).await?;
-    let id = match found.first() {
-        Some(network) => {
-            let id = network["id"].as_str().unwrap_or_default().to_owned();
-            match network["state"].as_str().unwrap_or_default() {
-                "stopped" => {
-                    let operation = api.post(&format!("/v1/networks/{id}/start"), &json!({})).await?;
-                    api.wait(&operation, &told).await?;
-                }
-                "pending" | "failed" => unfinished(api, &id, &told).await?,
-                _ => {}
+    let id = if let Some(network) = found.first() {
+        let id = network["id"].as_str().unwrap_or_default().to_owned();
+        match network["state"].as_str().unwrap_or_default() {
+            "stopped" => {
+                let operation = api.post(&format!("/v1/networks/{id}/start"), &json!({})).await?;
+                api.wait(&operation, &told).await?;
             }
-            id
+            "pending" | "failed" => unfinished(api, &id, &told).await?,
+            _ => {}
         }
-        None => {
-            let operation = api.post("/v1/networks", &(demo.request)()).await?;
-            let id = operation["network"].as_str().context("the operation names no network")?.to_owned();
-            api.wait(&operation, &told).await?;
-            id
-        }
+        id
+    } else {
+        let operation = api.post("/v1/networks", &(demo.request)()).await?;
+        let id = operation["network"].as_str().context("the operation names no network")?.to_owned();
+        api.wait(&operation, &told).await?;
+        id
     };
     let known = api.list(&format!("/v1/contracts?network={id}&name={}", demo.contract), 1).await?;
     let live = known.first().filter(|contract| contract["deployed_at"].is_string());

@@ -269,7 +269,7 @@ fn positional(interface: Option<&Interface>, given: Option<&Value>, init: bool) 
             let mut values = Vec::new();
             for parameter in parameters {
                 if let Some(value) = named.get(&parameter.name) {
-                    values.push(value.clone())
+                    values.push(value.clone());
                 } else {
                     let field = format!("arguments.{}", parameter.name);
                     return Err(Problem::invalid_in(&field, "is missing", "缺少该参数"));

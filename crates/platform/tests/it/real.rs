@@ -1,4 +1,4 @@
-//! A real server: the debug binary as a process of its own, which tests may kill.
+//! A real server: the program as a process of its own, which tests may kill.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,8 +17,11 @@ use tokio::process::{Child, Command};
 
 use super::support::{Answer, As, Browser, PASSWORD, browser, call};
 
-/// The program, built beside the tests.
+/// The program: `KONSORT_BIN`, or the debug build beside the tests.
 pub(crate) fn program() -> PathBuf {
+    if let Ok(path) = std::env::var("KONSORT_BIN") {
+        return PathBuf::from(path);
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/debug/konsort");
     assert!(path.exists(), "{} is not there; run: cargo build -p konsort", path.display());
     path.canonicalize().unwrap()

@@ -116,13 +116,17 @@ fn term_weights_decide_where_they_are_on() {
         let drawn = U256::from_be_bytes(suite.hash(&number.to_be_bytes()));
         rotate(&every(1, 2), suite, number, drawn, true, &mut nodes);
         assert_eq!(working(&nodes).len(), 2);
-        working(&nodes).into_iter().for_each(|index| served[index] += 1);
+        for index in working(&nodes) {
+            served[index] += 1;
+        }
     }
     assert_eq!(served[1], 0, "weight 0 never serves");
     assert!(served[2] > 3 * served[0] && served[3] > 3 * served[4], "{served:?}");
     // Huge weights do not overflow, and no weight at all leaves everything as it is.
     for weight in [u64::MAX, 0] {
-        nodes.iter_mut().for_each(|node| node.term_weight = weight);
+        for node in &mut nodes {
+            node.term_weight = weight;
+        }
         rotate(&every(1, 2), suite, 1, U256::MAX, true, &mut nodes);
         assert_eq!(working(&nodes).len(), 2);
     }

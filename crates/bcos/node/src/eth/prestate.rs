@@ -30,7 +30,7 @@ impl StateOptions {
         }
     }
 
-    fn cut(&self, account: &AccountState) -> AccountState {
+    fn cut(self, account: &AccountState) -> AccountState {
         let mut account = account.clone();
         if self.without_code {
             account.code = alloy_primitives::Bytes::new();
@@ -43,7 +43,7 @@ impl StateOptions {
 }
 
 /// The answer.
-pub(super) fn shown(touched: &Touched, options: &StateOptions) -> Value {
+pub(super) fn shown(touched: &Touched, options: StateOptions) -> Value {
     if options.diff {
         return changes(touched, options);
     }
@@ -73,7 +73,7 @@ fn put_rest(out: &mut Map<String, Value>, nonce: u64, code: &[u8], storage: &BTr
     }
 }
 
-fn changes(touched: &Touched, options: &StateOptions) -> Value {
+fn changes(touched: &Touched, options: StateOptions) -> Value {
     let (mut pre, mut post) = (Map::new(), Map::new());
     for (address, account) in &touched.before {
         let mut before = options.cut(account);
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn accounts_are_shown_as_they_were_found() {
-        let shown = shown(&touched(), &StateOptions::default());
+        let shown = shown(&touched(), StateOptions::default());
         let slots = json!({ word(1): word(7), word(2): word(0), word(3): word(9), word(4): word(5), word(5): word(0) });
         let expected = json!({
             address(1): { "balance": "0xa", "nonce": 4 },
@@ -162,14 +162,14 @@ mod tests {
         assert_eq!(shown, expected);
         let options =
             StateOptions::parse(&json!({ "disableCode": true, "disableStorage": true, "includeEmpty": true }));
-        let bare = super::shown(&touched(), &options);
+        let bare = super::shown(&touched(), options);
         assert_eq!(bare[address(2)], json!({ "balance": "0x0", "nonce": 1 }));
         assert_eq!(bare[address(3)], json!({ "balance": "0x0" }));
     }
 
     #[test]
     fn changes_are_shown_before_and_after() {
-        let shown = shown(&touched(), &StateOptions::parse(&json!({ "diffMode": true })));
+        let shown = shown(&touched(), StateOptions::parse(&json!({ "diffMode": true })));
         let pre = json!({
             address(1): { "balance": "0xa", "nonce": 4 },
             address(2): { "balance": "0x0", "nonce": 1, "code": "0x60", "storage": { word(1): word(7), word(3): word(9) } },

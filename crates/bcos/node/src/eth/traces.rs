@@ -75,7 +75,7 @@ impl Tracer {
             }
             Self::State(options) => {
                 let (outcome, touched) = executor.trace_state(state, env, traced)?;
-                (outcome, prestate::shown(&touched, options))
+                (outcome, prestate::shown(&touched, *options))
             }
             Self::Steps(options) => {
                 let (outcome, steps) = executor.trace_steps(state, env, traced, options)?;

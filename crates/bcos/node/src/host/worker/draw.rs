@@ -108,17 +108,17 @@ mod tests {
             assert_eq!(drawers[0].transaction(5).unwrap().hash, fifth.hash, "made once");
             let other = drawers[1].transaction(5).unwrap();
             let later = drawers[0].transaction(10).unwrap();
-            assert!(judge(5, 0, true, &[fifth.clone()]));
+            assert!(judge(5, 0, true, std::slice::from_ref(&fifth)));
             assert!(judge(5, 0, true, &[fifth.clone(), other.clone()]));
-            assert!(judge(5, 1, true, &[other.clone()]));
+            assert!(judge(5, 1, true, std::slice::from_ref(&other)));
             // No draw, another's, one for another block, not first, not said to be a system block, an unknown sealer.
             assert!(!judge(5, 0, true, &[]));
             assert!(!judge(5, 0, true, &[other.clone(), fifth.clone()]));
             assert!(!judge(5, 0, true, &[later]));
-            assert!(!judge(5, 0, false, &[fifth.clone()]));
-            assert!(!judge(5, 2, true, &[fifth.clone()]));
+            assert!(!judge(5, 0, false, std::slice::from_ref(&fifth)));
+            assert!(!judge(5, 2, true, std::slice::from_ref(&fifth)));
             // In other blocks nothing goes before the others.
-            assert!(judge(6, 0, true, &[fifth.clone()]));
+            assert!(judge(6, 0, true, std::slice::from_ref(&fifth)));
             assert!(!judge(6, 0, true, &[fifth.clone(), other.clone()]));
             assert!(judge(6, 0, false, &[fifth, other]));
         }

@@ -122,7 +122,7 @@ impl Waiting {
             self.note(number, timestamp_ms, hashes);
             return Claim::Missing(missing);
         }
-        if !trusted && !(self.is_composed(hashes, system) && self.is_claimable(number, hashes)) {
+        if !trusted && (!self.is_composed(hashes, system) || !self.is_claimable(number, hashes)) {
             return Claim::Conflict;
         }
         let mut found = Vec::with_capacity(hashes.len());
