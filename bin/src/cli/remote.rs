@@ -263,7 +263,7 @@ pub(super) fn status(data: &Path, surroundings: Surroundings) -> anyhow::Result<
         for network in api.list("/v1/networks", 1000).await? {
             let id = network["id"].as_str().unwrap_or_default();
             for mut node in api.list(&format!("/v1/networks/{id}/nodes"), 1000).await? {
-                run &= node["state"] == "running" || network["driver"] == "external";
+                run &= !matches!(node["status"].as_str(), Some("stopped" | "failed"));
                 node["network"] = network["name"].clone();
                 all.push(node);
             }

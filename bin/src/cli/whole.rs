@@ -318,7 +318,8 @@ pub(super) fn remove(data: &Path, surroundings: Surroundings) -> anyhow::Result<
         gone(std::fs::remove_dir_all(data.join(folder)), &data.join(folder))?;
     }
     for entry in std::fs::read_dir(data)?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with("server.") {
+        let name = entry.file_name();
+        if ["server.", "audit."].iter().any(|start| name.to_string_lossy().starts_with(start)) {
             gone(std::fs::remove_file(entry.path()), &entry.path())?;
         }
     }

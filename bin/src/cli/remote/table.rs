@@ -112,7 +112,7 @@ const ORGANISATION: Field = field(
 );
 
 /// Columns of `konsort status`.
-pub(super) const NODE_STATUS: &[&str] = &["network", "id", "role", "organisation", "state", "health.heights"];
+pub(super) const NODE_STATUS: &[&str] = &["network", "id", "role", "organisation", "status", "heights"];
 
 const DEPLOY: &[Field] = &[
     NETWORK,
@@ -267,15 +267,7 @@ pub(super) const NOUNS: &[Noun] = &[
                 "/v1/networks/{network}/nodes",
                 ("Every node of a network", "列出网络的节点"),
                 &[NETWORK],
-                &[
-                    "id",
-                    "role",
-                    "organisation",
-                    "state",
-                    "health.reachable",
-                    "health.heights",
-                    "health.certificate_days",
-                ],
+                &["id", "role", "organisation", "status", "heights", "lag", "peers", "certificate_days"],
             ),
             verb(
                 "show",
