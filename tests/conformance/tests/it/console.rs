@@ -42,6 +42,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// Types and messages are right, the build keeps its budgets, and what the program holds is this build.
 #[test]
+#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn the_console_is_checked_and_is_what_the_program_holds() {
     let folder = console();
     npm(&folder, &["run", "check"]);
@@ -61,6 +62,7 @@ fn the_console_is_checked_and_is_what_the_program_holds() {
 /// Somebody who has never seen it makes a network of each engine, deploys a contract of their own on each, calls it and finds the
 /// transaction, in English and in Chinese.
 #[test]
+#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn a_stranger_finds_the_way_in_both_languages() {
     assert!(has_program("chromium"), "chromium cannot be installed");
     let folder = console();
@@ -78,6 +80,7 @@ fn a_stranger_finds_the_way_in_both_languages() {
 
 /// One command: server, console, both engines, a transaction on each; a second start goes on; the commands see all of it.
 #[test]
+#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn one_command_starts_both_engines_and_the_console() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("all");
