@@ -131,6 +131,7 @@ async fn a_platform_that_is_killed() {
 }
 
 #[tokio::test]
+#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn nodes_outlive_a_killed_platform_and_the_next_one_takes_them_over() {
     let root = tempfile::tempdir().unwrap();
     let mut platform = Command::new(std::env::current_exe().unwrap())
