@@ -2,25 +2,24 @@
 //! then shows the right one.
 
 use std::collections::HashMap;
-use std::io::Write as _;
-use std::sync::Arc;
+use std::io::{Read as _, Write as _};
+use std::sync::OnceLock;
 
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use parking_lot::RwLock;
-use rust_embed::RustEmbed;
+use konsort_crypto::hash::sha256;
 
 use crate::problem::{Problem, kinds};
 
-#[derive(RustEmbed)]
-#[folder = "../../console/dist"]
-struct Files;
+/// What `npm run build` made of `console/`.
+const BUILD: &[u8] = include_bytes!("../../../console/dist.tar.gz");
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Page {
     plain: Bytes,
     packed: Option<Bytes>,
@@ -30,9 +29,9 @@ struct Page {
     hashed: bool,
 }
 
-/// Files that were asked for, packed.
+/// The console's files, unpacked when the first of them is asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Console(RwLock<HashMap<String, Arc<Page>>>);
+pub(crate) struct Console(OnceLock<HashMap<String, Page>>);
 
 fn media_of(path: &str) -> &'static str {
     match path.rsplit('.').next().unwrap_or_default() {
@@ -58,25 +57,29 @@ fn pack(bytes: &[u8]) -> Option<Bytes> {
     (packed.len() < bytes.len()).then(|| Bytes::from(packed))
 }
 
-impl Console {
-    fn page(&self, path: &str) -> Option<Arc<Page>> {
-        // While developing, files change under the running server.
-        if !cfg!(debug_assertions)
-            && let Some(page) = self.0.read().get(path)
-        {
-            return Some(Arc::clone(page));
+/// Every file of the build. It is our own: what cannot be read is left out, and the console's tests miss it.
+fn unpack() -> HashMap<String, Page> {
+    let mut pages = HashMap::new();
+    let mut archive = tar::Archive::new(GzDecoder::new(BUILD));
+    for mut entry in archive.entries().into_iter().flatten().flatten() {
+        let Ok(name) = entry.path().map(|path| path.to_string_lossy().into_owned()) else { continue };
+        let mut plain = Vec::new();
+        if entry.read_to_end(&mut plain).is_err() {
+            continue;
         }
-        let file = Files::get(path)?;
-        let plain = Bytes::from(file.data.into_owned());
-        let media = media_of(path);
+        let media = media_of(&name);
         let packs = !matches!(media, "image/png" | "font/woff2");
-        let tag = HeaderValue::from_str(&format!("\"{}\"", &hex::encode(file.metadata.sha256_hash())[..32])).ok()?;
         let packed = if packs { pack(&plain) } else { None };
-        let page = Arc::new(Page { packed, plain, media, tag, hashed: path.starts_with("assets/") });
-        if !cfg!(debug_assertions) {
-            self.0.write().insert(path.to_owned(), Arc::clone(&page));
-        }
-        Some(page)
+        let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", &hex::encode(sha256(&plain))[..32])) else { continue };
+        let hashed = name.starts_with("assets/");
+        pages.insert(name, Page { plain: plain.into(), packed, media, tag, hashed });
+    }
+    pages
+}
+
+impl Console {
+    fn page(&self, path: &str) -> Option<&Page> {
+        self.0.get_or_init(unpack).get(path)
     }
 
     /// Answers what no other route answers.
@@ -89,14 +92,14 @@ impl Console {
         let name = path.trim_start_matches('/');
         let name = if name.is_empty() { "index.html" } else { name };
         if let Some(page) = self.page(name) {
-            return show(&page, request.headers());
+            return show(page, request.headers());
         }
         // A missing script must not be answered by a page of text.
         if name.starts_with("assets/") {
             return Problem::new(&kinds::NOT_FOUND).with("what", "file").into_response();
         }
         match self.page("index.html") {
-            Some(page) => show(&page, request.headers()),
+            Some(page) => show(page, request.headers()),
             None => Problem::new(&kinds::NO_SUCH_ROUTE).detail("this build has no console").into_response(),
         }
     }

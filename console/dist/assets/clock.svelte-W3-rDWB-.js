@@ -1,1 +1,0 @@
-import{pt as e}from"./api-C--cJkti.js";var t=e({now:Date.now()});setInterval(()=>{document.visibilityState===`visible`&&(t.now=Date.now())},5e3);var n={get now(){return t.now}};export{n as t};

@@ -1,1 +1,0 @@
-import{b as e}from"./api-C--cJkti.js";var t=()=>[{text:e(`contracts.deployed`),href:`/contracts`,exact:!0},{text:e(`contracts.projects`),href:`/contracts/projects`},{text:e(`contracts.library`),href:`/contracts/library`}],n={solidity:`Solidity`,javascript:`JavaScript`,typescript:`TypeScript`,go:`Go`,rust:`Rust`};export{t as n,n as t};

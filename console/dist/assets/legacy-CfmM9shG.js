@@ -1,1 +1,0 @@
-import{wt as e}from"./api-C--cJkti.js";e();

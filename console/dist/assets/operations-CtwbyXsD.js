@@ -1,1 +1,0 @@
-import{a as e}from"./api-C--cJkti.js";async function t(t){let n=[],r=0;for(let i=0;i<4;i++){let i=await e(`/operations/${t}/log`,{query:{from:r,limit:5e3}});if(n.push(...i.items.map(e=>e.line)),i.items.length<5e3)break;r=i.next}return n}export{t};

@@ -1,1 +1,0 @@
-import{pt as e}from"./api-C--cJkti.js";var t=localStorage.getItem(`konsort.theme`),n=e({theme:t===`light`||t===`dark`?t:`system`});function r(){n.theme===`system`?delete document.documentElement.dataset.theme:document.documentElement.dataset.theme=n.theme}r();var i={get value(){return n.theme},set value(e){n.theme=e,localStorage.setItem(`konsort.theme`,e),r()}};export{i as t};
