@@ -81,7 +81,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "bcos-types",
         ],
     ),
-    ("konsort-workbench", &["konsort-crypto", "fabric-client"]),
+    ("konsort-workbench", &["konsort-crypto", "konsort-node", "fabric-client"]),
     (
         "konsort-platform",
         &[

@@ -43,36 +43,8 @@ use crate::ledger::{BlockRecord, ConfigChange, NodeHealth, TransactionDetail};
 use crate::spec::{EngineKind, NetworkRequest, NetworkSpec};
 use crate::{Engine, EngineError, Place, Progress, StepOutcome};
 
-/// What a peer on this machine may see of the environment: it builds chaincode with the machine's tools.
-const BUILD_ENVIRONMENT: [&str; 27] = [
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "GOPROXY",
-    "GOSUMDB",
-    "GONOSUMDB",
-    "GOPRIVATE",
-    "GONOSUMCHECK",
-    "GOFLAGS",
-    "GOTOOLCHAIN",
-    "GOROOT",
-    "NODE_EXTRA_CA_CERTS",
-    "NPM_CONFIG_REGISTRY",
-    "npm_config_registry",
-    "CARGO_HTTP_CAINFO",
-    "RUSTUP_HOME",
-    "FABRIC_LOGGING_SPEC",
-];
+/// What a peer on this machine may see of the environment besides what build tools may: it builds chaincode with them.
+const PEER_ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "RUSTUP_HOME", "FABRIC_LOGGING_SPEC"];
 
 /// The adapter for networks of peers and orderers. Clones share open connections.
 #[derive(Debug, Clone, Default)]
@@ -90,8 +62,9 @@ impl Fabric {
     /// An adapter whose peers build chaincode with the tools that `environment` leads to (its search path, proxies and the like;
     /// nothing else of it is passed on).
     pub fn new(environment: &Environment) -> Self {
-        let environment = BUILD_ENVIRONMENT
-            .iter()
+        let building = Environment::COMMON.iter().chain(&Environment::BUILDING);
+        let environment = building
+            .chain(&PEER_ENVIRONMENT)
             .filter_map(|name| Some(((*name).to_owned(), environment.get(name)?.to_owned())))
             .collect();
         Self { shared: Arc::new(Shared { connections: Connections::default(), environment }) }

@@ -56,6 +56,32 @@ pub enum ConfigError {
 pub struct Environment(Arc<HashMap<String, String>>);
 
 impl Environment {
+    /// What every program that is started for somebody may see of the environment.
+    pub const COMMON: [&str; 5] = ["LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+    /// What build tools may see besides: how to reach their registries, and which of their versions to use.
+    pub const BUILDING: [&str; 20] = [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "GOPROXY",
+        "GOSUMDB",
+        "GONOSUMDB",
+        "GONOSUMCHECK",
+        "GOPRIVATE",
+        "GOINSECURE",
+        "GOFLAGS",
+        "GOTOOLCHAIN",
+        "GOROOT",
+        "NODE_EXTRA_CA_CERTS",
+        "NPM_CONFIG_REGISTRY",
+        "npm_config_registry",
+        "CARGO_HTTP_CAINFO",
+        "RUSTUP_TOOLCHAIN",
+    ];
+
     /// The process's own environment; values that are not UTF-8 are left out.
     pub fn process() -> Self {
         Self(Arc::new(

@@ -45,6 +45,7 @@ pub use dial::{DialError, DialOptions, Dialed, dial, dial_checked, dial_observed
 pub use grpc::{code_name, count_requests};
 pub use metrics::Metrics;
 pub use operations::{Health, Operations, OperationsOptions};
+pub use process::ProcessStat;
 pub use refusal::unreadable;
 pub use server::{ServeError, Server, ServerOptions};
 pub use tasks::{Shutdown, Tasks};

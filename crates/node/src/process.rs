@@ -1,6 +1,48 @@
-//! The process's own figures, under the names of Prometheus' client library.
+//! What the kernel tells of a process, and this one's figures under the names of Prometheus' client library.
 
 use crate::Metrics;
+
+/// Figures of one process, from `/proc/PID/stat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessStat {
+    /// Whether it has ended and only waits for its parent to learn of it.
+    pub zombie: bool,
+    /// Its process group.
+    pub group: u32,
+    /// CPU time so far, in milliseconds.
+    pub cpu_ms: u64,
+    /// How many threads it has.
+    pub threads: u64,
+    /// When it started, in clock ticks since the machine's start: with the id, this names a process beyond doubt.
+    pub start_ticks: u64,
+    /// Bytes of address space.
+    pub virtual_size: u64,
+    /// Bytes in memory.
+    pub memory: u64,
+}
+
+impl ProcessStat {
+    /// Of a process by its id; `None` when there is none.
+    pub fn of(pid: u32) -> Option<Self> {
+        Self::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
+        // The name in parentheses may hold anything, also parentheses; the fields after it do not.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+        let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
+        Some(Self {
+            zombie: *fields.first()? == "Z",
+            group: fields.get(2)?.parse().ok()?,
+            cpu_ms: number(11)?.saturating_add(number(12)?).saturating_mul(1000) / ticks_per_second,
+            threads: number(17)?,
+            start_ticks: number(19)?,
+            virtual_size: number(20)?,
+            memory: number(21)?.saturating_mul(rustix::param::page_size() as u64),
+        })
+    }
+}
 
 /// Declares them; they are read at every scrape.
 pub(crate) fn declare(metrics: &Metrics) {
@@ -19,16 +61,12 @@ pub(crate) fn declare(metrics: &Metrics) {
     let sent = gauge("process_network_transmit_bytes_total", "Number of bytes sent by the process over the network.");
     let boot = boot_time();
     metrics.on_scrape(move || {
-        let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
-        // The name in parentheses may hold spaces; the fields after it do not.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let number = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-        let ticks = rustix::param::clock_ticks_per_second() as f64;
-        cpu.set((number(11) + number(12)) / ticks);
-        threads.set(number(17));
-        started.set(boot + number(19) / ticks);
-        virtual_size.set(number(20));
-        resident.set(number(21) * rustix::param::page_size() as f64);
+        let Some(stat) = ProcessStat::of(std::process::id()) else { return };
+        cpu.set(stat.cpu_ms as f64 / 1000.0);
+        threads.set(stat.threads as f64);
+        started.set(boot + stat.start_ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
+        virtual_size.set(stat.virtual_size as f64);
+        resident.set(stat.memory as f64);
         let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         descriptors.set(open as f64);
         let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -68,6 +106,17 @@ fn octets(table: &str, name: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_programs_do_not_shift_the_figures() {
+        let rest = "S 1 77 77 0 -1 0 0 0 0 0 150 50 0 0 20 0 3 0 9000 4096 2 0";
+        let stat = ProcessStat::parse(&format!("5 (a) Z (b c) {rest}")).unwrap();
+        let (ticks, page) = (rustix::param::clock_ticks_per_second(), rustix::param::page_size() as u64);
+        assert_eq!((stat.zombie, stat.group, stat.threads, stat.start_ticks), (false, 77, 3, 9000));
+        assert_eq!((stat.cpu_ms, stat.virtual_size, stat.memory), (200_000 / ticks, 4096, 2 * page));
+        assert_eq!(ProcessStat::parse("5 (a) S 1"), None);
+        assert!(ProcessStat::of(std::process::id()).unwrap().memory > 1_000_000);
+    }
 
     #[test]
     fn tables_of_the_kernel_are_read() {

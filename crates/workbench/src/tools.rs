@@ -7,30 +7,6 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use run::{Ended, Limits, Running, Start, Stream, command, run};
 
-/// What every program may see of the server's environment.
-const COMMON: [&str; 5] = ["LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
-/// What build tools may see besides: how to reach their registries.
-const BUILDING: [&str; 19] = [
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "GOPROXY",
-    "GOSUMDB",
-    "GONOSUMDB",
-    "GONOSUMCHECK",
-    "GOPRIVATE",
-    "GOFLAGS",
-    "GOROOT",
-    "GOINSECURE",
-    "NODE_EXTRA_CA_CERTS",
-    "NPM_CONFIG_REGISTRY",
-    "npm_config_registry",
-    "CARGO_HTTP_CAINFO",
-    "RUSTUP_TOOLCHAIN",
-];
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The machine's programs. The environment is given by whoever starts the server: this crate does not read it.

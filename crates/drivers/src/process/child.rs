@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use konsort_node::ProcessStat;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
@@ -128,17 +129,7 @@ pub(super) fn is_alive(run: &Run) -> bool {
 
 /// Start time of a live process; none when there is none or only its zombie.
 fn ticks(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = after_name(&stat)?;
-    if fields.next()? == "Z" {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
-}
-
-/// The fields of a `stat` file after the name, which stands in parentheses and may hold anything.
-fn after_name(stat: &str) -> Option<std::str::SplitAsciiWhitespace<'_>> {
-    Some(stat.rsplit_once(')')?.1.split_ascii_whitespace())
+    ProcessStat::of(pid).filter(|stat| !stat.zombie).map(|stat| stat.start_ticks)
 }
 
 fn boot() -> String {
@@ -147,13 +138,7 @@ fn boot() -> String {
 
 /// CPU time in milliseconds and resident memory in bytes.
 pub(super) fn figures(pid: u32) -> Option<(u64, u64)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = after_name(&stat)?.collect();
-    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
-    let cpu = number(11)?.saturating_add(number(12)?).saturating_mul(1000) / ticks_per_second;
-    let memory = number(21)?.saturating_mul(rustix::param::page_size() as u64);
-    Some((cpu, memory))
+    ProcessStat::of(pid).map(|stat| (stat.cpu_ms, stat.memory))
 }
 
 /// A process of this launch that was made by a run of this program which died before it could write the id down: it writes to the
@@ -163,18 +148,13 @@ pub(super) fn find_unrecorded(launch: &Launch, log: &Path) -> Option<Run> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         let folder = entry.path();
         if std::fs::read_link(folder.join("fd/1")).is_ok_and(|output| output == log)
-            && std::fs::read_to_string(folder.join("stat")).is_ok_and(|stat| group(&stat) == Some(pid))
             && std::fs::read(folder.join("cmdline")).is_ok_and(|line| called_with(&line, &launch.args))
-            && let Some(ticks) = ticks(pid)
+            && let Some(stat) = ProcessStat::of(pid).filter(|stat| stat.group == pid && !stat.zombie)
         {
-            return Some(Run { pid, ticks, boot: boot(), at: now_ms() });
+            return Some(Run { pid, ticks: stat.start_ticks, boot: boot(), at: now_ms() });
         }
     }
     None
-}
-
-fn group(stat: &str) -> Option<u32> {
-    after_name(stat)?.nth(2)?.parse().ok()
 }
 
 fn called_with(line: &[u8], args: &[String]) -> bool {

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use konsort_node::{Environment, ProcessStat};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{BUILDING, COMMON, Tools};
+use super::Tools;
 
 /// The most bytes of one line that are kept.
 const MAX_LINE_BYTES: usize = 256 * 1024;
@@ -97,7 +98,7 @@ impl Running {
 
     /// Bytes in memory of all its processes.
     pub(crate) fn memory(&self) -> u64 {
-        self.group.map_or(0, |group| group_memory(group.as_raw_nonzero().get()))
+        self.group.map_or(0, |group| group_memory(group.as_raw_nonzero().get().unsigned_abs()))
     }
 }
 
@@ -107,25 +108,11 @@ impl Drop for Running {
     }
 }
 
-/// Resident bytes of all processes of a group, by `/proc/PID/stat`.
-fn group_memory(group: i32) -> u64 {
+/// Resident bytes of all processes of a group.
+fn group_memory(group: u32) -> u64 {
     let Ok(folder) = std::fs::read_dir("/proc") else { return 0 };
-    let page = rustix::param::page_size() as u64;
-    let mut total = 0;
-    for entry in folder.flatten() {
-        let name = entry.file_name();
-        if !name.to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
-            continue;
-        }
-        let Ok(text) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // The name of the program, in parentheses, may hold anything; what follows it is numbers.
-        let Some((_, rest)) = text.rsplit_once(')') else { continue };
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        if fields.get(2).and_then(|field| field.parse::<i32>().ok()) == Some(group) {
-            total += fields.get(21).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0) * page;
-        }
-    }
-    total
+    let ids = folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter_map(ProcessStat::of).filter(|stat| stat.group == group).map(|stat| stat.memory).sum()
 }
 
 /// The command of a start, with a clean environment, in a process group of its own.
@@ -148,7 +135,7 @@ pub(crate) fn command(tools: &Tools, start: &Start) -> Command {
     };
     command.args(&start.args).current_dir(&start.folder).env_clear();
     command.env("PATH", tools.path()).env("HOME", &start.home).env("TMPDIR", &start.home);
-    for name in COMMON.iter().chain(&BUILDING) {
+    for name in Environment::COMMON.iter().chain(&Environment::BUILDING) {
         if let Some(value) = tools.variable(name) {
             command.env(name, value);
         }

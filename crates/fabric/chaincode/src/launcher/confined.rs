@@ -8,29 +8,6 @@ use std::{
 use konsort_node::Environment;
 use tokio::process::Command;
 
-/// What every program may see of the peer's environment.
-const COMMON: [&str; 5] = ["LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
-/// What build tools may see besides: how to reach their registries.
-const BUILDING: [&str; 18] = [
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "GOPROXY",
-    "GOSUMDB",
-    "GONOSUMDB",
-    "GOPRIVATE",
-    "GONOSUMCHECK",
-    "GOFLAGS",
-    "GOTOOLCHAIN",
-    "GOROOT",
-    "NODE_EXTRA_CA_CERTS",
-    "NPM_CONFIG_REGISTRY",
-    "npm_config_registry",
-    "CARGO_HTTP_CAINFO",
-];
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a command may do.
@@ -97,8 +74,8 @@ pub(crate) fn command(
     };
     command.args(args).env_clear().stdin(Stdio::null());
     command.env("PATH", search_path(environment)).env("HOME", home).env("TMPDIR", home);
-    let extra: &[&str] = if building { &BUILDING } else { &[] };
-    for name in COMMON.iter().chain(extra) {
+    let extra: &[&str] = if building { &Environment::BUILDING } else { &[] };
+    for name in Environment::COMMON.iter().chain(extra) {
         if let Some(value) = environment.get(name) {
             command.env(name, value);
         }
