@@ -24,7 +24,6 @@ use futures::StreamExt as _;
 use futures::future::join_all;
 use futures::stream::BoxStream;
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
 use super::disk::DiskUse;
@@ -50,7 +49,8 @@ struct Shared {
     engine: Engine,
     program: PathBuf,
     records: Records,
-    image: OnceCell<String>,
+    /// Name of the image, once it was made or found; held while it is looked for.
+    image: tokio::sync::Mutex<Option<String>>,
     /// Held while a network is looked for and made: engines allow two of the same name.
     networks: tokio::sync::Mutex<()>,
     nodes: Mutex<BTreeMap<NodeRef, Arc<Placed>>>,
@@ -87,7 +87,7 @@ impl DockerDriver {
             engine: Engine::new(endpoint),
             program,
             records: Records::new(state_dir),
-            image: OnceCell::new(),
+            image: tokio::sync::Mutex::default(),
             networks: tokio::sync::Mutex::default(),
             nodes: Mutex::default(),
         };
@@ -171,9 +171,17 @@ impl Shared {
         }
     }
 
-    async fn image(&self) -> Result<&str, DriverError> {
-        let image = self.image.get_or_try_init(|| image::ensure(&self.engine, &self.program)).await?;
-        Ok(image)
+    /// The name of the image, which is there: somebody may have removed it since it was made.
+    async fn image(&self) -> Result<String, DriverError> {
+        let mut known = self.image.lock().await;
+        if let Some(name) = known.as_ref()
+            && image::is_there(&self.engine, name).await?
+        {
+            return Ok(name.clone());
+        }
+        let name = image::ensure(&self.engine, &self.program).await?;
+        *known = Some(name.clone());
+        Ok(name)
     }
 
     async fn network(&self, network: &str) -> Result<(), DriverError> {
@@ -212,7 +220,7 @@ impl Shared {
                 return Ok(());
             }
             let image = found.config.as_ref().and_then(|config| config.image.as_deref());
-            if same && image == Some(self.image().await?) {
+            if same && image == Some(self.image().await?.as_str()) {
                 let started = docker.start_container(&name, None).await;
                 return started.map_err(|error| container::refine(self.engine.explain(&what, error), launch));
             }
@@ -222,7 +230,7 @@ impl Shared {
         }
         let image = self.image().await?;
         self.network(&launch.node.network).await?;
-        let body = container::body(launch, image, self.engine.is_rootless().await?)?;
+        let body = container::body(launch, &image, self.engine.is_rootless().await?)?;
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let created = docker.create_container(Some(options), body).await;
         created.map_err(|error| self.engine.explain(&what, error))?;
@@ -316,10 +324,10 @@ impl Shared {
     }
 
     async fn adopt(&self, launches: &[Launch]) -> Result<(), DriverError> {
-        for launch in launches {
+        let adopt = launches.iter().map(|launch| async move {
             let recorded = self.records.load(&launch.node)?;
             if recorded.is_some_and(|record| record.wanted == Wanted::Stopped) {
-                continue;
+                return Ok(());
             }
             let placed = self.known_or_new(launch)?;
             let _turn = placed.turn.lock().await;
@@ -329,9 +337,10 @@ impl Shared {
                 record.wanted = Wanted::Running;
                 record.last_exit = problem.map(|problem| problem.to_string()).or(record.last_exit.take());
             });
-            change.await?;
-        }
-        Ok(())
+            change.await
+        });
+        // All of them, also when one cannot be adopted.
+        join_all(adopt).await.into_iter().collect()
     }
 
     async fn observe(&self, placed: Arc<Placed>) -> Result<Observed, DriverError> {
@@ -409,11 +418,10 @@ impl Driver for DockerDriver {
     /// Nodes that were stopped on request stay stopped; those that run with their launch are left alone. One that cannot be
     /// started now is tried again later and keeps no other from starting.
     async fn adopt(&self, launches: &[Launch]) -> Result<(), DriverError> {
+        self.watch();
         self.check().await?;
         let (shared, launches) = (Arc::clone(&self.shared), launches.to_vec());
-        through(async move { shared.adopt(&launches).await }).await?;
-        self.watch();
-        Ok(())
+        through(async move { shared.adopt(&launches).await }).await
     }
 
     async fn observe(&self, network: &str) -> Result<Vec<Observed>, DriverError> {

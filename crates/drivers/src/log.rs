@@ -64,17 +64,29 @@ impl Log {
         if length <= self.limit {
             return Ok(());
         }
+        let block = rustix::fs::fstatvfs(&live)?.f_bsize.max(512);
+        // The cut is in whole blocks and must leave something.
+        let whole = (length - 1) / block * block;
+        // Copied first, so that a full disk costs no older part.
+        let fresh = self.beside("new");
+        let mut copy = || -> std::io::Result<(u64, bool)> {
+            let mut older = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
+            let mut moved = std::io::copy(&mut (&mut live).take(whole), &mut older)?;
+            let collapsed = fallocate(&live, FallocateFlags::COLLAPSE_RANGE, 0, whole).is_ok();
+            if !collapsed {
+                moved += std::io::copy(&mut live, &mut older)?;
+            }
+            Ok((moved, collapsed))
+        };
+        let (moved, collapsed) = copy().inspect_err(|_| {
+            let _absent = std::fs::remove_file(&fresh);
+        })?;
         for number in (1..self.keep).rev() {
             // The first times there are not so many.
             let _absent = std::fs::rename(self.part(number), self.part(number + 1));
         }
-        let mut older = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(self.part(1))?;
-        let block = rustix::fs::fstatvfs(&live)?.f_bsize.max(512);
-        // The cut is in whole blocks and must leave something.
-        let whole = (length - 1) / block * block;
-        let mut moved = std::io::copy(&mut (&mut live).take(whole), &mut older)?;
-        if fallocate(&live, FallocateFlags::COLLAPSE_RANGE, 0, whole).is_err() {
-            moved += std::io::copy(&mut live, &mut older)?;
+        std::fs::rename(&fresh, self.part(1))?;
+        if !collapsed {
             live.set_len(0)?;
         }
         *cut += moved;
@@ -82,8 +94,12 @@ impl Log {
     }
 
     fn part(&self, number: usize) -> PathBuf {
+        self.beside(&number.to_string())
+    }
+
+    fn beside(&self, ending: &str) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
+        name.push(format!(".{ending}"));
         PathBuf::from(name)
     }
 
@@ -279,6 +295,28 @@ mod tests {
         let all = collect(&log, 100_000).await;
         assert!(all.len() > 2000, "{}", all.len());
         assert_eq!(all[all.len() - 2], "line 3999");
+    }
+
+    #[tokio::test]
+    async fn a_rotation_that_fails_costs_no_older_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(folder.path(), 1000, 2);
+        let mut file = log.open().unwrap();
+        for round in 0..2 {
+            for number in 0..1000 {
+                writeln!(file, "line {round} {number}").unwrap();
+            }
+            log.rotate().unwrap();
+        }
+        let before = collect(&log, 100_000).await;
+        std::fs::create_dir(log.beside("new")).unwrap();
+        for _ in 0..3 {
+            writeln!(file, "{}", "x".repeat(2000)).unwrap();
+            log.rotate().unwrap_err();
+        }
+        let after = collect(&log, 100_000).await;
+        assert_eq!(after[..before.len()], before);
+        assert_eq!(after.len(), before.len() + 3);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use tokio::sync::mpsc;
@@ -47,10 +47,8 @@ pub(super) async fn ensure(engine: &Engine, program: &Path) -> Result<String, Dr
     });
     let (contents, tag) = looked.await.map_err(|error| failed("make the node image", &error))??;
     let name = format!("{REPOSITORY}:{tag}");
-    match docker.inspect_image(&name).await {
-        Ok(_) => return Ok(name),
-        Err(error) if is_absent(&error) => {}
-        Err(error) => return Err(engine.explain("look for the node image", error)),
+    if is_there(engine, &name).await? {
+        return Ok(name);
     }
     let (sender, receiver) = mpsc::channel(8);
     let packing = tokio::task::spawn_blocking(move || {
@@ -65,7 +63,31 @@ pub(super) async fn ensure(engine: &Engine, program: &Path) -> Result<String, Dr
     let made = docker.create_image(Some(options), Some(body), None).try_collect::<Vec<_>>().await;
     made.map_err(|error| engine.explain("make the node image", error))?;
     packing.await.map_err(|error| failed("make the node image", &error))?;
+    remove_others(engine, &name).await;
     Ok(name)
+}
+
+/// Whether the engine has the image.
+pub(super) async fn is_there(engine: &Engine, name: &str) -> Result<bool, DriverError> {
+    match engine.docker().await?.inspect_image(name).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) => Err(engine.explain("look for the node image", error)),
+    }
+}
+
+/// Removes the images of other builds, each of which is as large as the program. Those that containers use stay.
+async fn remove_others(engine: &Engine, name: &str) {
+    let Ok(docker) = engine.docker().await else { return };
+    let filters = std::collections::HashMap::from([("reference", vec![REPOSITORY])]);
+    let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+    let images = docker.list_images(Some(options)).await.unwrap_or_default();
+    for other in images.iter().flat_map(|image| &image.repo_tags).filter(|other| *other != name) {
+        let options = RemoveImageOptionsBuilder::new().force(false).build();
+        if let Err(error) = docker.remove_image(other, Some(options), None).await {
+            tracing::debug!(%error, image = %other, "an image of another build stays");
+        }
+    }
 }
 
 /// The program and what it is linked to, in a fixed order.

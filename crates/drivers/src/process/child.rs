@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use konsort_node::ProcessStat;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
@@ -50,18 +51,27 @@ impl Process {
         let gone = || DriverError::Failed { what: what(), why: "it ended at once; its log tells why".to_owned() };
         let pid = child.id().ok_or_else(gone)?;
         let run = Run { pid, ticks: ticks(pid).unwrap_or_default(), boot: boot(), at: now_ms() };
-        let handle = open_handle(pid).map_err(|error| failed(&what(), &error))?;
-        Ok(Self { run, handle, child: Some(child) })
+        match open_handle(pid) {
+            Ok(handle) => Ok(Self { run, handle, child: Some(child) }),
+            Err(error) => {
+                // Nobody would know of it.
+                kill_group(pid);
+                Err(failed(&what(), &error))
+            }
+        }
     }
 
     /// Takes over a process of an earlier run of this program; none when it is gone.
-    pub(super) fn adopt(run: &Run) -> Option<Self> {
+    pub(super) fn adopt(run: &Run) -> Result<Option<Self>, DriverError> {
         if run.boot != boot() {
-            return None;
+            return Ok(None);
         }
         // First the handle, then the check: the handle is then of the process that was checked.
-        let handle = open_handle(run.pid).ok()?;
-        is_alive(run).then(|| Self { run: run.clone(), handle, child: None })
+        match open_handle(run.pid) {
+            Ok(handle) => Ok(is_alive(run).then(|| Self { run: run.clone(), handle, child: None })),
+            Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
+            Err(error) => Err(failed(&format!("take over process {}", run.pid), &error)),
+        }
     }
 
     /// Waits for the end and says how it came about. Safe to drop and call again.
@@ -99,9 +109,13 @@ impl Process {
     /// Ends what an ended node has left behind (chaincode that it had started), which would hold its ports.
     pub(super) fn sweep(&self) {
         // The group's number cannot have been given to others as long as one of the group is left.
-        if let Some(group) = Pid::from_raw(self.run.pid as i32) {
-            let _empty = kill_process_group(group, Signal::KILL);
-        }
+        kill_group(self.run.pid);
+    }
+}
+
+fn kill_group(leader: u32) {
+    if let Some(group) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
+        let _empty = kill_process_group(group, Signal::KILL);
     }
 }
 

@@ -80,7 +80,7 @@ impl Node {
             }
             // What waits for its next try is tried now; what runs with another launch is stopped first.
             stop_supervised(orders, GRACE).await;
-        } else if let Some(mut running) = self.left_running() {
+        } else if let Some(mut running) = self.left_running()? {
             if same {
                 self.change(|record| keep(record, &running)).await?;
                 *supervisor = Some(self.supervise(Some(running)));
@@ -118,7 +118,7 @@ impl Node {
         self.change(|record| record.wanted = Wanted::Stopped).await?;
         let how = if let Some(orders) = supervisor.take().filter(|orders| !orders.is_closed()) {
             stop_supervised(&orders, grace).await
-        } else if let Some(mut running) = self.left_running() {
+        } else if let Some(mut running) = self.left_running()? {
             running.stop(grace).await
         } else {
             Stopped::AlreadyStopped
@@ -145,12 +145,12 @@ impl Node {
         if supervisor.as_ref().is_some_and(|orders| !orders.is_closed()) {
             return Ok(());
         }
-        let mut running = self.left_running();
+        let mut running = self.left_running()?;
+        let died = running.is_none() && known.run.is_some();
         if let Some(stale) = running.as_mut().filter(|_| known.launch != *launch) {
             stale.stop(GRACE).await;
             running = None;
         }
-        let died = running.is_none() && known.run.is_some();
         self.change(|record| {
             record.launch = launch.clone();
             record.restarts = record.restarts.saturating_add(u32::from(died));
@@ -180,13 +180,13 @@ impl Node {
     }
 
     /// A process of this node that nobody watches.
-    fn left_running(&self) -> Option<Process> {
+    fn left_running(&self) -> Result<Option<Process>, DriverError> {
         let record = self.kept.get();
-        if let Some(process) = record.run.as_ref().and_then(Process::adopt) {
-            return Some(process);
+        if let Some(process) = record.run.as_ref().map_or(Ok(None), Process::adopt)? {
+            return Ok(Some(process));
         }
-        let unrecorded = record.starting.then(|| find_unrecorded(&record.launch, self.log.path())).flatten()?;
-        Process::adopt(&unrecorded)
+        let unrecorded = record.starting.then(|| find_unrecorded(&record.launch, self.log.path())).flatten();
+        unrecorded.as_ref().map_or(Ok(None), Process::adopt)
     }
 
     fn supervise(self: &Arc<Self>, process: Option<Process>) -> mpsc::Sender<Order> {
@@ -203,13 +203,19 @@ impl Node {
             free(&launch.node.node, port).await?;
         }
         self.change(|record| record.starting = true).await?;
-        let spawned = Process::spawn(&self.program, &launch, &self.log);
+        let mut spawned = Process::spawn(&self.program, &launch, &self.log);
         let run = spawned.as_ref().ok().map(|process| process.run.clone());
-        self.change(|record| {
+        let written = self.change(|record| {
             record.run = run;
             record.starting = false;
-        })
-        .await?;
+        });
+        if let Err(error) = written.await {
+            // A process that is not written down is one that nobody knows after the next start of the platform.
+            if let Ok(process) = &mut spawned {
+                process.stop(Duration::ZERO).await;
+            }
+            return Err(error);
+        }
         spawned
     }
 

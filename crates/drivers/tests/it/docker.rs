@@ -308,8 +308,14 @@ async fn inside() {
     assert!(!docker(&folder, &["network", "ls", "--format", "{{.Name}}"]).contains("konsort"));
     assert!(a.folder.join("x").exists(), "the node's files are not the driver's");
 
-    println!("the engine goes away and comes back");
+    println!("an image that somebody removed is made again, one of another build goes");
+    let image = docker(&folder, &["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+    docker(&folder, &["tag", &image, "localhost/konsort-node:older"]);
+    docker(&folder, &["rmi", &image]);
     driver.start(&a).await.unwrap();
+    assert_eq!(docker(&folder, &["images", "--format", "{{.Repository}}:{{.Tag}}"]), image);
+
+    println!("the engine goes away and comes back");
     let pid = std::fs::read_to_string(folder.join("dockerd.pid")).unwrap();
     // With its containers, as a machine that is shut down does.
     let engine = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();

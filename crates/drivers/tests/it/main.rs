@@ -54,10 +54,15 @@ fn running(seen: &Observed) -> bool {
     seen.state == RunState::Running
 }
 
-/// Ends a process of a test at once.
+/// Ends a process of a test, and waits until it has ended: the signal takes effect a moment later.
 fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let id = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+    let begun = Instant::now();
+    while is_there(pid) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "process {pid} does not end");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 fn is_there(pid: u32) -> bool {
