@@ -179,9 +179,7 @@ pub(crate) fn acting_organisation(
     let Some(own) = caller.scope().organisation else { return Ok(asked.map(str::to_owned)) };
     let mine: Vec<&str> = organisations
         .iter()
-        .filter(|organisation| {
-            organisation.id.as_deref().or(network.record.organisation.as_deref()) == Some(own.as_str())
-        })
+        .filter(|organisation| network.owner(&organisation.name) == Some(own.as_str()))
         .map(|organisation| organisation.name.as_str())
         .collect();
     let forbidden = || {

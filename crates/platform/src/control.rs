@@ -9,13 +9,14 @@ use konsort_drivers::external::ExternalDriver;
 use konsort_drivers::process::ProcessDriver;
 use konsort_drivers::{Driver, DriverKind, NodeRef};
 use konsort_engines::spec::EngineKind;
-use konsort_engines::{Engine, bcos::Bcos, fabric::Fabric};
+use konsort_engines::{Act, Engine, bcos::Bcos, fabric::Fabric};
 use konsort_node::Environment;
 use konsort_workbench::Tools;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::{Caller, table};
 use crate::contracts::known::Contracts;
 use crate::db::{Db, DbError, Kind, Record, Repository};
 use crate::events::Outbox;
@@ -93,10 +94,53 @@ impl Network {
         konsort_engines::Place { spec: &self.record.doc.spec, folder: &self.folder, driver: &self.driver }
     }
 
-    /// As engines take it, with another specification.
+    /// What it should be.
     pub(crate) fn spec(&self) -> &konsort_engines::NetworkSpec {
         &self.record.doc.spec
     }
+
+    /// The organisation on the platform that one of the network belongs to: its own record, or, without one, who made the network.
+    pub(crate) fn owner(&self, organisation: &str) -> Option<&str> {
+        let found = self.spec().organisations.iter().find(|candidate| candidate.name == organisation);
+        found.and_then(|found| found.id.as_deref()).or(self.record.organisation.as_deref())
+    }
+}
+
+/// Whether a caller may change what belongs to an organisation.
+pub(crate) fn must_own(caller: &Caller, owner: Option<&str>) -> Result<(), Problem> {
+    let own = caller.scope().organisation;
+    if own.is_none() || own.as_deref() == owner {
+        return Ok(());
+    }
+    Err(Problem::new(&kinds::FORBIDDEN).details("this belongs to another organisation", "该对象属于其他组织"))
+}
+
+/// Whether a caller may do this to a network, now or again: everything but contracts is for those who run networks, and everybody
+/// acts on the things of their own organisation; on the network as a whole acts the one that made it. Contracts have a rule of
+/// their own, [`crate::contracts::acting_organisation`].
+pub(crate) fn may_act(network: &Network, caller: &Caller, act: &Act) -> Result<(), Problem> {
+    let whole = network.record.organisation.as_deref();
+    let owner = match act {
+        Act::Deploy(_) => return Ok(()),
+        Act::AddNode { organisation, .. }
+        | Act::IssueIdentity { organisation, .. }
+        | Act::RevokeIdentity { organisation, .. } => network.owner(organisation),
+        Act::RemoveNode { node } | Act::Node { node, .. } | Act::SetRole { node, .. } => {
+            let found = network.spec().nodes.iter().find(|candidate| candidate.id == *node);
+            found.map_or(whole, |found| network.owner(&found.organisation))
+        }
+        Act::Create
+        | Act::Start
+        | Act::Stop
+        | Act::Delete
+        | Act::AddOrganisation { .. }
+        | Act::CreateChannel { .. }
+        | Act::Configure { .. } => whole,
+    };
+    if !table::OPERATE.contains(&caller.role) {
+        return Err(Problem::new(&kinds::FORBIDDEN).with("role", caller.role.name()));
+    }
+    must_own(caller, owner)
 }
 
 impl Control {

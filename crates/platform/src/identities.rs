@@ -9,6 +9,7 @@ use utoipa_axum::routes;
 
 use crate::access::Caller;
 use crate::app::{App, Routes};
+use crate::control::must_own;
 use crate::download;
 use crate::http::{DryRun, Json, ListOf, Path, Query};
 use crate::networks::running;
@@ -99,18 +100,12 @@ async fn files(
     Path((id, organisation, name)): Path<(String, String, String)>,
 ) -> Result<Response, Problem> {
     let network = app.control.network(&id).await?;
-    // Keys are given to their own organisation only; one without a record on the platform belongs to who made the network.
-    let owner = network
-        .spec()
-        .organisations
-        .iter()
-        .find(|candidate| candidate.name == organisation)
-        .map(|found| found.id.clone().or_else(|| network.record.organisation.clone()))
-        .ok_or_else(|| Problem::not_found("organisation", &organisation))?;
-    let scope = caller.scope();
-    if scope.organisation.is_some() && scope.organisation != owner {
-        return Err(Problem::not_found("identity", &format!("{name}@{organisation}")));
+    if !network.spec().organisations.iter().any(|candidate| candidate.name == organisation) {
+        return Err(Problem::not_found("organisation", &organisation));
     }
+    // Keys are given to their own organisation only.
+    must_own(&caller, network.owner(&organisation))
+        .map_err(|_| Problem::not_found("identity", &format!("{name}@{organisation}")))?;
     let files = network.engine.identity_files(network.place(), &organisation, &name)?;
     Ok(download::answer(download::zip(&format!("{name}-{organisation}.zip"), &files)))
 }

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::access::Caller;
 use crate::app::{App, Routes};
-use crate::control::{Control, Network};
+use crate::control::{Control, Network, may_act, must_own};
 use crate::db::{Filter, Kind, New, Repository};
 use crate::faults::{FaultBudget, fault_budget};
 use crate::http::{AuditNote, DryRun, IfMatch, Json, ListOf, PageQuery, Path, Query, Tagged, audited};
@@ -152,6 +152,7 @@ struct NetworkChange {
     responses((status = 200, body = NetworkView)))]
 async fn patch(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
     IfMatch(expected): IfMatch,
     Json(change): Json<NetworkChange>,
@@ -159,6 +160,8 @@ async fn patch(
     check_name(&change.name)?;
     let mut transaction = app.db.begin().await?;
     let mut record = Repository::get_in::<NetworkDoc>(&mut transaction, Kind::Network, &id).await?;
+    must_own(&caller, record.organisation.as_deref())?;
+    let expected = expected.or(Some(record.version));
     record.doc.spec.name.clone_from(&change.name);
     let version =
         Repository::update_in(&mut transaction, Kind::Network, &id, expected, &change.name, &record.doc).await?;
@@ -180,6 +183,7 @@ async fn delete(
     Query(DryRun { dry_run }): Query<DryRun>,
 ) -> Result<Response, Problem> {
     let network = app.control.network(&id).await?;
+    may_act(&network, &caller, &Act::Delete)?;
     if !dry_run {
         // One that is being made is given up first, which removes it.
         let unfinished = crate::operations::store::unfinished(&app.db).await?;

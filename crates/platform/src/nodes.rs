@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::response::sse::{Event as Sse, KeepAlive, Sse as SseAnswer};
 use futures::{Stream, StreamExt as _};
+use http::HeaderMap;
 use konsort_drivers::{NodeRef, RunState};
 use konsort_engines::Act;
 use konsort_engines::spec::NodeSpec;
@@ -20,6 +21,7 @@ use crate::access::Caller;
 use crate::app::{App, Routes};
 use crate::control::Network;
 use crate::db::Kind;
+use crate::events::stream::gone;
 use crate::http::{DryRun, Json, ListOf, Path, Query};
 use crate::index::Index;
 use crate::live::{NodeLive, NodeStatus, status_of};
@@ -368,14 +370,17 @@ async fn logs(
     responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream")))]
 async fn stream(
     State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
     Path((id, node)): Path<(String, String)>,
     Query(query): Query<LogQuery>,
 ) -> Result<SseAnswer<impl Stream<Item = Result<Sse, Infallible>>>, Problem> {
     let stream = lines(&app, &id, &node, query.tail, true).await?;
     let stopping = app.stopping.clone();
+    let gone = gone(app, headers, caller);
     let events = stream
         .map(|line| Ok(Sse::default().event("line").data(json!(line).to_string())))
-        .take_until(async move { stopping.cancelled().await });
+        .take_until(async move { stopping.run_until_cancelled(gone).await });
     Ok(SseAnswer::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 

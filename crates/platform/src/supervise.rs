@@ -4,15 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{Control, Network};
 use crate::networks::model::NetworkState;
 use crate::problem::Problem;
-use crate::{index, live, operations};
+use crate::{contracts, index, live, operations};
 
 /// How often networks are looked at without a reason.
 const EVERY: Duration = Duration::from_secs(30);
+/// How long operations wait at the start for networks to be taken over.
+const ADOPTING: Duration = Duration::from_secs(15);
 
 /// Takes over nodes that went on running, then runs operations and keeps watchers and followers until the server ends.
 pub(crate) async fn adopt_and_run(control: Arc<Control>) {
@@ -31,15 +34,28 @@ pub(crate) async fn adopt_and_run(control: Arc<Control>) {
     keep(control).await;
 }
 
-/// Takes over the nodes of every network that should run. What cannot be taken over is reported: no network may keep the others
-/// from coming up.
+/// Takes over the nodes of every network that should run. What cannot be taken over is reported, and what takes long goes on
+/// beside everything else: no network may keep the others from coming up.
 async fn adopt(control: &Arc<Control>) -> Result<(), Problem> {
+    let mut adopting = Vec::new();
     for record in control.every_network().await? {
         control.place_external(&record.doc);
         let id = record.id.clone();
         match control.network_of(record) {
-            Ok(network) => adopt_network(&network).await,
+            Ok(network) => {
+                let stop = control.stop.clone();
+                let task = async move { stop.run_until_cancelled(adopt_network(&network)).await };
+                adopting.push((id, control.tasks.spawn(task)));
+            }
             Err(problem) => tracing::error!(network = %id, %problem, "a network cannot be taken over"),
+        }
+    }
+    let latest = tokio::time::Instant::now() + ADOPTING;
+    for (id, task) in adopting {
+        match tokio::time::timeout_at(latest, task).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(network = %id, %error, "a network was not taken over"),
+            Err(_) => tracing::warn!(network = %id, "taking over a network takes long; it goes on meanwhile"),
         }
     }
     Ok(())
@@ -78,7 +94,7 @@ pub(crate) async fn adopt_network(network: &Network) {
 }
 
 async fn keep(control: Arc<Control>) {
-    let mut running: HashMap<(String, Option<String>), CancellationToken> = HashMap::new();
+    let mut running: HashMap<(String, Option<String>), (CancellationToken, JoinHandle<()>)> = HashMap::new();
     loop {
         match control.every_network().await {
             Ok(networks) => {
@@ -96,8 +112,12 @@ async fn keep(control: Arc<Control>) {
                         );
                     }
                 }
-                running.retain(|key, token| {
+                running.retain(|key, (token, task)| {
                     let keep = wanted.contains(key);
+                    if keep && task.is_finished() {
+                        tracing::error!(network = %key.0, channel = ?key.1, "what watches a network has ended, it is begun again");
+                        return false;
+                    }
                     if !keep {
                         token.cancel();
                         if key.1.is_none() {
@@ -112,17 +132,15 @@ async fn keep(control: Arc<Control>) {
                         continue;
                     }
                     let token = control.stop.child_token();
-                    match &key.1 {
-                        None => {
-                            control.tasks.spawn(live::watch(Arc::clone(&control), key.0.clone(), token.clone()));
-                        }
+                    let task = match &key.1 {
+                        None => control.tasks.spawn(live::watch(Arc::clone(&control), key.0.clone(), token.clone())),
                         Some(channel) => {
                             let follow =
                                 index::follow(Arc::clone(&control), key.0.clone(), channel.clone(), token.clone());
-                            control.tasks.spawn(follow);
+                            control.tasks.spawn(follow)
                         }
-                    }
-                    running.insert(key, token);
+                    };
+                    running.insert(key, (token, task));
                 }
             }
             Err(problem) => tracing::debug!(%problem, "networks cannot be read now"),
@@ -145,6 +163,9 @@ async fn tidy(control: Arc<Control>) {
         }
         if let Err(error) = live::prune(control.db()).await {
             tracing::debug!(%error, "old figures could not be removed now");
+        }
+        if let Err(error) = contracts::calls::prune(control.db()).await {
+            tracing::debug!(%error, "old calls could not be removed now");
         }
         tokio::select! {
             () = control.stop.cancelled() => return,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::extract::State;
 use konsort_engines::call::{CallInput, CallRequest};
 use konsort_engines::ledger::EventRecord;
@@ -24,8 +25,8 @@ use super::record::ContractDoc;
 use crate::access::Caller;
 use crate::app::{App, Routes};
 use crate::control::Network;
-use crate::db::{DbError, Kind, Record, decode_token, encode_token};
-use crate::http::{Json, ListOf, PageQuery, Path, Query};
+use crate::db::{Db, DbError, Kind, Record, decode_token, encode_token};
+use crate::http::{Json, ListOf, PageQuery, Path, Query, ReadOnly};
 use crate::ids;
 use crate::networks::running;
 use crate::problem::{Problem, kinds};
@@ -33,6 +34,8 @@ use crate::time;
 
 /// Longest arguments or output kept in the history, bytes of JSON.
 const REMEMBERED: usize = 8 * 1024;
+/// Calls kept of each contract.
+const KEPT: i64 = 10_000;
 
 /// A call.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -80,7 +83,7 @@ struct ModeQuery {
 /// The outcome of a call.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct CallView {
-    /// Id in the history.
+    /// Id; of what was sent, in the history.
     pub id: String,
     /// How it was called.
     pub mode: Mode,
@@ -272,7 +275,7 @@ async fn call(
     Path((id, method)): Path<(String, String)>,
     Query(ModeQuery { mode }): Query<ModeQuery>,
     Json(body): Json<CallBody>,
-) -> Result<Json<CallView>, Problem> {
+) -> Result<(Option<Extension<ReadOnly>>, Json<CallView>), Problem> {
     let arguments = body.arguments.clone();
     let signer = body.signer.clone();
     let prepared = prepare(&app, &caller, &id, &method, body).await?;
@@ -293,7 +296,9 @@ async fn call(
                 "method": prepared.request.method, "mode": mode, "arguments": bounded(&arguments), "signer": signer,
                 "ok": false, "explanation": problem.to_string(), "duration_ms": duration_ms,
             });
-            remember(&app, &call, &prepared.record.id, &caller, doc).await;
+            if mode == Mode::Submit {
+                remember(&app, &call, &prepared.record.id, &caller, doc).await;
+            }
             return Err(problem);
         }
     };
@@ -302,8 +307,11 @@ async fn call(
         "ok": view.ok, "transaction": view.transaction, "height": view.height, "code": view.code,
         "explanation": view.explanation, "output": bounded(&view.output), "duration_ms": duration_ms,
     });
-    remember(&app, &call, &prepared.record.id, &caller, doc).await;
-    Ok(Json(view))
+    if mode == Mode::Submit {
+        remember(&app, &call, &prepared.record.id, &caller, doc).await;
+    }
+    // What only reads does not belong into the audit log.
+    Ok(((mode == Mode::Evaluate).then_some(Extension(ReadOnly)), Json(view)))
 }
 
 enum Outcome {
@@ -390,7 +398,28 @@ fn bounded(value: &Value) -> Value {
     if text.len() <= REMEMBERED { value.clone() } else { json!({ "omitted_bytes": text.len() }) }
 }
 
-/// Keeps a call in the history. The call itself has happened: a database that is gone must not make it look failed.
+/// Removes the oldest calls of contracts that have more of them than are kept.
+pub(crate) async fn prune(db: &Db) -> Result<(), DbError> {
+    let rows = sqlx::query::<Any>("SELECT contract FROM calls GROUP BY contract HAVING COUNT(*) > $1")
+        .bind(KEPT)
+        .fetch_all(db.read())
+        .await?;
+    for row in rows {
+        let contract: String = row.try_get(0)?;
+        // The index is by contract and time; calls of the same moment as the oldest that is kept go with those before.
+        sqlx::query::<Any>(
+            "DELETE FROM calls WHERE contract = $1 AND at <= (SELECT at FROM calls WHERE contract = $1 \
+             ORDER BY at DESC LIMIT 1 OFFSET $2)",
+        )
+        .bind(contract)
+        .bind(KEPT)
+        .execute(db.write())
+        .await?;
+    }
+    Ok(())
+}
+
+/// Keeps a call that was sent in the history; reading leaves no trace. The call itself has happened: a database that is gone must not make it look failed.
 async fn remember(app: &App, id: &str, contract: &str, caller: &Caller, doc: Value) {
     let done = sqlx::query::<Any>("INSERT INTO calls (id, contract, at, caller, doc) VALUES ($1, $2, $3, $4, $5)")
         .bind(id.to_owned())
@@ -419,7 +448,7 @@ pub struct CallRecord {
     pub call: Value,
 }
 
-/// Calls of a contract through the platform, newest first.
+/// Transactions sent to a contract through the platform, newest first.
 #[utoipa::path(get, path = "/v1/contracts/{id}/calls", tag = "contracts", operation_id = "list_calls",
     params(("id" = String, Path, description = "Contract"), PageQuery), responses((status = 200, body = ListOf<CallRecord>)))]
 async fn history(

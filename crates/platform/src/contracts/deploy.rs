@@ -12,11 +12,11 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::acting_organisation;
-use super::record::{ContractDoc, ContractState, Made};
+use super::record::{self, ContractDoc, ContractState, Made};
 use crate::access::Caller;
 use crate::app::{App, Routes};
 use crate::control::{Control, Network};
-use crate::db::{Filter, Kind, New, Repository};
+use crate::db::{DbError, Kind, New, Repository};
 use crate::http::{AuditNote, DryRun, IfMatch, Json, Path, Query, audited};
 use crate::ids;
 use crate::networks::reads::channel_of;
@@ -112,32 +112,25 @@ async fn deploy(
     let ready = artifacts::ready(&app, &caller, &network, &request, &version).await?;
     let name = request.name.clone().unwrap_or_else(|| ready.name.clone());
     check_contract_name(network.spec().engine, &name)?;
-    let filter = Filter { network: Some(id.clone()), name: Some(name.clone()), ..Filter::default() };
-    let same = app.records.list::<ContractDoc>(Kind::Contract, &filter, &crate::db::Page::default()).await?;
-    if same.items.iter().any(|other| other.doc.channel == channel && other.doc.state != ContractState::Failed) {
-        return Err(Problem::new(&kinds::ALREADY_EXISTS)
-            .details(
-                format!("there is a contract {name} on {channel}; upgrade it or choose another name"),
-                format!("{channel} 上已有合约 {name}；请升级该合约或更换名称"),
-            )
-            .with("name", name));
+    // Asked again below, together with storing it; here so that a dry run says it too.
+    let found =
+        record::named(&mut *app.db.read().acquire().await.map_err(DbError::from)?, &id, &channel, &name).await?;
+    free(&name, &channel, found.as_ref())?;
+    let wanted = Wanted { contract: None, name, channel, version, record_version: None };
+    begin(&app, &caller, &network, wanted, ready, request, dry_run).await
+}
+
+/// A name can be used where it is not, or where deploying has failed, which is then taken up again.
+fn free(name: &str, channel: &str, found: Option<&(String, ContractDoc)>) -> Result<(), Problem> {
+    if found.is_none_or(|(_, doc)| doc.state == ContractState::Failed) {
+        return Ok(());
     }
-    // A failed attempt of the same name is taken up again.
-    let again = same.items.into_iter().find(|other| other.doc.channel == channel);
-    let contract = again.as_ref().map_or_else(|| ids::new("ctr"), |other| other.id.clone());
-    let doc = ContractDoc {
-        engine: network.spec().engine,
-        channel: channel.clone(),
-        state: ContractState::Pending,
-        address: None,
-        package_id: None,
-        made: Made::default(),
-        next: None,
-        created_by: caller.id.clone(),
-        deployed_at: None,
-    };
-    let wanted = Wanted { contract, name, channel, version, again: again.is_some(), record_version: None };
-    begin(&app, &caller, &network, wanted, doc, ready, request, dry_run).await
+    Err(Problem::new(&kinds::ALREADY_EXISTS)
+        .details(
+            format!("there is a contract {name} on {channel}; upgrade it or choose another name"),
+            format!("{channel} 上已有合约 {name}；请升级该合约或更换名称"),
+        )
+        .with("name", name))
 }
 
 /// Deploys a further version of a contract. BCOS: at a new address, which the contract then stands for.
@@ -167,34 +160,30 @@ async fn upgrade(
     let version = request.version.clone().unwrap_or_else(|| next_version(&record.doc.made.version));
     let ready = artifacts::ready(&app, &caller, &network, &request, &version).await?;
     let wanted = Wanted {
-        contract: id,
-        name: record.name.clone(),
-        channel: record.doc.channel.clone(),
+        contract: Some(id),
+        name: record.name,
+        channel: record.doc.channel,
         version,
-        again: true,
         record_version: expected,
     };
-    begin(&app, &caller, &network, wanted, record.doc, ready, request, dry_run).await
+    begin(&app, &caller, &network, wanted, ready, request, dry_run).await
 }
 
 struct Wanted {
-    contract: String,
+    /// The one that gets a further version; none: one of this name is made.
+    contract: Option<String>,
     name: String,
     channel: String,
     version: String,
-    /// Whether there is a record already.
-    again: bool,
-    /// Which version of it the caller has seen.
+    /// Which version of the record the caller has seen.
     record_version: Option<i64>,
 }
 
-#[allow(clippy::too_many_arguments)]
 async fn begin(
     app: &App,
     caller: &Caller,
     network: &Network,
     wanted: Wanted,
-    mut doc: ContractDoc,
     ready: Ready,
     request: DeployRequest,
     dry_run: bool,
@@ -208,8 +197,8 @@ async fn begin(
         }
         (signer, _, _) => signer.clone(),
     };
-    let deployment = Deployment {
-        contract: wanted.contract.clone(),
+    let mut deployment = Deployment {
+        contract: wanted.contract.clone().unwrap_or_default(),
         name: wanted.name.clone(),
         version: wanted.version.clone(),
         channel: wanted.channel.clone(),
@@ -220,25 +209,44 @@ async fn begin(
         collections: request.collections,
         signer,
     };
-    let act = Act::Deploy(Box::new(deployment));
     if dry_run {
-        return Ok(Json(ActPlan { steps: steps_of(network, &act)? }).into_response());
+        return Ok(Json(ActPlan { steps: steps_of(network, &Act::Deploy(Box::new(deployment)))? }).into_response());
     }
     let interface = ready.interface.as_ref().and_then(|interface| serde_json::to_value(interface).ok());
     let made = Made { version: wanted.version, interface, origin: ready.origin, code_hash: ready.code_hash };
+    let (name, channel) = (wanted.name, wanted.channel);
     let mut telling = app.control.outbox.begin().await?;
-    let operation = Control::submit_act_in(&mut telling, network, act, &wanted.name, caller).await?;
-    doc.next = Some((operation.id.clone(), made));
-    if wanted.again {
-        let connection = telling.connection();
-        Repository::update_in(connection, Kind::Contract, &wanted.contract, wanted.record_version, &wanted.name, &doc)
-            .await?;
+    let known = match wanted.contract {
+        Some(contract) => Some(contract),
+        None => {
+            let found = record::named(telling.connection(), &network.record.id, &channel, &name).await?;
+            free(&name, &channel, found.as_ref())?;
+            found.map(|(contract, _)| contract)
+        }
+    };
+    let contract = known.clone().unwrap_or_else(|| ids::new("ctr"));
+    deployment.contract.clone_from(&contract);
+    let act = Act::Deploy(Box::new(deployment));
+    let operation = Control::submit_act_in(&mut telling, network, act, &name, caller).await?;
+    if known.is_some() {
+        record::set_next(telling.connection(), &contract, wanted.record_version, &operation.id, made).await?;
     } else {
+        let doc = ContractDoc {
+            engine: network.spec().engine,
+            channel,
+            state: ContractState::Pending,
+            address: None,
+            package_id: None,
+            made: Made::default(),
+            next: Some((operation.id.clone(), made)),
+            created_by: caller.id.clone(),
+            deployed_at: None,
+        };
         let new = New {
-            id: &wanted.contract,
+            id: &contract,
             network: Some(&network.record.id),
             organisation: caller.organisation.as_deref(),
-            name: &wanted.name,
+            name: &name,
             doc: &doc,
         };
         Repository::create_in(telling.connection(), Kind::Contract, new).await?;
@@ -246,8 +254,7 @@ async fn begin(
     telling.commit().await?;
     app.control.runner.wake();
     app.control.contracts.forget(&network.record.id);
-    let note =
-        AuditNote { network: Some(network.record.id.clone()), target: Some(wanted.contract), ..AuditNote::default() };
+    let note = AuditNote { network: Some(network.record.id.clone()), target: Some(contract), ..AuditNote::default() };
     Ok(audited(note, accepted(&operation)))
 }
 

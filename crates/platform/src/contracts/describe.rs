@@ -16,12 +16,14 @@ use utoipa_axum::routes;
 use super::calls::DecodedEvent;
 use super::known::find;
 use super::record::ContractDoc;
+use crate::access::Caller;
 use crate::app::{App, Routes};
-use crate::control::Network;
+use crate::control::{Network, must_own};
 use crate::db::{DbError, Kind, Record, Repository, decode_token, encode_token};
 use crate::http::{IfMatch, Json, ListOf, PageQuery, Path, Query, Tagged};
 use crate::index::query;
 use crate::index::schema::place;
+use crate::networks::model::NetworkDoc;
 use crate::problem::{Problem, kinds};
 
 /// No interface is known.
@@ -98,12 +100,21 @@ async fn interface(State(app): State<App>, Path(id): Path<String>) -> Result<Tag
     params(("id" = String, Path, description = "Contract")), request_body = Object, responses((status = 200, body = Interface)))]
 async fn set_interface(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
     IfMatch(expected): IfMatch,
     Json(given): Json<Value>,
 ) -> Result<Tagged<Interface>, Problem> {
     let mut transaction = app.db.begin().await?;
     let record = Repository::get_in::<ContractDoc>(&mut transaction, Kind::Contract, &id).await?;
+    match (&record.organisation, &record.network) {
+        (None, Some(network)) => {
+            let network = Repository::get_in::<NetworkDoc>(&mut transaction, Kind::Network, network).await?;
+            must_own(&caller, network.organisation.as_deref())?;
+        }
+        (owner, _) => must_own(&caller, owner.as_deref())?,
+    }
+    let expected = expected.or(Some(record.version));
     let version = &record.doc.made.version;
     let (engine, read) = match (record.doc.engine, &given) {
         (EngineKind::Bcos, Value::Array(_)) => {

@@ -4,11 +4,13 @@ use konsort_engines::act::Deployment;
 use konsort_engines::spec::EngineKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sqlx::{Any, Row as _};
 use utoipa::ToSchema;
 
 use crate::db::{Connection, DbError, Kind, New, Repository};
 use crate::operations::finish::result_text;
-use crate::operations::{Operation, OperationState};
+use crate::operations::{Operation, OperationState, store};
+use crate::problem::{Problem, kinds};
 use crate::time;
 
 /// Where a contract is.
@@ -102,6 +104,70 @@ pub struct DeploymentDoc {
     pub created_by: String,
 }
 
+/// Refuses to run a deployment again in whose place another one was asked for.
+pub(crate) async fn must_be_next(
+    connection: &mut Connection,
+    operation: &str,
+    deployment: &Deployment,
+) -> Result<(), Problem> {
+    let record = Repository::get_in::<ContractDoc>(connection, Kind::Contract, &deployment.contract).await?;
+    if record.doc.next.is_some_and(|(next, _)| next == operation) {
+        return Ok(());
+    }
+    Err(Problem::new(&kinds::CONFLICT)
+        .details("a later deployment of this contract has taken its place", "该合约之后的部署已取代此操作"))
+}
+
+/// Takes up a further deployment of a contract, unless one is running.
+pub(crate) async fn set_next(
+    connection: &mut Connection,
+    contract: &str,
+    expected: Option<i64>,
+    operation: &str,
+    made: Made,
+) -> Result<(), Problem> {
+    let record = Repository::get_in::<ContractDoc>(connection, Kind::Contract, contract).await?;
+    let mut doc = record.doc;
+    if let Some((running, _)) = &doc.next
+        && !store::ended_in(connection, running).await?
+    {
+        return Err(Problem::new(&kinds::CONFLICT)
+            .details("a deployment of this contract is running; wait for its end", "该合约的部署正在进行，请等待其结束")
+            .with("operation", running.clone()));
+    }
+    doc.next = Some((operation.to_owned(), made));
+    if doc.deployed_at.is_none() {
+        doc.state = ContractState::Pending;
+    }
+    let expected = expected.or(Some(record.version));
+    Repository::update_in(connection, Kind::Contract, contract, expected, &record.name, &doc).await?;
+    Ok(())
+}
+
+/// The contract of a name on a channel, if there is one.
+pub(crate) async fn named(
+    connection: &mut Connection,
+    network: &str,
+    channel: &str,
+    name: &str,
+) -> Result<Option<(String, ContractDoc)>, DbError> {
+    let rows = sqlx::query::<Any>("SELECT id, doc FROM resources WHERE kind = $1 AND network = $2 AND name = $3")
+        .bind(Kind::Contract.name())
+        .bind(network.to_owned())
+        .bind(name.to_owned())
+        .fetch_all(connection)
+        .await?;
+    for row in rows {
+        let (id, doc): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let doc: ContractDoc =
+            serde_json::from_str(&doc).map_err(|error| DbError::Failed(format!("document of {id}: {error}")))?;
+        if doc.channel == channel {
+            return Ok(Some((id, doc)));
+        }
+    }
+    Ok(None)
+}
+
 /// Notes where a deployment is: part of the transaction that stores the operation.
 pub(crate) async fn deployed(
     connection: &mut Connection,
@@ -158,7 +224,7 @@ pub(crate) async fn deployed(
         OperationState::Done => {}
     }
     if doc != record.doc {
-        Repository::update_in(connection, Kind::Contract, &record.id, None, &record.name, &doc).await?;
+        Repository::update_in(connection, Kind::Contract, &record.id, Some(record.version), &record.name, &doc).await?;
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use crate::app::{App, Routes};
 use crate::db::{DbError, Kind};
 use crate::http::Query;
 use crate::index::query;
+use crate::operations::store;
 use crate::problem::{Problem, kinds};
 use crate::time;
 
@@ -79,6 +80,23 @@ struct Reader {
     checked_gap: bool,
 }
 
+/// Ends when who reads a stream may not read it any more as they could at its beginning: logged out, disabled, their key revoked,
+/// their role another one.
+pub(crate) async fn gone(app: App, headers: HeaderMap, caller: Caller) {
+    loop {
+        tokio::time::sleep(SIGHT).await;
+        match app.auth.identify(&headers).await {
+            Ok(Some(now))
+                if now.caller.role == caller.role
+                    && now.caller.organisation == caller.organisation
+                    && now.caller.networks == caller.networks => {}
+            // The database does not answer: nobody has been told anything else yet.
+            Err(problem) if problem.kind().code == kinds::DATABASE_UNAVAILABLE.code => {}
+            _ => return,
+        }
+    }
+}
+
 /// Events as they happen. Each has an `id`; a reader that comes back with `Last-Event-ID` misses nothing that is still kept (an
 /// event named `gap` says when something is not). Data is `{topic, at, network, channel, …}`.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "stream_events", params(EventQuery),
@@ -113,6 +131,7 @@ async fn events(
         })?,
     };
     let stopping = app.stopping.clone();
+    let gone = gone(app.clone(), headers, caller.clone());
     let reader = Reader {
         scope: caller.scope(),
         app,
@@ -128,7 +147,7 @@ async fn events(
         let event = reader.next().await?;
         Some((Ok(event), reader))
     });
-    let events = futures::StreamExt::take_until(events, async move { stopping.cancelled().await });
+    let events = futures::StreamExt::take_until(events, async move { stopping.run_until_cancelled(gone).await });
     Ok(SseAnswer::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
@@ -173,9 +192,16 @@ impl Reader {
         if !self.checked_gap {
             let oldest = self.app.control.outbox.oldest().await?;
             self.checked_gap = true;
-            if let Some(oldest) = oldest.filter(|&oldest| oldest > self.place.seq + 1) {
-                self.place = Place { seq: oldest - 1, parts: 0 };
-                let doc = json!({ "topic": "gap", "from": oldest });
+            let newest = *self.newest.borrow();
+            // Older than what is kept, or of a database that was there before this one.
+            let from = match oldest {
+                _ if self.place.seq > newest => Some(newest.saturating_add(1)),
+                Some(oldest) if oldest > self.place.seq.saturating_add(1) => Some(oldest),
+                _ => None,
+            };
+            if let Some(from) = from {
+                self.place = Place { seq: from.saturating_sub(1), parts: 0 };
+                let doc = json!({ "topic": "gap", "from": from });
                 self.ready.push_back(sse(&self.place.seq.to_string(), "gap", &doc));
             }
         }
@@ -255,6 +281,15 @@ impl Reader {
         Ok(true)
     }
 
+    /// Whether the reader's organisation asked for the operation of an event.
+    async fn sees_operation(&self, event: &Event) -> Result<bool, DbError> {
+        let id = event.doc.get("operation").and_then(|operation| operation.get("id")).and_then(Value::as_str);
+        let (Some(id), Some(own), None) = (id, &self.scope.organisation, &self.scope.networks) else {
+            return Ok(false);
+        };
+        Ok(store::organisation(&self.app.db, id).await?.as_ref() == Some(own))
+    }
+
     /// Whether the reader may know of it.
     async fn sees(&mut self, event: &Event) -> Result<bool, DbError> {
         if self.scope == ScopeFilter::default() {
@@ -271,13 +306,26 @@ impl Reader {
         {
             return Ok(*sees);
         }
-        let sees = self.app.records.sees(&self.scope, Kind::Network, network).await?;
+        let mut sees = self.app.records.sees(&self.scope, Kind::Network, network).await?;
+        if !sees && deleted(event) {
+            // Its record is gone: who saw it, or could see the operation, is told so.
+            sees = self.sight.get(network).is_some_and(|(saw, _)| *saw) || self.sees_operation(event).await?;
+            return Ok(sees);
+        }
         if self.sight.len() > 10_000 {
             self.sight.clear();
         }
         self.sight.insert(network.clone(), (sees, Instant::now()));
         Ok(sees)
     }
+}
+
+/// Whether it tells of the end of a network.
+fn deleted(event: &Event) -> bool {
+    let text = |pointer: &str| event.doc.get("operation").and_then(|operation| operation.pointer(pointer));
+    let ended = |name: &str, pointer: &str| text(pointer).and_then(Value::as_str) == Some(name);
+    event.doc.get("state").and_then(Value::as_str) == Some("deleted")
+        || (ended("delete", "/kind") && ended("done", "/state"))
 }
 
 /// The route.

@@ -11,7 +11,9 @@ use utoipa_axum::routes;
 
 use super::model::{NetworkDoc, NetworkState};
 use super::view::{ChannelView, channels, condition};
+use crate::access::Caller;
 use crate::app::{App, Routes};
+use crate::control::must_own;
 use crate::db::Kind;
 use crate::download;
 use crate::faults::{FaultBudget, fault_budget};
@@ -305,7 +307,7 @@ async fn config_history(
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ProfileQuery {
-    /// Name of the organisation; default: the network's first that has nodes to connect to.
+    /// Name of the organisation; default: the caller's first that has nodes to connect to.
     organisation: Option<String>,
 }
 
@@ -316,17 +318,23 @@ struct ProfileQuery {
         content((Object = "application/json"), (String = "application/zip")))))]
 async fn connection_profile(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
     Query(query): Query<ProfileQuery>,
 ) -> Result<Response, Problem> {
     let network = app.control.network(&id).await?;
-    let organisations = &network.spec().organisations;
-    let name = match &query.organisation {
-        Some(name) => organisations.iter().find(|organisation| organisation.name == *name),
-        None => organisations.iter().find(|organisation| !organisation.orders_only),
-    }
-    .map(|organisation| organisation.name.clone())
-    .ok_or_else(|| Problem::not_found("organisation", query.organisation.as_deref().unwrap_or_default()))?;
+    // It has keys in it, which are given to their own organisation only.
+    let owns = |name: &str| must_own(&caller, network.owner(name)).is_ok();
+    let name = network
+        .spec()
+        .organisations
+        .iter()
+        .find(|candidate| match &query.organisation {
+            Some(name) => candidate.name == *name && owns(name),
+            None => !candidate.orders_only && owns(&candidate.name),
+        })
+        .map(|organisation| organisation.name.clone())
+        .ok_or_else(|| Problem::not_found("organisation", query.organisation.as_deref().unwrap_or_default()))?;
     Ok(download::answer(network.engine.connection_profile(network.place(), &name)?))
 }
 

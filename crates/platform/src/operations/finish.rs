@@ -2,6 +2,7 @@
 
 use konsort_engines::{Act, NetworkSpec};
 use serde_json::{Value, json};
+use sqlx::Any;
 
 use super::state::{Operation, OperationState};
 use crate::control::Control;
@@ -38,7 +39,8 @@ pub(crate) async fn apply(
     doc.spec.name.clone_from(&record.name);
     change_state(&mut doc, act, operation.state);
     if doc != record.doc {
-        Repository::update_in(telling.connection(), Kind::Network, network, None, &record.name, &doc).await?;
+        Repository::update_in(telling.connection(), Kind::Network, network, Some(record.version), &record.name, &doc)
+            .await?;
         if doc.state != record.doc.state {
             let told = json!({ "network": network, "state": doc.state });
             telling.tell(Topic::Node, Some(network), None, told).await?;
@@ -55,7 +57,9 @@ fn change_state(doc: &mut NetworkDoc, act: &Act, state: OperationState) {
     use OperationState::{Cancelled, Done, Failed, Pending, Running};
     match (act, state) {
         (Act::Create, Pending | Running) => doc.state = NetworkState::Pending,
-        (Act::Create | Act::Delete, Failed | Cancelled) => doc.state = NetworkState::Failed,
+        (Act::Create, Failed | Cancelled) => doc.state = NetworkState::Failed,
+        // A removal that never began has changed nothing.
+        (Act::Delete, Failed | Cancelled) if doc.state == NetworkState::Deleting => doc.state = NetworkState::Failed,
         (Act::Create, Done) => doc.state = NetworkState::Running,
         (Act::Start, Done) => {
             doc.state = NetworkState::Running;
@@ -79,11 +83,14 @@ fn change_state(doc: &mut NetworkDoc, act: &Act, state: OperationState) {
 
 /// Removes what belongs to a network. Its rows in the index go bit by bit later, as they may be millions.
 async fn remove_all_of(connection: &mut Connection, network: &str) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM resources WHERE network = $1").bind(network.to_owned()).execute(&mut *connection).await?;
-    sqlx::query("DELETE FROM memberships WHERE network = $1")
-        .bind(network.to_owned())
-        .execute(&mut *connection)
-        .await?;
+    for statement in [
+        "DELETE FROM calls WHERE contract IN (SELECT id FROM resources WHERE kind = 'contract' AND network = $1)",
+        "DELETE FROM operation_log WHERE operation IN (SELECT id FROM operations WHERE network = $1 AND kind <> 'delete')",
+        "DELETE FROM resources WHERE network = $1",
+        "DELETE FROM memberships WHERE network = $1",
+    ] {
+        sqlx::query::<Any>(statement).bind(network.to_owned()).execute(&mut *connection).await?;
+    }
     write::disown(connection, network).await?;
     Ok(())
 }
@@ -151,6 +158,12 @@ mod tests {
         assert_eq!(doc.state, NetworkState::Stopped);
         change_state(&mut doc, &Act::Start, OperationState::Done);
         assert!(doc.state == NetworkState::Running && doc.stopped_nodes.is_empty());
+        change_state(&mut doc, &Act::Delete, OperationState::Cancelled);
+        assert_eq!(doc.state, NetworkState::Running, "it never began");
+        change_state(&mut doc, &Act::Delete, OperationState::Running);
+        change_state(&mut doc, &Act::Delete, OperationState::Failed);
+        assert_eq!(doc.state, NetworkState::Failed);
+        change_state(&mut doc, &Act::Create, OperationState::Pending);
         change_state(&mut doc, &Act::Create, OperationState::Failed);
         assert_eq!(doc.state, NetworkState::Failed);
     }

@@ -13,7 +13,7 @@ use super::state::{Operation, OperationState, Step, Work};
 use super::store::{self, LogLine, OperationFilter};
 use crate::access::Caller;
 use crate::app::{App, Routes};
-use crate::control::Network;
+use crate::control::{Network, may_act};
 use crate::db::{decode_token, encode_token};
 use crate::http::{Accepted, Json, ListOf, PageQuery, Path, Query};
 use crate::problem::Problem;
@@ -110,6 +110,7 @@ pub(crate) async fn act(
     subject: &str,
     dry_run: bool,
 ) -> Result<Response, Problem> {
+    may_act(network, caller, &act)?;
     if dry_run {
         let steps = network.engine.steps(network.spec(), &act)?;
         return Ok(Json(ActPlan { steps }).into_response());
@@ -157,8 +158,12 @@ async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Oper
 /// Runs a failed operation again, from the step that failed.
 #[utoipa::path(post, path = "/v1/operations/{id}/retry", tag = "operations", operation_id = "retry_operation",
     params(("id" = String, Path, description = "Operation")), responses((status = 202, body = OperationView)))]
-async fn retry(State(app): State<App>, Path(id): Path<String>) -> Result<Accepted<OperationView>, Problem> {
-    Ok(accepted(&app.control.retry_operation(&id).await?))
+async fn retry(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Accepted<OperationView>, Problem> {
+    Ok(accepted(&app.control.retry_operation(&id, &caller).await?))
 }
 
 /// Gives an operation up. A network that was being created is removed again by an operation that the answer names in `Location`.

@@ -14,6 +14,11 @@ use crate::db::DbError;
 use crate::events::Topic;
 use crate::problem::Problem;
 
+/// Most lines that wait to be stored.
+const WAITING: usize = 2000;
+/// Most lines that are told at once; the log itself has the others.
+const TOLD: usize = 100;
+
 /// The log of a running operation.
 pub(super) struct Log {
     next: i64,
@@ -30,9 +35,10 @@ impl Log {
         control: &Control,
         operation: &Operation,
         step: &StepPlan,
-        run: impl FnOnce(mpsc::UnboundedSender<String>) -> F,
+        run: impl FnOnce(mpsc::Sender<String>) -> F,
     ) -> Result<Outcome, Problem> {
-        let (sender, mut receiver) = mpsc::unbounded_channel();
+        // What is said faster than it can be stored is lost.
+        let (sender, mut receiver) = mpsc::channel(WAITING);
         let mut run = std::pin::pin!(run(sender));
         let mut lines = Vec::new();
         let mut flush = tokio::time::interval(Duration::from_millis(300));
@@ -40,12 +46,12 @@ impl Log {
         let outcome = loop {
             tokio::select! {
                 outcome = &mut run => break outcome,
-                Some(line) = receiver.recv() => lines.push(line),
+                Some(line) = receiver.recv() => self.push(&mut lines, step, line),
                 _ = flush.tick(), if !lines.is_empty() => self.write(control, operation, step, std::mem::take(&mut lines)).await,
             }
         };
         while let Ok(line) = receiver.try_recv() {
-            lines.push(line);
+            self.push(&mut lines, step, line);
         }
         if !lines.is_empty() {
             self.write(control, operation, step, lines).await;
@@ -53,13 +59,19 @@ impl Log {
         outcome
     }
 
+    /// Takes a line, as it is stored, while the log has room and not too many wait.
+    fn push(&self, lines: &mut Vec<(String, String)>, step: &StepPlan, line: String) {
+        if lines.len() < WAITING && self.next + (lines.len() as i64) < store::LONGEST_LOG {
+            lines.push((step.name.clone(), store::cut(&line)));
+        }
+    }
+
     /// A log is help, not a record: when the database is gone its lines are dropped rather than held back.
-    async fn write(&mut self, control: &Control, operation: &Operation, step: &StepPlan, lines: Vec<String>) {
-        let lines: Vec<(String, String)> = lines.into_iter().map(|line| (step.name.clone(), line)).collect();
+    async fn write(&mut self, control: &Control, operation: &Operation, step: &StepPlan, lines: Vec<(String, String)>) {
         let result = async {
             let mut telling = control.outbox.begin().await?;
             let next = store::log(telling.connection(), &operation.id, self.next, &lines).await?;
-            let shown: Vec<&str> = lines.iter().take(200).map(|(_, line)| line.as_str()).collect();
+            let shown: Vec<&str> = lines.iter().take(TOLD).map(|(_, line)| line.as_str()).collect();
             let doc = json!({ "operation_id": operation.id, "step": step.name, "lines": shown });
             telling.tell(Topic::Operation, operation.network.as_deref(), None, doc).await?;
             telling.commit().await?;

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::log::Log;
 use super::state::{Operation, OperationState, StepError, Work};
 use super::{finish, store};
-use crate::control::{Control, Network};
+use crate::access::Caller;
+use crate::control::{Control, Network, may_act, must_own};
 use crate::db::{DbError, Kind, Repository};
 use crate::events::{Telling, Topic};
 use crate::ids;
@@ -123,7 +124,7 @@ async fn pick(control: &Arc<Control>) -> Result<(), DbError> {
                 };
                 if let Ok(mut operation) = store::get(control.db(), &id).await {
                     operation.fail(error, &time::rfc3339(time::now()));
-                    let _ = persist(&control, &operation, Change::None).await;
+                    let _ = persist(&control, &operation, None).await;
                 }
             }
             control.runner.lanes.lock().remove(&key);
@@ -135,22 +136,19 @@ async fn pick(control: &Arc<Control>) -> Result<(), DbError> {
     Ok(())
 }
 
-/// What is stored together with an operation.
-enum Change {
-    /// Nothing.
-    None,
-    /// Where the network is after its step, and, at the end, what follows from the operation.
-    Network(Option<Box<konsort_engines::NetworkSpec>>),
-}
-
-/// Stores an operation with what belongs to it, waiting for the database as long as it takes.
-async fn persist(control: &Arc<Control>, operation: &Operation, change: Change) -> Result<(), Stopped> {
+/// Stores an operation with what follows from it, and where the network is after its step; waits for the database as long as it
+/// takes.
+async fn persist(
+    control: &Arc<Control>,
+    operation: &Operation,
+    spec: Option<&konsort_engines::NetworkSpec>,
+) -> Result<(), Stopped> {
     loop {
         let result = async {
             let mut telling = control.outbox.begin().await?;
             store::update(telling.connection(), operation).await?;
-            if let (Change::Network(spec), Some(network)) = (&change, &operation.network) {
-                finish::apply(&mut telling, operation, network, spec.as_deref()).await?;
+            if let Some(network) = &operation.network {
+                finish::apply(&mut telling, operation, network, spec).await?;
             }
             tell(&mut telling, operation).await?;
             telling.commit().await
@@ -195,7 +193,7 @@ async fn advance(control: &Arc<Control>, mut operation: Operation, lane: &Lane) 
             }
             Err(problem) => {
                 operation.fail(step_error(&problem), &now());
-                return persist(control, &operation, Change::Network(None)).await;
+                return persist(control, &operation, None).await;
             }
         }
     }
@@ -203,9 +201,9 @@ async fn advance(control: &Arc<Control>, mut operation: Operation, lane: &Lane) 
     loop {
         let Some(index) = operation.begin(&now()) else {
             finish::before_end(control, &operation).await;
-            return persist(control, &operation, Change::Network(None)).await;
+            return persist(control, &operation, None).await;
         };
-        persist(control, &operation, Change::Network(None)).await?;
+        persist(control, &operation, None).await?;
         let step = operation.steps[index].plan();
         let outcome = tokio::select! {
             outcome = log.keep(control, &operation, &step, |lines| run_step(control, &operation, &step, lines)) => outcome,
@@ -217,7 +215,7 @@ async fn advance(control: &Arc<Control>, mut operation: Operation, lane: &Lane) 
                 if operation.succeed(result, &now()) {
                     finish::before_end(control, &operation).await;
                 }
-                persist(control, &operation, Change::Network(spec.map(Box::new))).await?;
+                persist(control, &operation, spec.as_ref()).await?;
                 control.changed.notify_one();
             }
             // The database went away while the step read its network: no fault of the step, which is run again.
@@ -230,7 +228,7 @@ async fn advance(control: &Arc<Control>, mut operation: Operation, lane: &Lane) 
             }
         }
         if operation.state == OperationState::Failed {
-            return persist(control, &operation, Change::Network(None)).await;
+            return persist(control, &operation, None).await;
         }
         if operation.ended() {
             settle(control, &operation).await;
@@ -283,10 +281,10 @@ async fn run_step(
     control: &Arc<Control>,
     operation: &Operation,
     step: &StepPlan,
-    lines: mpsc::UnboundedSender<String>,
+    lines: mpsc::Sender<String>,
 ) -> Result<Outcome, Problem> {
     let progress = move |line: String| {
-        let _ = lines.send(line);
+        let _lost_when_full = lines.try_send(line);
     };
     let run = async {
         match (&operation.work, &operation.network) {
@@ -337,16 +335,28 @@ impl Control {
         tell(telling, operation).await
     }
 
+    /// Whether a caller may run an operation again or give it up: who could ask for it. A contract's deployment and a build are
+    /// their maker's organisation's.
+    async fn may_change(&self, operation: &Operation, by: &Caller) -> Result<(), Problem> {
+        match (operation.act(), &operation.network) {
+            (Some(act), Some(network)) if !matches!(act, Act::Deploy(_)) => {
+                // A network that has been removed since cannot be worked on.
+                may_act(&self.network(network).await?, by, act)
+            }
+            _ => must_own(by, store::organisation(self.db(), &operation.id).await?.as_deref()),
+        }
+    }
+
     /// Runs a failed operation again from the step that failed.
-    pub(crate) async fn retry_operation(&self, id: &str) -> Result<Operation, Problem> {
+    pub(crate) async fn retry_operation(&self, id: &str, by: &Caller) -> Result<Operation, Problem> {
         let _gate = self.runner.gate.lock().await;
         let mut operation = store::get(self.db(), id).await?;
         operation.retry(&time::rfc3339(time::now())).map_err(refused)?;
-        if let Some(network) = &operation.network {
-            // A network that has been removed since cannot be worked on.
-            self.repository.get::<NetworkDoc>(Kind::Network, network).await?;
-        }
+        self.may_change(&operation, by).await?;
         let mut telling = self.outbox.begin().await?;
+        if let Some(Act::Deploy(deployment)) = operation.act() {
+            crate::contracts::record::must_be_next(telling.connection(), &operation.id, deployment).await?;
+        }
         store::update(telling.connection(), &operation).await?;
         if let Some(network) = &operation.network {
             finish::apply(&mut telling, &operation, network, None).await?;
@@ -362,16 +372,20 @@ impl Control {
     pub(crate) async fn cancel_operation(
         &self,
         id: &str,
-        by: &crate::access::Caller,
+        by: &Caller,
     ) -> Result<(Operation, Option<Operation>), Problem> {
         let _gate = self.runner.gate.lock().await;
+        let now = time::rfc3339(time::now());
+        let mut operation = store::get(self.db(), id).await?;
+        // Whether it can be given up is asked of a copy: it may end by itself until its step has been stopped.
+        operation.clone().cancel(&now).map_err(refused)?;
+        self.may_change(&operation, by).await?;
         let running = self.runner.lanes.lock().values().find(|lane| lane.operation == id).cloned();
         if let Some(lane) = running {
             lane.cancel.cancel();
             lane.ended.cancelled().await;
+            operation = store::get(self.db(), id).await?;
         }
-        let now = time::rfc3339(time::now());
-        let mut operation = store::get(self.db(), id).await?;
         let undo = operation.cancel(&now).map_err(refused)?;
         let mut telling = self.outbox.begin().await?;
         store::update(telling.connection(), &operation).await?;
@@ -404,7 +418,7 @@ impl Control {
         network: &Network,
         act: Act,
         subject: &str,
-        by: &crate::access::Caller,
+        by: &Caller,
     ) -> Result<Operation, Problem> {
         let mut telling = self.outbox.begin().await?;
         let operation = Self::submit_act_in(&mut telling, network, act, subject, by).await?;
@@ -419,7 +433,7 @@ impl Control {
         network: &Network,
         act: Act,
         subject: &str,
-        by: &crate::access::Caller,
+        by: &Caller,
     ) -> Result<Operation, Problem> {
         // What the engine would refuse is refused now; the steps are worked out again when the turn has come.
         let preview = steps_of(network, &act)?;

@@ -106,6 +106,25 @@ pub(crate) async fn get(db: &Db, id: &str) -> Result<Operation, DbError> {
     row.as_ref().map(read).transpose()?.ok_or_else(|| DbError::NotFound { kind: "operation", id: id.to_owned() })
 }
 
+/// The organisation of who asked for an operation.
+pub(crate) async fn organisation(db: &Db, id: &str) -> Result<Option<String>, DbError> {
+    let row = sqlx::query::<Any>("SELECT organisation FROM operations WHERE id = $1")
+        .bind(id.to_owned())
+        .fetch_optional(db.read())
+        .await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?.flatten())
+}
+
+/// Whether nothing more happens to an operation by itself; one that is not there has ended.
+pub(crate) async fn ended_in(connection: &mut Connection, id: &str) -> Result<bool, DbError> {
+    let row = sqlx::query::<Any>("SELECT state FROM operations WHERE id = $1")
+        .bind(id.to_owned())
+        .fetch_optional(connection)
+        .await?;
+    let state: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
+    Ok(!matches!(state.as_deref(), Some("pending" | "running")))
+}
+
 /// Those that have not ended: first what was running, then what waits, oldest first.
 pub(crate) async fn unfinished(db: &Db) -> Result<Vec<Operation>, DbError> {
     let mut found = Vec::new();
@@ -165,7 +184,12 @@ pub(crate) fn place_of(operation: &Operation) -> (i64, String) {
     (time::parse(&operation.created_at).unwrap_or_default(), operation.id.clone())
 }
 
-/// Adds lines to an operation's log; gives the number after the last.
+/// A line as it is stored.
+pub(crate) fn cut(line: &str) -> String {
+    line[..line.floor_char_boundary(LONGEST_LINE)].replace('\0', "\u{fffd}")
+}
+
+/// Adds lines, [`cut`], to an operation's log; gives the number after the last.
 pub(crate) async fn log(
     connection: &mut Connection,
     operation: &str,
@@ -177,13 +201,12 @@ pub(crate) async fn log(
         if seq >= LONGEST_LOG {
             break;
         }
-        let line = line[..line.floor_char_boundary(LONGEST_LINE)].replace('\0', "\u{fffd}");
         sqlx::query::<Any>("INSERT INTO operation_log (operation, seq, at, step, line) VALUES ($1, $2, $3, $4, $5)")
             .bind(operation.to_owned())
             .bind(seq)
             .bind(time::now())
             .bind(step.clone())
-            .bind(line)
+            .bind(line.clone())
             .execute(&mut *connection)
             .await?;
         seq += 1;

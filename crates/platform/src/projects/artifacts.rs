@@ -12,6 +12,7 @@ use konsort_workbench::Interface;
 use konsort_workbench::compiler::{Compilation, CompiledContract};
 use konsort_workbench::project::Files;
 use konsort_workbench::samples;
+use serde_json::{Map, Value};
 
 use super::build::{compile, diagnostics_text};
 use super::{ProjectDoc, engine_of, with_project};
@@ -87,10 +88,11 @@ async fn from_project(
         let label = format!("{}_{version}", request.name.as_deref().unwrap_or(&name));
         let path = package_path(&app.control, project, &hash, &label);
         // What the package is built from must not change until its step runs.
-        keep_sources(&app.control, &path, files).await?;
+        keep_sources(&path, files).await?;
+        let told = kept_result(&path).await.and_then(|mut result| result.remove("interface"));
         return Ok(Ready {
             artifact: Artifact::Package { path, label },
-            interface: None,
+            interface: told.and_then(|told| Interface::from_document(&told).ok()),
             origin: Some(origin),
             name,
             code_hash: Some(hash),
@@ -281,11 +283,10 @@ pub(crate) fn sources_path(package: &std::path::Path) -> PathBuf {
     package.with_extension("sources.zip")
 }
 
-async fn keep_sources(control: &Control, package: &std::path::Path, files: Files) -> Result<(), Problem> {
+async fn keep_sources(package: &std::path::Path, files: Files) -> Result<(), Problem> {
     if tokio::fs::try_exists(package).await.unwrap_or(false) {
         return Ok(());
     }
-    let _ = control;
     let text = serde_json::to_vec(
         &files
             .into_iter()
@@ -332,10 +333,24 @@ pub(crate) async fn write_file(path: PathBuf, bytes: Vec<u8>) -> Result<(), Prob
     Ok(done.await.map_err(|error| Problem::internal(&error))??)
 }
 
-/// The package that a deployment installs and that is not there yet.
+/// What the step that makes a package ends with, beside the package.
+pub(crate) fn result_path(package: &std::path::Path) -> PathBuf {
+    package.with_extension("result.json")
+}
+
+/// What making a package ended with, if it was made.
+pub(crate) async fn kept_result(package: &std::path::Path) -> Option<Map<String, Value>> {
+    if !tokio::fs::try_exists(package).await.unwrap_or(false) {
+        return None;
+    }
+    let bytes = tokio::fs::read(result_path(package)).await.ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// The package that a deployment installs and that is not there yet, or whose making was cut off before its end.
 pub(crate) fn missing_package(deployment: &Deployment) -> Option<(&PathBuf, &str)> {
     match &deployment.artifact {
-        Artifact::Package { path, label } if !path.exists() => Some((path, label)),
+        Artifact::Package { path, label } if !path.exists() || sources_path(path).exists() => Some((path, label)),
         _ => None,
     }
 }

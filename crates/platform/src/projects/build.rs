@@ -12,13 +12,15 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::artifacts::{hash_of, kept_sources, missing_package, package_path, sources_path, write_file};
+use super::artifacts::{
+    hash_of, kept_result, kept_sources, missing_package, package_path, result_path, sources_path, write_file,
+};
 use super::{ProjectDoc, engine_of, with_project};
 use crate::access::Caller;
 use crate::app::{App, Routes};
 use crate::contracts::record::ContractDoc;
 use crate::control::Control;
-use crate::db::Kind;
+use crate::db::{DbError, Kind, Repository};
 use crate::http::{Json, Path};
 use crate::ids;
 use crate::operations::handlers::{OperationView, accepted};
@@ -143,17 +145,27 @@ pub(crate) async fn package_for(
     progress: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Map<String, Value>, Problem> {
     let Some((path, label)) = missing_package(deployment) else { return Ok(Map::new()) };
-    let record = control.repository.get::<ContractDoc>(Kind::Contract, &deployment.contract).await?;
-    let origin = record.doc.next.as_ref().and_then(|(_, made)| made.origin.clone());
-    let project = origin.ok_or_else(|| Problem::not_found("package", label))?.project;
-    let files = kept_sources(path).await?;
-    let mut result = package(control, &project, files, label, path.clone(), progress).await?;
+    let mut result = match kept_result(path).await {
+        // Made by a run that was cut off before it could say so.
+        Some(result) => result,
+        None => {
+            let record = control.repository.get::<ContractDoc>(Kind::Contract, &deployment.contract).await?;
+            let origin = record.doc.next.and_then(|(_, made)| made.origin);
+            let project = origin.ok_or_else(|| Problem::not_found("package", label))?.project;
+            let files = kept_sources(path).await?;
+            package(control, &project, files, label, path.clone(), progress).await?
+        }
+    };
     if let Some(interface) = result.remove("interface").filter(|interface| !interface.is_null()) {
+        let mut transaction = control.db().begin().await?;
+        let record = Repository::get_in::<ContractDoc>(&mut transaction, Kind::Contract, &deployment.contract).await?;
         let mut doc = record.doc;
         if let Some((_, made)) = &mut doc.next {
             made.interface = Some(interface);
         }
-        control.repository.update(Kind::Contract, &record.id, Some(record.version), &record.name, &doc).await?;
+        let version = Some(record.version);
+        Repository::update_in(&mut transaction, Kind::Contract, &record.id, version, &record.name, &doc).await?;
+        transaction.commit().await.map_err(DbError::from)?;
     }
     let _ = tokio::fs::remove_file(sources_path(path)).await;
     Ok(result)
@@ -181,12 +193,13 @@ async fn package(
         return Err(Problem::invalid("sources", diagnostics_text(&built.diagnostics))
             .with("diagnostics", serde_json::to_value(&built.diagnostics).unwrap_or_default()));
     };
-    let size = package.bytes.len();
-    write_file(path, package.bytes).await?;
     let result = json!({
-        "package_id": package.id, "label": package.label, "kind": package.kind, "size": size,
+        "package_id": package.id, "label": package.label, "kind": package.kind, "size": package.bytes.len(),
         "diagnostics": built.diagnostics, "interface": built.interface,
     });
+    // First what it tells of itself: the package says that all is there.
+    write_file(result_path(&path), result.to_string().into_bytes()).await?;
+    write_file(path, package.bytes).await?;
     Ok(match result {
         Value::Object(result) => result,
         _ => Map::new(),
