@@ -61,6 +61,8 @@ pub(crate) struct Extension<'a> {
     pub(crate) index: u32,
     /// Calls and creations made so far, part of contract addresses.
     pub(crate) sequence: u64,
+    /// The chain itself has this transaction done: nobody pays for its gas.
+    pub(crate) free: bool,
 }
 
 impl std::fmt::Debug for Extension<'_> {

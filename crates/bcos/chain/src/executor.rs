@@ -146,6 +146,7 @@ impl Executor {
             web3: tx.web3,
             index,
             sequence: 0,
+            free: false,
         };
         let db = StateDb::new(state, &self.codes);
         let mut runner = Runner::new(db, &self.cfg, self.precompiles.clone(), extension);

@@ -60,12 +60,15 @@ impl Rotation {
 
     /// Whether block `number` has to change the working sealers of this state.
     pub fn is_due(&self, number: u64, nodes: &[ConsensusNode]) -> bool {
+        self.is_out_of_turn(number, nodes) || self.ends_epoch(number)
+    }
+
+    /// Whether it has to for another reason than the end of an epoch. Only what the block before decided can make it so, and that
+    /// block was one above which nothing is ordered before it is final; ends of epochs are known long before.
+    pub fn is_out_of_turn(&self, number: u64, nodes: &[ConsensusNode]) -> bool {
         let (working, candidates) = in_office(number, nodes);
         let wanted = self.sealers.min((working.len() + candidates.len()) as u64);
-        self.on_since == number
-            || self.sealers_since == number
-            || (working.len() as u64) < wanted
-            || self.ends_epoch(number)
+        self.on_since == number || self.sealers_since == number || (working.len() as u64) < wanted
     }
 
     fn ends_epoch(&self, number: u64) -> bool {

@@ -12,6 +12,8 @@ pub(crate) struct World {
     cells: BTreeMap<StateKey, Bytes>,
     /// Every read of a slot says that a transaction before has still to write it.
     pub(crate) failing_slots: bool,
+    /// What a unit of gas costs.
+    pub(crate) gas_price: U256,
 }
 
 impl StateAccess for World {
@@ -73,7 +75,8 @@ impl World {
 
     /// Executes and keeps what was written.
     pub(crate) fn apply(&mut self, executor: &Executor, number: u64, tx: &TxInput, index: u32) -> TxOutcome {
-        let outcome = executor.execute_transaction(self, &env(number), tx, index).unwrap();
+        let env = BlockEnv { gas_price: self.gas_price, ..env(number) };
+        let outcome = executor.execute_transaction(self, &env, tx, index).unwrap();
         self.write(&outcome);
         outcome
     }

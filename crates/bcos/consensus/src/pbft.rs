@@ -397,6 +397,11 @@ impl Pbft {
         let Some(slot) = self.slots.get(&number) else { return };
         let Some((header_hash, signatures)) = slot.commit.clone() else { return };
         let Some((_, head)) = slot.ordered().and_then(|digest| slot.contents.get(&digest)) else { return };
+        // What stands above was voted for in the belief that the same committee decides about it: rules that change with a block
+        // that is no barrier could let a second quorum decide otherwise. A host that says so is wrong; go on by the old ones.
+        let known = self.is_barrier(head) || next == self.settings;
+        debug_assert!(known, "block {number} changes the settings, and nothing in it said so");
+        let next = if known { next } else { self.settings.clone() };
         let content = head.content(&*self.keys);
         self.settle(Tip { number, header_hash, content, signatures }, next);
     }

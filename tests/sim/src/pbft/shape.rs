@@ -25,7 +25,7 @@ pub enum Scheme {
     Fixed(Vec<u64>),
     /// System transactions choose among these weights (0: not a member).
     Chosen(Vec<Vec<u64>>),
-    /// So many of all nodes at once, one changing after every so many blocks.
+    /// So many of all nodes at once, one changing after every so many blocks and with the block after a system transaction.
     Rotating(usize, u64),
 }
 
@@ -173,8 +173,12 @@ impl Scheme {
                 let all: Vec<Candidate> = (0..nodes)
                     .map(|i| Candidate { node_id: node_id(i), weight: 1, term_weight: 1 + i as u64 % 2 })
                     .collect();
-                let members = working(&all, *size, epoch_of(number, 1, *length));
-                Settings { epoch: Some((1, *length)), ..Settings::new(members) }
+                // The block after a system transaction rotates out of turn, as with new rules on a real chain.
+                let ruled = |at: &u64| chain[*at as usize - 2].choice().is_some();
+                let out_of_turn = (2..number).filter(ruled).count() as u64;
+                let members = working(&all, *size, epoch_of(number, 1, *length) + out_of_turn);
+                let rotate_at = (number > 1).then_some(number).filter(ruled);
+                Settings { epoch: Some((1, *length)), rotate_at, ..Settings::new(members) }
             }
         }
     }

@@ -14,7 +14,7 @@ use super::checks::{Checks, is_signed};
 use super::hostile::{Kind, spoil};
 use super::keys::{SimKeys, hash, index_of, node_id};
 use super::machine::{Block, Machine, is_system};
-use super::shape::{Agreement, Shape};
+use super::shape::{Agreement, Scheme, Shape};
 use crate::rng::Rng;
 
 const TIMEOUT_MS: u64 = 300;
@@ -325,11 +325,14 @@ impl World {
     fn issue(&mut self) {
         let mut transaction = hash(&[b"transaction", &self.issued.len().to_be_bytes()]);
         transaction[0] = 0;
-        if let super::shape::Scheme::Chosen(committees) = &self.shape.scheme
-            && self.rng.chance(6)
-        {
+        let choices = match &self.shape.scheme {
+            Scheme::Fixed(_) => 0,
+            Scheme::Chosen(committees) => committees.len() as u64,
+            Scheme::Rotating(..) => 1,
+        };
+        if choices > 0 && self.rng.chance(6) {
             transaction[0] = 0xEE;
-            transaction[1] = self.rng.below(committees.len() as u64) as u8;
+            transaction[1] = self.rng.below(choices) as u8;
         }
         self.issued.insert(transaction);
         let honest: Vec<usize> = (0..self.machines.len()).filter(|id| self.honest(*id)).collect();

@@ -71,7 +71,7 @@ pub(super) fn settle(
         effective_gas_price: String::new(),
     };
     let mut undone = false;
-    if charged && !env.gas_price.is_zero() {
+    if charged && !ctx.chain.free && !env.gas_price.is_zero() {
         settled.effective_gas_price = format!("{:#x}", env.gas_price);
         let fee = env.gas_price.saturating_mul(U256::from(gas_used));
         let mut sender = ctx.journaled_state.load_account_mut(tx.sender)?;

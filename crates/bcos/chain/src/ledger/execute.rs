@@ -260,11 +260,12 @@ impl Chain {
         sealers(after, after.number() + 1)
     }
 
-    /// How the sealers rotate, and whether the block after the one whose state this is has to change them; `None` when they do not.
+    /// How the sealers rotate, and whether the block after the one whose state this is has to change them out of turn; `None`
+    /// when they do not rotate.
     pub fn rotation(&self, after: &StateView) -> Result<Option<(Rotation, bool)>, ChainError> {
         let next = after.number() + 1;
         let Some(rotation) = Rotation::read(next, |key| after.system_config(key))? else { return Ok(None) };
-        Ok(Some((rotation, rotation.is_due(next, &after.nodes()?))))
+        Ok(Some((rotation, rotation.is_out_of_turn(next, &after.nodes()?))))
     }
 }
 

@@ -307,6 +307,32 @@ fn settings_are_in_force_from_the_next_block() {
 }
 
 #[test]
+fn code_that_names_a_contract_of_the_chain_is_not_that_contract() {
+    let mut chain = Chain::new(SuiteKind::International);
+    let id = hex::encode([1; 64]);
+    let key = StateKey::row(CONSENSUS_TABLE, CONSENSUS_NODES_KEY);
+    let observer =
+        ConsensusNode { node_id: id.clone(), kind: NodeKind::Observer, weight: 0, term_weight: 0, enable_number: 0 };
+    chain.world.set(key.clone(), ConsensusNodes(vec![observer]).encode());
+    let before = chain.world.get(&key);
+    let add = <(Text, Number)>::abi_encode_params(&(id, U256::from(1)));
+    let settings = texts("tx_count_limit", "1");
+    for (number, signature, arguments) in
+        [("1003", "addSealer(string,uint256)", &add), ("1000", "setValueByKey(string,string)", &settings)]
+    {
+        let forged = Address::repeat_byte(0x77);
+        for implementation in [number.to_owned(), format!("{number:0>40}")] {
+            chain.world.install(forged, format!("{TABLE_CODE_PREFIX},{implementation},x").as_bytes());
+            assert_ne!(chain.send(forged, signature, arguments).status, 0, "{implementation}");
+        }
+    }
+    assert_eq!(chain.world.get(&key), before);
+    let limit = StateKey::row(SYSTEM_CONFIG_TABLE, b"tx_count_limit".to_vec());
+    assert_eq!(chain.world.get(&limit), None);
+    assert_eq!(chain.code(at(0x1003), "addSealer(string,uint256)", &add), 0);
+}
+
+#[test]
 fn nodes_of_the_group() {
     let mut chain = Chain::new(SuiteKind::International);
     let consensus = at(0x1003);
@@ -325,6 +351,20 @@ fn nodes_of_the_group() {
     let height = chain.height;
     assert_eq!(stored[1], ConsensusNode { term_weight: 0, enable_number: height + 1, ..node(2, NodeKind::Sealer, 3) });
     assert_eq!(chain.code(consensus, "addObserver(string)", &text("ab")), i64::from(codes::INVALID_NODE_ID));
+    // On a chain that rotates a new sealer waits, and one that works goes on working with its new weight.
+    let on = SystemValue { value: "1".into(), enable_number: 0 };
+    let switch = StateKey::row(SYSTEM_CONFIG_TABLE, b"feature_rpbft".to_vec());
+    let plain = chain.world.clone();
+    chain.world.set(switch, on.encode());
+    assert_eq!(chain.code(consensus, "addObserver(string)", &text(&id(3))), 0);
+    assert_eq!(chain.code(consensus, add, &weighted(3, 1)), 0);
+    assert_eq!(chain.code(consensus, add, &weighted(1, 4)), 0);
+    let rotating = ConsensusNodes::decode(&chain.world.get(&key).unwrap()).unwrap().0;
+    assert_eq!(
+        rotating.iter().map(|n| (n.kind, n.weight)).collect::<Vec<_>>(),
+        [(NodeKind::Sealer, 4), (NodeKind::Sealer, 3), (NodeKind::Candidate, 1)]
+    );
+    chain.world = plain;
     let set = "setWeight(string,uint256)";
     assert_eq!(chain.code(consensus, set, &weighted(9, 1)), i64::from(codes::NODE_NOT_EXIST));
     assert_eq!(chain.code(consensus, set, &weighted(2, 5)), 0);

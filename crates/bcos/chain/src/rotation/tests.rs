@@ -49,6 +49,9 @@ fn changes_are_due_at_epochs_new_settings_and_gaps() {
     let rotation = Rotation { sealers: 4, sealers_since: 17, blocks: 5, blocks_since: 3, on_since: 21 };
     let due: Vec<u64> = (1..25).filter(|number| rotation.is_due(*number, &nodes)).collect();
     assert_eq!(due, [3, 8, 13, 17, 18, 21, 23]);
+    // What agreement has to be told of each block by itself; the rest it can count.
+    let untold: Vec<u64> = (1..25).filter(|number| rotation.is_out_of_turn(*number, &nodes)).collect();
+    assert_eq!(untold, [17, 21]);
     // A working sealer less than there should be, and a candidate to take its place.
     assert!(rotation.is_due(9, &group(3, 1)));
     assert!(!rotation.is_due(9, &group(3, 0)));

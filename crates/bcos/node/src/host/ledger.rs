@@ -190,7 +190,7 @@ impl Ledger {
             members,
             leader_period: period,
             epoch: rotation.map(|(rotation, _)| (rotation.blocks_since, rotation.blocks)),
-            rotate_at: rotation.filter(|(_, due)| *due).map(|_| state.number() + 1),
+            rotate_at: rotation.filter(|(_, out_of_turn)| *out_of_turn).map(|_| state.number() + 1),
         })
     }
 

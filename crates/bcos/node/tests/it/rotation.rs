@@ -79,6 +79,7 @@ fn changes(node: &RunningNode, height: u64, size: usize, blocks: u64) -> usize {
 async fn the_committee_of_a_rotating_chain_changes_with_every_epoch() {
     const EPOCH: u64 = 3;
     let cluster = rotating(6, 4, EPOCH);
+    cluster.edit_genesis("block_tx_count_limit=1000", "block_tx_count_limit=5");
     let mut running = cluster.start_all().await;
     until("all nodes are connected", 20, || running.iter().all(|node| node.node().peers().len() == 5)).await;
     let account = Account::new();
@@ -93,6 +94,21 @@ async fn the_committee_of_a_rotating_chain_changes_with_every_epoch() {
     let changed = changes(&running[0], height, 4, EPOCH);
     assert!(changed >= 5, "{changed} changes in {height} blocks");
     assert!(running.iter().all(|node| count(&group(node), contract) == U256::from(calls)));
+
+    // Many at once, so that blocks are ordered while those before them are on their way.
+    let burst = (0..90_u64).map(|i| {
+        let (node, account) = (&running[i as usize % 6], &account);
+        async move {
+            tokio::time::sleep(Duration::from_millis(i * 5)).await;
+            call(node, account, contract).await;
+        }
+    });
+    futures::future::join_all(burst).await;
+    calls += 90;
+    let before = height;
+    let height = same_blocks(&running).await;
+    let changed = changes(&running[0], height, 4, EPOCH);
+    assert!(height >= before + 9 && changed >= 8, "{changed} changes in {height} blocks, {before} of them before");
 
     // What clients see: the committee of agreement is the ledger's, candidates are listed as such.
     let nodes = group(&running[0]).chain().nodes().unwrap();

@@ -89,8 +89,13 @@ fn a_working_sealer_s_draw_changes_the_committee_when_it_is_due() {
         assert_eq!(group.refused(5, 0, &early), "Invalid VRFInput, must be the parentHash!");
         let forged = Draw { proof: early.proof, ..own.clone() };
         assert_eq!(group.refused(5, 0, &forged), "Verify VRF proof failed!");
+        // Where gas has its price, a sealer without an account pays nothing for its turn; another call is paid for.
+        group.chain.world.gas_price = U256::from(10);
+        let (outcome, changed) = group.rotate(4, 0, &draw(&group, 0, 4));
+        assert!(outcome.status == bcos_types::status::NOT_ENOUGH_CASH && !changed);
         let (outcome, changed) = group.rotate(5, 0, &own);
         assert!(outcome.status == 0 && changed, "{outcome:?}");
+        group.chain.world.gas_price = U256::ZERO;
         let now = group.working();
         assert_eq!((now.len(), now.iter().filter(|id| !before.contains(id)).count()), (2, 1));
         assert!(group.nodes().iter().all(|node| [0, 6].contains(&node.enable_number)));
