@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use serde_json::{Map, Value, json};
 
-use super::pack::{self, Packed};
+use super::pack::Packed;
 use super::{ChaincodePackage, Job, Stop, failed};
 use crate::diagnostic::position;
 use crate::tools::{Start, Stream};
@@ -13,6 +13,8 @@ use crate::{Diagnostic, Severity};
 
 /// The compiler of TypeScript projects that name none.
 const TYPESCRIPT: &str = "5.9.3";
+/// What upstream's contract API works with.
+const TRANSFORMER: (&str, &str) = ("class-transformer", "0.4.0");
 /// The most JavaScript files whose syntax is looked at.
 const MAX_CHECKED: usize = 200;
 /// The command that stock chaincode starts with.
@@ -21,6 +23,10 @@ const START: &str = "fabric-chaincode-node";
 pub(super) async fn build(job: &Job<'_>, typescript: bool) -> Result<ChaincodePackage, Stop> {
     let mut manifest = manifest(job)?;
     check_dependencies(job, &manifest)?;
+    if typescript {
+        // The compiler is a package that the project names.
+        job.confines("TypeScript projects bring the compiler they are built with", "TypeScript 项目自带编译器。")?;
+    }
     let npm = job.program("npm")?;
     let node = job.program("node")?;
     let mut install = vec![if has_lock(job) { "ci" } else { "install" }];
@@ -43,7 +49,7 @@ pub(super) async fn build(job: &Job<'_>, typescript: bool) -> Result<ChaincodePa
         compile(job, &node).await?;
         run_npm(job, &npm, &["prune", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]).await?;
     }
-    pack(job, &manifest, typescript)
+    pack(job, &manifest, typescript).await
 }
 
 fn has_lock(job: &Job<'_>) -> bool {
@@ -78,6 +84,14 @@ fn manifest(job: &Job<'_>) -> Result<Value, Stop> {
     }
     if manifest["scripts"]["start"].is_null() {
         manifest["scripts"]["start"] = format!("{START} start").into();
+    }
+    // Upstream's contract API asks for ^0.4.0 and fails with 0.4.1, which no longer has the function that it calls: contracts could
+    // neither return objects nor describe themselves. A project that says itself what it wants, or has a lock file, is left alone.
+    if !manifest["dependencies"]["fabric-contract-api"].is_null()
+        && manifest["dependencies"][TRANSFORMER.0].is_null()
+        && !has_lock(job)
+    {
+        manifest["dependencies"][TRANSFORMER.0] = TRANSFORMER.1.into();
     }
     Ok(manifest)
 }
@@ -283,7 +297,7 @@ async fn compile(job: &Job<'_>, node: &std::path::Path) -> Result<(), Stop> {
         own: vec![job.folder.clone()],
         read: Vec::new(),
     };
-    job.run(&start, &|_, line| {
+    job.run_foreign(&start, &|_, line| {
         if let Some(found) = typescript_error(line) {
             job.found(found);
         }
@@ -319,9 +333,8 @@ fn typescript_error(line: &str) -> Option<Diagnostic> {
     Some(found)
 }
 
-fn pack(job: &Job<'_>, manifest: &Value, typescript: bool) -> Result<ChaincodePackage, Stop> {
-    let mut tree =
-        pack::collect(&job.source(), &|path| is_needed(path, typescript)).map_err(failed("read the build"))?;
+async fn pack(job: &Job<'_>, manifest: &Value, typescript: bool) -> Result<ChaincodePackage, Stop> {
+    let mut tree = job.collect(job.source(), move |path| is_needed(path, typescript)).await?;
     if typescript {
         let main = manifest["main"].as_str().unwrap_or("index.js").trim_start_matches("./");
         if !tree.contains_key(main) {
@@ -339,9 +352,7 @@ fn pack(job: &Job<'_>, manifest: &Value, typescript: bool) -> Result<ChaincodePa
     shipped.remove("devDependencies");
     let text = serde_json::to_vec_pretty(&Value::Object(shipped)).unwrap_or_default();
     tree.insert("package.json".into(), Packed::plain(text));
-    (job.log)(format!("{} files to pack", tree.len()));
-    let code = pack::archive(&tree).map_err(failed("pack"))?;
-    job.package("node", "", &code)
+    job.package("node", "", tree).await
 }
 
 /// What runs, without what only people and compilers read.
