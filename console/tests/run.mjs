@@ -4,8 +4,9 @@
 // SCREENSHOTS    folder for screenshots; default: none are kept
 // LANGUAGES      default: en,zh
 // CHROMIUM       the browser; default: chromium on PATH
+// DIST           a folder with another build of the console (dist); default: the build that is in the program
 import { spawn, execFileSync } from 'node:child_process'
-import { mkdtempSync, mkdirSync, rmSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, mkdirSync, rmSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -18,9 +19,11 @@ const shots = process.env.SCREENSHOTS ? resolve(process.env.SCREENSHOTS) : null
 const browserPath = process.env.CHROMIUM ?? execFileSync('sh', ['-c', 'command -v chromium']).toString().trim()
 const languages = (process.env.LANGUAGES ?? 'en,zh').split(',')
 
+const dist = process.env.DIST ? resolve(process.env.DIST) : null
+
 const words = {
-  en: { done: 'done', valid: 'valid' },
-  zh: { done: '完成', valid: '有效' },
+  en: { valid: 'valid', note: 'first evidence' },
+  zh: { valid: '有效', note: '第一笔存证' },
 }
 
 // A contract of one's own on each engine, as a person would type it.
@@ -44,6 +47,34 @@ contract Notes {
     }
 }
 `
+
+const CHAINCODE = `'use strict'
+
+const { Contract } = require('fabric-contract-api')
+
+/** Keeps notes; each change is counted. */
+class Notes extends Contract {
+  async write(ctx, key, text) {
+    const old = await ctx.stub.getState(key)
+    const count = old.length ? JSON.parse(old.toString()).count + 1 : 1
+    const note = Buffer.from(JSON.stringify({ text, count }))
+    await ctx.stub.putState(key, note)
+    ctx.stub.setEvent('Written', note)
+  }
+
+  async read(ctx, key) {
+    return (await ctx.stub.getState(key)).toString()
+  }
+}
+
+module.exports.contracts = [Notes]
+`
+
+// What is typed: the language of the project, its contract, and the same with a mistake in it.
+const OWN = {
+  bcos: { language: 'solidity', code: SOLIDITY, mistake: SOLIDITY.replace('count += 1;', 'count += one;') },
+  fabric: { language: 'javascript', code: CHAINCODE, mistake: CHAINCODE.replace("setEvent('Written', note)", "setEvent('Written', note") },
+}
 
 function freePort() {
   return new Promise((done) => {
@@ -100,12 +131,19 @@ async function stopServer({ child }, page) {
 async function journey(browser, language) {
   const folder = mkdtempSync(join(tmpdir(), 'konsort-console-'))
   const server = await startServer(folder)
+  const said = words[language]
   const context = await browser.newContext({
     viewport: { width: 1280, height: 720 },
     locale: language === 'zh' ? 'zh-CN' : 'en-GB',
     colorScheme: language === 'zh' ? 'dark' : 'light',
     baseURL: server.base,
   })
+  if (dist) {
+    await context.route((url) => !url.pathname.startsWith('/v1/'), (route) => {
+      const path = join(dist, new URL(route.request().url()).pathname)
+      return route.fulfill({ path: path !== dist + '/' && existsSync(path) ? path : join(dist, 'index.html') })
+    })
+  }
   const page = await context.newPage()
   page.setDefaultTimeout(60_000)
   const faults = []
@@ -118,8 +156,22 @@ async function journey(browser, language) {
     if (!shots) return
     const target = join(shots, language)
     mkdirSync(target, { recursive: true })
-    await page.waitForTimeout(250)
-    await page.screenshot({ path: join(target, `${String(++shot).padStart(2, '0')}-${name}.png`) })
+    await page.screenshot({ path: join(target, `${String(++shot).padStart(2, '0')}-${name}.png`), animations: 'disabled' })
+  }
+  /** Until everything that the page asks for is there. */
+  const settled = async () => {
+    await page.locator('h1').first().waitFor()
+    await page.waitForFunction(() => !document.querySelector('.skeleton'))
+  }
+  /** Waits for one, unless the other comes first, which is a failure. */
+  const unless = async (good, bad, what, timeout = 240_000) => {
+    const failed = bad.first().waitFor({ timeout }).then(() => true, () => false)
+    if (await Promise.race([good.first().waitFor({ timeout }).then(() => false), failed])) throw new Error(`${what}: ${(await page.locator('body').innerText()).replaceAll('\n', ' | ')}`)
+  }
+  const type = async (text) => {
+    await t('editor').locator('.cm-content').click()
+    await page.keyboard.press('Control+a')
+    await page.keyboard.insertText(text)
   }
   const t = (name) => page.locator(`[data-test="${name}"]`)
   const step = (text) => console.log(`  ${language}: ${text}`)
@@ -151,71 +203,48 @@ async function journey(browser, language) {
       await t('wizard-create').click()
       await t('operation-state').waitFor()
       await look(`${engine}-operation`)
-      await Promise.race([
-        t('operation-done').waitFor({ timeout: 240_000 }),
-        page
-          .locator('[data-test=operation-state] [data-state=failed]')
-          .waitFor({ timeout: 240_000 })
-          .then(async () => {
-            throw new Error(`the operation failed: ${(await page.locator('main').innerText()).replaceAll('\n', ' | ')}`)
-          }),
-      ])
+      await unless(t('operation-done'), page.locator('[data-test=operation-state] [data-state=failed]'), 'the operation failed')
       await t('open-network').click()
       await t('strip').locator('li a').first().waitFor()
-      await page.waitForTimeout(2500)
+      await settled()
       await look(`${engine}-network`)
       networks.push(page.url().split('/').pop())
     }
 
     for (const engine of ['bcos', 'fabric']) {
       step(`a contract of one's own on ${engine}`)
-      if (engine === 'bcos') {
-        await page.goto('/contracts/projects')
-        await t('new-project').click()
-        await page.locator('[name=project]').fill(language === 'zh' ? '记事' : 'Notes')
-        await t('project-go').click()
-        const editor = t('editor').locator('.cm-content')
-        await editor.waitFor()
-        await page.waitForFunction(() => document.querySelector('.cm-content')?.textContent?.length > 20)
-        // First with a mistake, which shows at its line.
-        await editor.click()
-        await page.keyboard.press('Control+a')
-        await page.keyboard.insertText(SOLIDITY.replace('count += 1;', 'count += one;'))
-        await t('build').click()
-        await page.locator('.cm-lintRange-error, .cm-lint-marker-error').first().waitFor({ timeout: 300_000 }) // The first build fetches a compiler.
-        await look('bcos-error-inline')
-        await editor.click()
-        await page.keyboard.press('Control+a')
-        await page.keyboard.insertText(SOLIDITY)
-      } else {
-        await page.goto('/contracts/library?engine=fabric')
-        await look('library')
-        const wanted = page.locator('[data-sample*=asset], [data-sample]').first()
-        await wanted.locator('button').click()
-        await t('editor').locator('.cm-content').waitFor()
-        await page.waitForFunction(() => document.querySelector('.cm-content')?.textContent?.length > 20)
-      }
+      const own = OWN[engine]
+      await page.goto('/contracts/projects')
+      await t('new-project').click()
+      await page.locator('[name=project]').fill(language === 'zh' ? '记事' : 'Notes')
+      await page.locator('[name=language]').selectOption(own.language)
+      await t('project-go').click()
+      await page.waitForFunction(() => document.querySelector('.cm-content')?.textContent?.length > 20)
+      // First with a mistake, which shows at its line.
+      await type(own.mistake)
       await t('build').click()
-      await t('build-state').locator('[data-state=done]').waitFor({ timeout: 300_000 })
+      await page.locator('.cm-lintRange-error, .cm-lint-marker-error').first().waitFor({ timeout: 300_000 }) // The first build fetches a compiler.
+      await look(`${engine}-error-inline`)
+      await type(own.code)
+      await t('build').click()
+      await unless(t('build-state').locator('[data-state=done]'), page.locator('[role=alert]'), 'the build failed', 300_000)
       await look(`${engine}-built`)
       await t('deploy').click()
-      await t('deploy-go').waitFor()
+      await page.locator('[name=contract-name]').fill(`notes-${language}`)
       await look(`${engine}-deploy`)
       await t('deploy-go').click()
-      await page.waitForTimeout(1200)
+      await t('deploy-state').waitFor()
       await look(`${engine}-deploying`)
-      await page.locator('[data-test=deploy-open]:not([aria-disabled=true])').waitFor({ timeout: 300_000 })
+      await unless(page.locator('[data-test=deploy-open]:not([aria-disabled=true])'), page.locator('[data-test=deploy-state] [data-state=failed]'), 'deploying failed', 300_000)
       await t('deploy-open').click()
 
       step(`call it, find its transaction (${engine})`)
-      const writes = engine === 'bcos' ? 'write' : null
-      const method = writes ? page.locator(`[data-method=${writes}]`) : page.locator('.methods button', { has: page.locator('.tag') }).filter({ hasText: language === 'zh' ? '写' : 'writes' }).first()
-      await method.click()
-      const inputs = page.locator('form .field input.input[name]')
-      for (let i = 0; i < (await inputs.count()); i++) {
-        const input = inputs.nth(i)
-        if (await input.isVisible()) await input.fill(engine === 'bcos' ? (language === 'zh' ? '第一笔存证' : 'first evidence') : `${i + 41}`)
+      const fill = async (...values) => {
+        const inputs = page.locator('form .field input.input[name]')
+        for (const [i, value] of values.entries()) await inputs.nth(i).fill(value)
       }
+      await page.locator('[data-method=write]').click()
+      await fill(...(engine === 'bcos' ? [said.note] : ['one', said.note]))
       await t('simulate').click()
       await t('simulation').waitFor()
       await look(`${engine}-simulated`)
@@ -223,19 +252,28 @@ async function journey(browser, language) {
       await t('result').waitFor()
       await look(`${engine}-called`)
       const hash = await t('result-tx').locator('.hash').getAttribute('title')
+
+      await page.locator('[data-method=read]').click()
+      if (engine === 'fabric') await fill('one')
+      // What only reads is simulated or called alike.
+      await t((await t('simulate').count()) ? 'simulate' : 'call').click()
+      const answer = (await page.locator('[data-test=returned], [data-test=simulation] dd').first().innerText()).trim()
+      if (!answer.includes(said.note)) throw new Error(`the contract answers ${answer}, not ${said.note}`)
+
       await page.goto('/explorer')
       await t('explorer-search').fill(hash)
       await t('explorer-search').press('Enter')
-      await t('hit-transaction').first().waitFor({ timeout: 20_000 })
+      await t('hit-transaction').first().waitFor()
       await look(`${engine}-search`)
       await t('hit-transaction').first().locator('a').first().click()
       const state = await t('tx-state').textContent()
-      if (!state.includes(words[language].valid)) throw new Error(`the transaction is ${state}`)
+      if (!state.includes(said.valid)) throw new Error(`the transaction is ${state}`)
       if (!(await t('tx-id').textContent()).includes(hash)) throw new Error('another transaction is shown')
+      if (!(await page.locator('main').innerText()).includes(said.note)) throw new Error('the transaction does not show what was written')
       await look(`${engine}-transaction`)
       await page.goto(`/contracts/debug/${networks[engine === 'bcos' ? 0 : 1]}/${hash}`)
-      await page.locator('.debug, h2').first().waitFor()
-      await page.waitForTimeout(1500)
+      await (engine === 'bcos' ? t('step') : page.locator('main h2').first()).waitFor()
+      await settled()
       await look(`${engine}-debug`)
     }
 
@@ -266,8 +304,7 @@ async function journey(browser, language) {
       ['settings', '/settings'],
     ]) {
       await page.goto(path)
-      await page.locator('h1').waitFor()
-      await page.waitForTimeout(600)
+      await settled()
       const alert = page.locator('[role=alert]')
       if (await alert.count()) faults.push(`${name}: ${(await alert.first().innerText()).replaceAll('\n', ' | ')}`)
       const missing = await page.evaluate(() => document.body.innerText.match(/\b[a-z]+\.[a-z_]+(?=\s|$)/g)?.filter((w) => /^(common|nav|network|node|status|operation|explorer|contract|deploy|call|home|wizard|audit|access|members|workbench)\./.test(w)))
@@ -279,8 +316,8 @@ async function journey(browser, language) {
     const rows = page.locator('tr[data-node]')
     await page.goto(`/networks/${fabric}/nodes`)
     await rows.first().locator('a').first().click()
-    await page.locator('[role=log]').waitFor()
-    await page.waitForTimeout(800)
+    await page.locator('[role=log] div').first().waitFor()
+    await settled()
     await look('node')
 
     step('keyboard: command palette')
@@ -288,6 +325,7 @@ async function journey(browser, language) {
     await page.locator('h1').waitFor()
     await page.keyboard.press('Control+k')
     await t('palette').fill(language === 'zh' ? '审计' : 'audit')
+    await page.locator('[role=option]').first().waitFor()
     await look('palette')
     await page.keyboard.press('Enter')
     await page.waitForURL('**/audit')

@@ -1,5 +1,6 @@
 // The client of the REST API: session cookie with CSRF header, problems in words, pages, files, server-sent events with resume.
 import { language, t } from './i18n.svelte'
+import { parseJson } from './json'
 
 /** What went wrong: cause, effect and what to do. */
 export class Problem extends Error {
@@ -19,7 +20,7 @@ export class Problem extends Error {
 
   /** What it means for the person's work. */
   get effect(): string {
-    if (this.status === 0) return t('problem.effect_unknown')
+    if (this.status <= 0) return t('problem.effect_unknown')
     if (this.status === 401) return t('problem.effect_session')
     if (this.status < 500) return t('problem.effect_nothing_changed')
     return t('problem.effect_maybe')
@@ -31,6 +32,14 @@ export class Problem extends Error {
     return typeof field === 'string' ? field : null
   }
 }
+
+/** What was thrown, as a problem: a fault of the console itself is said to be one. */
+export function toFault(error: unknown): Problem {
+  return error instanceof Problem ? error : new Problem(-1, 'fault', t('problem.fault'), error instanceof Error ? error.message : String(error), '')
+}
+
+/** What a person has to put right before anything is sent. */
+export const refusal = (title: string, cause = '', hint = ''): Problem => new Problem(422, 'refused', title, cause, hint)
 
 let csrf = ''
 let onSignedOut: () => void = () => {}
@@ -52,7 +61,7 @@ export interface Options {
   body?: unknown
   raw?: BodyInit
   headers?: Record<string, string>
-  /** Version for If-Match. */
+  /** Version for If-Match; empty: there must be none yet. */
   version?: string | number
   signal?: AbortSignal
   /** A 401 is an answer, not the end of the session. */
@@ -68,6 +77,9 @@ export function address(path: string, query: Query = {}): string {
   return `/v1${path}${text ? (path.includes('?') ? '&' : '?') + text : ''}`
 }
 
+// A write that got no answer keeps its key: sent again, it is carried out once. An answer of any kind ends it.
+const unanswered = new Map<string, string>()
+
 async function send(method: string, path: string, options: Options): Promise<Response> {
   const headers: Record<string, string> = { 'accept-language': language(), accept: 'application/json', ...options.headers }
   let body: BodyInit | undefined = options.raw
@@ -77,8 +89,15 @@ async function send(method: string, path: string, options: Options): Promise<Res
   }
   if (method !== 'GET') {
     headers['x-csrf-token'] = csrf
-    if (method === 'POST') headers['idempotency-key'] = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`
-    if (options.version !== undefined) headers['if-match'] = `"${options.version}"`
+    if (options.version === '') headers['if-none-match'] = '*'
+    else if (options.version !== undefined) headers['if-match'] = `"${options.version}"`
+  }
+  const request = `${path} ${JSON.stringify(options.query)} ${typeof body === 'string' ? body : ''}`
+  const changes = method === 'POST' && !options.query?.dry_run && !path.endsWith('/simulate')
+  if (changes) {
+    const key = unanswered.get(request) ?? crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`
+    unanswered.set(request, key)
+    headers['idempotency-key'] = key
   }
   let answer: Response
   try {
@@ -87,6 +106,7 @@ async function send(method: string, path: string, options: Options): Promise<Res
     if ((error as Error).name === 'AbortError') throw error
     throw new Problem(0, 'unreachable', t('problem.unreachable'), t('problem.unreachable_cause'), t('problem.unreachable_hint'))
   }
+  unanswered.delete(request)
   if (answer.ok) return answer
   const problem = await toProblem(answer)
   if (answer.status === 401 && !options.quiet) onSignedOut()
@@ -107,7 +127,7 @@ async function json<T>(method: string, path: string, options: Options = {}): Pro
   const answer = await send(method, path, options)
   if (answer.status === 204) return undefined as T
   const text = await answer.text()
-  return (text ? JSON.parse(text) : undefined) as T
+  return (text ? parseJson(text) : undefined) as T
 }
 
 export const get = <T>(path: string, options?: Options) => json<T>('GET', path, options)
@@ -116,10 +136,10 @@ export const put = <T>(path: string, body?: unknown, options: Options = {}) => j
 export const patch = <T>(path: string, body: unknown, options: Options = {}) => json<T>('PATCH', path, { ...options, body })
 export const remove = <T>(path: string, options?: Options) => json<T>('DELETE', path, options)
 
-/** Text of a file. */
-export async function text(path: string, options: Options = {}): Promise<string> {
-  const answer = await send('GET', path, { ...options, headers: { accept: '*/*' } })
-  return answer.text()
+/** Text of a file, and the tag of its version. */
+export async function text(path: string): Promise<{ text: string; tag: string }> {
+  const answer = await send('GET', path, { headers: { accept: '*/*' } })
+  return { text: await answer.text(), tag: (answer.headers.get('etag') ?? '').replace(/^W\/|"/g, '') }
 }
 
 /** Sends bytes or text as they are. */
@@ -166,7 +186,10 @@ export interface StreamEvent {
   data: string
 }
 
-/** Reads server-sent events; after a break it goes on behind the last event seen. Ends when the signal fires. */
+/** A stream on which nothing came for so long is broken: the server says something every 15 s. */
+const SILENCE = 45_000
+
+/** Reads server-sent events; after a break it goes on behind the last event seen. Ends when the signal fires; throws when it may not be read. */
 export async function stream(
   path: string,
   query: Query,
@@ -177,49 +200,81 @@ export async function stream(
   let last = ''
   let wait = 500
   while (!signal.aborted) {
+    const silent = new AbortController()
+    let watchdog: ReturnType<typeof setTimeout> | undefined
+    const heard = () => {
+      clearTimeout(watchdog)
+      watchdog = setTimeout(() => silent.abort(), SILENCE)
+    }
+    const end = () => silent.abort()
+    signal.addEventListener('abort', end, { once: true })
     try {
+      heard()
       const headers: Record<string, string> = { accept: 'text/event-stream', 'accept-language': language() }
       if (last) headers['last-event-id'] = last
-      const answer = await fetch(address(path, query), { headers, signal, credentials: 'same-origin', cache: 'no-store' })
-      if (answer.status === 401 || answer.status === 403 || answer.status === 404) return
+      const answer = await fetch(address(path, query), { headers, signal: silent.signal, credentials: 'same-origin', cache: 'no-store' })
+      if (answer.status === 401 || answer.status === 403 || answer.status === 404) {
+        if (answer.status === 401) onSignedOut()
+        throw await toProblem(answer)
+      }
       if (!answer.ok || !answer.body) throw new Error(String(answer.status))
       state(true)
       wait = 500
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader()
-      let buffer = ''
-      let event: StreamEvent = { id: '', event: 'message', data: '' }
-      let lines = 0
+      const events = reading((event) => {
+        if (event.id) last = event.id
+        take(event)
+      })
       for (;;) {
         const { value, done } = await reader.read()
         if (done) break
-        buffer += value
-        let end: number
-        while ((end = buffer.indexOf('\n')) >= 0) {
-          const line = buffer.slice(0, end).replace(/\r$/, '')
-          buffer = buffer.slice(end + 1)
-          if (line === '') {
-            if (lines) {
-              if (event.id) last = event.id
-              take(event)
-            }
-            event = { id: '', event: 'message', data: '' }
-            lines = 0
-          } else if (!line.startsWith(':')) {
-            const colon = line.indexOf(':')
-            const name = colon < 0 ? line : line.slice(0, colon)
-            const content = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '')
-            if (name === 'data') {
-              event.data += (lines++ ? '\n' : '') + content
-            } else if (name === 'id') event.id = content
-            else if (name === 'event') event.event = content
-          }
-        }
+        heard()
+        events(value)
       }
-    } catch {
-      if (signal.aborted) return
+    } catch (error) {
+      if (error instanceof Problem) throw error
+    } finally {
+      clearTimeout(watchdog)
+      signal.removeEventListener('abort', end)
     }
+    if (signal.aborted) return
     state(false)
-    await new Promise((done) => setTimeout(done, wait))
+    await new Promise<void>((done) => {
+      const go = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', go)
+        done()
+      }
+      const timer = setTimeout(go, wait)
+      signal.addEventListener('abort', go)
+    })
     wait = Math.min(wait * 2, 10_000)
+  }
+}
+
+/** Takes pieces of a stream and gives its events. */
+function reading(take: (event: StreamEvent) => void): (piece: string) => void {
+  let buffer = ''
+  let event: StreamEvent = { id: '', event: 'message', data: '' }
+  let lines = 0
+  return (piece) => {
+    buffer += piece
+    let end: number
+    while ((end = buffer.indexOf('\n')) >= 0) {
+      const line = buffer.slice(0, end).replace(/\r$/, '')
+      buffer = buffer.slice(end + 1)
+      if (line === '') {
+        if (lines) take(event)
+        event = { id: '', event: 'message', data: '' }
+        lines = 0
+      } else if (!line.startsWith(':')) {
+        const colon = line.indexOf(':')
+        const name = colon < 0 ? line : line.slice(0, colon)
+        const content = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '')
+        if (name === 'data') event.data += (lines++ ? '\n' : '') + content
+        else if (name === 'id') event.id = content
+        else if (name === 'event') event.event = content
+      }
+    }
   }
 }

@@ -1,8 +1,8 @@
 // One stream of events for the whole console; pages listen to topics.
-import { stream } from './api'
+import { stream, type Problem } from './api'
 
-/** `operation_log`: lines of a running operation's log; they come with the topic `operation`. */
-export type Topic = 'block' | 'transaction' | 'contract_event' | 'operation' | 'operation_log' | 'node'
+/** `operation_log`: lines of a running operation's log; they come with the topic `operation`. `gap`: events were missed; all listen. */
+export type Topic = 'block' | 'contract_event' | 'operation' | 'operation_log' | 'node' | 'gap'
 
 export interface LiveEvent {
   topic: Topic
@@ -14,15 +14,22 @@ export interface LiveEvent {
 
 type Listener = (event: LiveEvent) => void
 const listeners = new Set<{ topics: Topic[]; network?: string; take: Listener }>()
-const state = $state({ connected: false, started: false })
+const state = $state<{ connected: boolean; started: boolean; problem: Problem | null }>({ connected: false, started: false, problem: null })
 let stop: AbortController | null = null
+
+function tell(event: LiveEvent): void {
+  for (const l of [...listeners]) {
+    if (event.topic === 'gap' || (l.topics.includes(event.topic) && (!l.network || !event.network || l.network === event.network))) l.take(event)
+  }
+}
 
 /** Starts the stream; does nothing when it runs. */
 export function connect(): void {
   if (stop) return
-  stop = new AbortController()
+  const own = (stop = new AbortController())
   state.started = true
-  void stream(
+  state.problem = null
+  stream(
     '/events',
     { topics: 'block,contract_event,operation,node' },
     (raw) => {
@@ -33,17 +40,22 @@ export function connect(): void {
         return
       }
       const topic = (data.topic ?? raw.event) as Topic
-      const event = { ...data, topic: topic === 'operation' && data.lines ? 'operation_log' : topic, seq: raw.id } as LiveEvent
-      for (const l of [...listeners]) {
-        if (l.topics.includes(event.topic) && (!l.network || !event.network || l.network === event.network)) l.take(event)
-      }
+      tell({ ...data, topic: topic === 'operation' && data.lines ? 'operation_log' : topic, seq: raw.id } as LiveEvent)
     },
-    stop.signal,
-    (connected) => (state.connected = connected),
-  ).finally(() => {
-    stop = null
-    state.connected = false
-  })
+    own.signal,
+    (connected) => {
+      if (stop === own) state.connected = connected
+    },
+  )
+    .catch((problem: Problem) => {
+      if (stop === own) state.problem = problem
+    })
+    .finally(() => {
+      // A later stream may have begun meanwhile.
+      if (stop !== own) return
+      stop = null
+      state.connected = false
+    })
 }
 
 /** Ends the stream. */
@@ -51,6 +63,7 @@ export function disconnect(): void {
   stop?.abort()
   stop = null
   state.started = false
+  state.connected = false
 }
 
 /** Listens to topics; gives the function that ends it. */
@@ -66,5 +79,9 @@ export const live = {
   },
   get started() {
     return state.started
+  },
+  /** Why it ended for good. */
+  get problem() {
+    return state.problem
   },
 }

@@ -1,5 +1,5 @@
 // The networks a person sees: needed by the switcher, the palette and most pages.
-import { all, Problem } from './api'
+import { all, toFault, type Problem } from './api'
 import { listen } from './live.svelte'
 import type { Network } from './types'
 
@@ -12,7 +12,7 @@ export async function reloadNetworks(): Promise<void> {
     state.list = await all<Network>('/networks')
     state.problem = null
   } catch (error) {
-    if (error instanceof Problem) state.problem = error
+    state.problem = toFault(error)
   }
   state.loaded = true
 }

@@ -1,6 +1,6 @@
 // Server state: fetched by path, shown at once from what was seen before, fetched again when an event says so.
 import { untrack } from 'svelte'
-import { get, Problem } from './api'
+import { get, toFault, type Problem } from './api'
 import { listen, type LiveEvent, type Topic } from './live.svelte'
 
 const seen = new Map<string, unknown>()
@@ -14,34 +14,50 @@ export interface QueryOptions {
   when?: (event: LiveEvent) => boolean
   /** Fetch again every so many milliseconds while the page is visible. */
   every?: number
+  /** While another path is fetched, what the one before gave stays: for paths that move with the clock. */
+  keep?: boolean
 }
 
 export class Query<T> {
   data = $state.raw<T | undefined>()
   problem = $state.raw<Problem | null>(null)
-  loading = $state(true)
+  loading = $state(false)
   #path: string | null = null
-  #round = 0
+  #again = false
+  #running: Promise<void> | null = null
+  #stop: AbortController | null = null
   #soon: ReturnType<typeof setTimeout> | undefined
 
-  /** Fetches again. */
-  reload = async (): Promise<void> => {
-    const path = this.#path
-    if (path === null) return
-    const round = ++this.#round
+  constructor(readonly keep = false) {}
+
+  /** Fetches again. One request runs at a time: under many events every answer is shown, and the last one is of after the last event. */
+  reload = (): Promise<void> => {
+    if (this.#path === null) return Promise.resolve()
+    this.#again = true
+    this.#running ??= this.#fetch().finally(() => (this.#running = null))
+    return this.#running
+  }
+
+  async #fetch(): Promise<void> {
     this.loading = true
-    try {
-      const data = await get<T>(path)
-      if (round !== this.#round) return
-      if (seen.size > 200) seen.delete(seen.keys().next().value!)
-      seen.set(path, data)
-      this.data = data
-      this.problem = null
-    } catch (error) {
-      if (round !== this.#round) return
-      this.problem = error instanceof Problem ? error : new Problem(0, 'fault', String(error), '', '')
+    while (this.#again && this.#path !== null) {
+      this.#again = false
+      const path = this.#path
+      const stop = (this.#stop = new AbortController())
+      try {
+        const data = await get<T>(path, { signal: stop.signal })
+        if (path !== this.#path) continue
+        if (!this.keep) {
+          if (seen.size > 200) seen.delete(seen.keys().next().value!)
+          seen.set(path, data)
+        }
+        this.data = data
+        this.problem = null
+      } catch (error) {
+        if (path === this.#path && !stop.signal.aborted) this.problem = toFault(error)
+      }
     }
-    if (round === this.#round) this.loading = false
+    this.loading = false
   }
 
   /** Fetches again in a moment; many calls make one fetch. */
@@ -53,25 +69,32 @@ export class Query<T> {
     }, 250)
   }
 
+  /** Shows what is known already, as from an event. */
+  put = (data: T): void => {
+    if (this.#path === null) return
+    seen.set(this.#path, data)
+    this.data = data
+  }
+
   set(path: string | null): void {
     if (path === this.#path) return
     this.#path = path
-    this.#round++
+    this.#stop?.abort()
     this.problem = null
-    this.data = path === null ? undefined : (seen.get(path) as T | undefined)
-    this.loading = path !== null
+    if (!this.keep || path === null) this.data = path === null ? undefined : (seen.get(path) as T | undefined)
     if (path !== null) void this.reload()
   }
 
   end(): void {
     clearTimeout(this.#soon)
-    this.#round++
+    this.#path = null
+    this.#stop?.abort()
   }
 }
 
 /** A query that follows its path; call it while a component starts. */
 export function query<T>(path: () => string | null, options: QueryOptions = {}): Query<T> {
-  const q = new Query<T>()
+  const q = new Query<T>(options.keep)
   $effect(() => {
     const p = path()
     untrack(() => q.set(p))
@@ -79,7 +102,7 @@ export function query<T>(path: () => string | null, options: QueryOptions = {}):
   $effect(() => {
     const network = options.network?.()
     const ends: (() => void)[] = []
-    if (options.on) ends.push(listen(options.on, (event) => (!options.when || options.when(event)) && q.refresh(), network))
+    if (options.on) ends.push(listen(options.on, (event) => (event.topic === 'gap' || !options.when || options.when(event)) && q.refresh(), network))
     if (options.every) {
       const timer = setInterval(() => document.visibilityState === 'visible' && q.refresh(), options.every)
       ends.push(() => clearInterval(timer))
@@ -88,11 +111,6 @@ export function query<T>(path: () => string | null, options: QueryOptions = {}):
   })
   $effect(() => () => q.end())
   return q
-}
-
-/** Forgets what was seen, at sign-out. */
-export function forget(): void {
-  seen.clear()
 }
 
 /** Something a person starts: remembers whether it runs and what went wrong. */
@@ -107,7 +125,7 @@ export class Task {
     try {
       return await act()
     } catch (error) {
-      this.problem = error instanceof Problem ? error : new Problem(0, 'fault', String(error), '', '')
+      this.problem = toFault(error)
       return undefined
     } finally {
       this.running = false

@@ -7,6 +7,8 @@ export interface Route {
   load: () => Promise<{ default: Component }>
   /** Reachable without a session. */
   open?: boolean
+  /** Addresses of the same name are one page, which stays when one leads to another. */
+  page?: string
 }
 
 interface Place {
@@ -54,7 +56,9 @@ function decode(text: string): string {
 /** Starts the router. */
 export function start(routes: Route[]): void {
   table = routes.map(compile)
-  addEventListener('popstate', read)
+  at = Number((history.state as { at?: number } | null)?.at ?? 0)
+  history.replaceState({ at }, '')
+  addEventListener('popstate', back)
   document.addEventListener('click', (event) => {
     if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return
     const anchor = (event.target as Element).closest?.('a')
@@ -66,13 +70,40 @@ export function start(routes: Route[]): void {
   read()
 }
 
+// Which step of the history is shown, so that a step back that is refused can be undone.
+let at = 0
+let undoing = false
+
+/** Whether the page may be left: at once, or after asking. */
+function mayLeave(): boolean {
+  const question = leave?.()
+  if (question && !confirm(question)) return false
+  leave = null
+  return true
+}
+
+function back(event: PopStateEvent): void {
+  if (undoing) {
+    undoing = false
+    return
+  }
+  const to = Number((event.state as { at?: number } | null)?.at ?? 0)
+  if (location.pathname !== place.now.path && !mayLeave()) {
+    undoing = true
+    history.go(at - to)
+    return
+  }
+  at = to
+  read()
+}
+
 /** Goes to an address; `replace` leaves no step back. */
 export function go(to: string, replace = false): void {
-  const question = leave?.()
-  if (question && !confirm(question)) return
-  if (question) leave = null
-  const samePage = to.split('?')[0] === location.pathname
-  history[replace ? 'replaceState' : 'pushState'](null, '', to)
+  const samePage = new URL(to, location.href).pathname === location.pathname
+  // What is shown of a page may change; nothing is lost by that.
+  if (!samePage && !mayLeave()) return
+  if (!replace) at++
+  history[replace ? 'replaceState' : 'pushState']({ at }, '', to)
   read()
   if (!samePage) {
     scrollTo(0, 0)

@@ -1,4 +1,5 @@
 // Forms from JSON Schema: what people type, and the values that are sent.
+import { parseJson } from './json'
 import type { JsonSchema, Parameter } from './types'
 
 /** What is typed: texts, switches, lists and groups of them. */
@@ -46,12 +47,13 @@ export function toValue(schema: JsonSchema, raw: Raw): unknown {
   if (kind === 'integer' || kind === 'number') {
     if (text.trim() === '') return text
     const value = Number(text)
-    return Number.isFinite(value) && (kind === 'number' || Number.isSafeInteger(value)) ? value : text.trim()
+    // A whole number that JavaScript cannot hold goes as text.
+    return Number.isFinite(value) && (/[.eE]/.test(text) ? kind === 'number' : Number.isSafeInteger(value)) ? value : text.trim()
   }
   if (schema.enum && !schema.enum.includes(text)) return schema.enum.find((option) => String(option) === text) ?? text
   if (kind === 'object' || kind === '') {
     try {
-      return JSON.parse(text)
+      return parseJson(text)
     } catch {
       return text
     }

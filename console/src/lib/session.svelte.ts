@@ -2,8 +2,6 @@
 import { get, post, remove, setCsrf, whenSignedOut, type Problem } from './api'
 import { setLanguage } from './i18n.svelte'
 import { connect, disconnect } from './live.svelte'
-import { forget } from './query.svelte'
-import { go } from './router.svelte'
 import type { Session, User } from './types'
 
 const state = $state<{ session: Session | null; ready: boolean }>({ session: null, ready: false })
@@ -16,16 +14,15 @@ function begin(session: Session): void {
   connect()
 }
 
-function ended(): void {
-  state.session = null
+/** Loads anew, so that nothing of who was here stays in this window. */
+function leave(to: string): void {
   disconnect()
-  forget()
+  sessionStorage.clear()
+  location.assign(to)
 }
 
 whenSignedOut(() => {
-  if (!state.session) return
-  ended()
-  go(`/login?next=${encodeURIComponent(location.pathname + location.search)}`, true)
+  if (state.session) leave(`/login?next=${encodeURIComponent(location.pathname + location.search)}`)
 })
 
 /** Asks the server whether a session is there. */
@@ -52,29 +49,32 @@ export async function setUp(body: Record<string, string>): Promise<void> {
   await started(await post<Session>('/setup', body, { quiet: true }))
 }
 
+/** Ends the session; throws when the server does not say that it has ended. */
 export async function signOut(): Promise<void> {
-  await remove('/session').catch(() => {})
-  ended()
-  go('/login', true)
+  await remove('/session', { quiet: true }).catch((problem: Problem) => {
+    if (problem.status !== 401) throw problem
+  })
+  leave('/login')
 }
 
 export function roleOf(user: User | undefined): string {
   return user?.role ?? user?.roles?.[0] ?? ''
 }
 
-const WRITES: Record<string, string[]> = {
-  networks: ['platform_admin', 'organisation_admin', 'operator'],
-  contracts: ['platform_admin', 'organisation_admin', 'operator', 'developer'],
-  calls: ['platform_admin', 'organisation_admin', 'operator', 'developer', 'application'],
-  access: ['platform_admin', 'organisation_admin'],
-  platform: ['platform_admin'],
+/** The endpoint that stands for an area. */
+const AREAS = {
+  networks: 'POST /v1/networks',
+  contracts: 'POST /v1/projects',
+  calls: 'POST /v1/contracts/{id}/methods/{method}',
+  access: 'POST /v1/users',
+  platform: 'PATCH /v1/settings',
 }
 
+/** Whether the person may use an endpoint, as the server says. */
+export const can = (endpoint: string): boolean => state.session?.permissions?.includes(endpoint) ?? false
+
 /** Whether the person may change things of an area; the server has the last word. */
-export function may(area: keyof typeof WRITES): boolean {
-  const role = roleOf(state.session?.user)
-  return !role || WRITES[area].includes(role)
-}
+export const may = (area: keyof typeof AREAS): boolean => can(AREAS[area])
 
 export const session = {
   get current() {
