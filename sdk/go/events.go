@@ -169,9 +169,13 @@ func (events *Events) read() (Event, error) {
 			event.Topic = value
 		case name == "data":
 			data = append(data, value)
-		case name == "" && value == "" && len(data) > 0:
+		case name == "" && value == "":
 			if event.ID != "" {
 				events.last = event.ID
+			}
+			if len(data) == 0 {
+				event = Event{Topic: "message"}
+				continue
 			}
 			err := json.Unmarshal([]byte(strings.Join(data, "\n")), &event.Data)
 			return event, err

@@ -54,7 +54,7 @@ public final class QuickStart {
   private void writeAndRead(String engine, String contract, String create, List<?> arguments, String read, String field)
       throws Exception {
     String network = networks.get(engine);
-    try (var events = client.events(new EventQuery(List.of("contract_event"), network, null))) {
+    try (var events = client.events(new EventQuery(List.of("transaction", "contract_event"), network, null))) {
       var written = client.call(contract, create, arguments);
       Object value = ((Map<?, ?>) client.call(contract, read, arguments.subList(0, 1)).getOutput()).get(field);
       var transaction = client.explorer.getTransaction(network, written.getTransaction(), null);

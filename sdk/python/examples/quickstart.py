@@ -21,11 +21,11 @@ print(f"deployed {request.name} in {len(deployed.steps)} steps")
 
 def write_and_read(engine, contract, create, arguments, read, field):
     """The same for both engines."""
-    with client.events(topics=["contract_event"], network=networks[engine]) as events:
+    with client.events(topics=["transaction", "contract_event"], network=networks[engine]) as events:
         written = client.call(contract, create, arguments)
         value = client.call(contract, read, [arguments[0]]).output[field]
         transaction = client.explorer.get_transaction(networks[engine], written.transaction)
-        event = next(event for event in events if event.data["transaction"] == written.transaction)
+        event = next(event for event in events if event.data.get("transaction") == written.transaction)
     assert str(value) == str(arguments[-1]) and transaction.height == written.height == event.data["height"]
     print(f"{engine}: wrote {arguments[-1]}, read {value}, block {transaction.height}, heard of it as event {event.id}")
 

@@ -40,12 +40,20 @@ class Events:
         self._closed = False
         self._answer = None
         self._connect()
+        self._all = self._forever()
 
     def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._all)
+
+    def _forever(self):
         while not self._closed:
             try:
                 yield from self._read()
             except (urllib3.exceptions.HTTPError, OSError):
+                # Below it is connected again.
                 pass
             if not self._closed:
                 self._connect()
@@ -59,8 +67,7 @@ class Events:
     def close(self):
         """Ends the stream."""
         self._closed = True
-        if self._answer is not None:
-            self._answer.close()
+        self._answer.close()
 
     def _connect(self):
         if self._answer is not None:

@@ -22,7 +22,7 @@ console.log(`deployed ${deployRequest.name} in ${deployed.steps.length} steps`);
 /** The same for both engines. */
 async function writeAndRead(engine: string, contract: string, create: string, args: unknown[], read: string, field: string) {
   const network = networks.get(engine)!;
-  const events = await client.events({ topics: ["contract_event"], network });
+  const events = await client.events({ topics: ["transaction", "contract_event"], network });
   const written = await client.call(contract, create, args);
   const value = (await client.call(contract, read, [args[0]])).output[field];
   const transaction = await client.explorer.getTransaction({ id: network, tx: written.transaction! });

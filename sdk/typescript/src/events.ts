@@ -16,14 +16,19 @@ export interface Event {
   data: Record<string, any>;
 }
 
+/** So many events wait for their reader before no more are read. */
+const MOST_WAITING = 10_000;
+
 /**
- * Iterates over events and connects again by itself, going on after the last event that was seen. `Client.events` gives it
- * connected: what happens after that is not missed. Leaving the loop ends the stream; so does `close`.
+ * Iterates over events and connects again by itself, going on after the last event that came. `Client.events` gives it connected:
+ * what happens after that is not missed. Leaving the loop ends the stream; so does `close`.
  */
 export class Events implements AsyncIterable<Event> {
-  #answer?: Response;
   #cut = new AbortController();
   #closed = false;
+  #failure?: { error: unknown };
+  #waiting: Event[] = [];
+  #wake = () => {};
 
   private constructor(
     private readonly send: Fetch,
@@ -42,7 +47,9 @@ export class Events implements AsyncIterable<Event> {
     lastEventId?: string,
   ): Promise<Events> {
     const events = new Events(send, url, headers, attempts, lastEventId);
-    await events.#connect();
+    const answer = await events.#connect();
+    // In the background: a body that breaks drops what was not read from it.
+    void events.#receive(answer);
     return events;
   }
 
@@ -50,20 +57,46 @@ export class Events implements AsyncIterable<Event> {
   close(): void {
     this.#closed = true;
     this.#cut.abort();
+    this.#wake();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Event> {
     try {
-      while (!this.#closed) {
-        yield* this.#read();
-        if (!this.#closed) await this.#connect();
+      for (;;) {
+        const event = this.#waiting.shift();
+        this.#wake();
+        if (event) yield event;
+        else if (this.#failure) throw this.#failure.error;
+        else if (this.#closed) return;
+        else await this.#change();
       }
     } finally {
       this.close();
     }
   }
 
-  async #connect(): Promise<void> {
+  /** Waits until there is more, or less, or an end. */
+  #change(): Promise<void> {
+    return new Promise((resolve) => (this.#wake = resolve));
+  }
+
+  async #receive(first: Response): Promise<void> {
+    try {
+      for (let answer = first; ; answer = await this.#connect()) {
+        for await (const event of this.#read(answer)) {
+          this.#waiting.push(event);
+          this.#wake();
+          while (this.#waiting.length >= MOST_WAITING && !this.#closed) await this.#change();
+        }
+        if (this.#closed) return;
+      }
+    } catch (error) {
+      this.#failure = { error };
+      this.#wake();
+    }
+  }
+
+  async #connect(): Promise<Response> {
     const headers: Record<string, string> = { ...this.headers, accept: "text/event-stream" };
     if (this.lastEventId !== undefined) headers["last-event-id"] = this.lastEventId;
     for (let attempt = 1; ; attempt += 1) {
@@ -72,10 +105,7 @@ export class Events implements AsyncIterable<Event> {
       let retryAfter: string | null = null;
       try {
         const answer = await this.send(this.url, { headers, signal: this.#cut.signal });
-        if (answer.ok) {
-          this.#answer = answer;
-          return;
-        }
+        if (answer.ok) return answer;
         retryAfter = answer.headers.get("retry-after");
         throw new Problem(answer.status, await answer.text());
       } catch (error) {
@@ -89,11 +119,11 @@ export class Events implements AsyncIterable<Event> {
   }
 
   /** Events of one connection, until it ends. */
-  async *#read(): AsyncGenerator<Event> {
+  async *#read(answer: Response): AsyncGenerator<Event> {
     let fields = new Map<string, string>();
-    for await (const line of this.#lines()) {
+    for await (const line of this.#lines(answer)) {
       if (line !== "") {
-        const [name = "", value = ""] = cut(line);
+        const [name, value] = cut(line);
         const before = name === "data" ? fields.get("data") : undefined;
         fields.set(name, before === undefined ? value : `${before}\n${value}`);
         continue;
@@ -106,8 +136,8 @@ export class Events implements AsyncIterable<Event> {
     }
   }
 
-  async *#lines(): AsyncGenerator<string> {
-    const reader = this.#answer?.body?.getReader();
+  async *#lines(answer: Response): AsyncGenerator<string> {
+    const reader = answer.body?.getReader();
     if (!reader) return;
     const decoder = new TextDecoder();
     let rest = "";

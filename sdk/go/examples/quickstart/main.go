@@ -62,7 +62,8 @@ type place struct {
 
 // writeAndRead is the same for both engines.
 func (p place) writeAndRead(create string, arguments []any, read, field string) {
-	events := must(p.client.Events(p.ctx, konsort.EventOptions{Topics: []string{"contract_event"}, Network: p.network}))
+	topics := []string{"transaction", "contract_event"}
+	events := must(p.client.Events(p.ctx, konsort.EventOptions{Topics: topics, Network: p.network}))
 	defer events.Close()
 	written := must(p.client.Call(p.ctx, p.contract, create, arguments))
 	outcome := must(p.client.Call(p.ctx, p.contract, read, arguments[:1]))

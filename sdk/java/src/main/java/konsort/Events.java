@@ -148,11 +148,15 @@ public final class Events implements Iterator<Event>, Iterable<Event>, AutoClose
     StringBuilder data = null;
     for (String line = lines.readLine(); line != null; line = lines.readLine()) {
       heard = System.currentTimeMillis();
-      if (line.isEmpty() && data != null) {
+      if (line.isEmpty()) {
         if (id != null) {
           last = id;
         }
-        return new Event(last, topic, MAPPER.readTree(data.toString()));
+        if (data != null) {
+          return new Event(last, topic, MAPPER.readTree(data.toString()));
+        }
+        topic = "message";
+        continue;
       }
       int at = line.indexOf(':');
       String name = at < 0 ? line : line.substring(0, at);
