@@ -5,12 +5,16 @@
 //! address each other as the driver says ([`konsort_drivers::Driver::between_nodes`]); their certificates carry their host name
 //! beside `localhost` and `127.0.0.1`, so that one specification runs in every kind of place.
 
+mod cache;
 mod channel;
+mod conflict;
 mod connect;
+mod definition;
 mod deploy;
 mod detail;
 mod explain;
 mod files;
+mod first_call;
 mod health;
 mod history;
 mod identity;
@@ -35,7 +39,8 @@ use konsort_node::Environment;
 
 pub use explain::verdict;
 
-use self::connect::{Connections, Net};
+use self::cache::Connections;
+use self::connect::Net;
 use crate::act::{Act, StepPlan};
 use crate::call::{CallRequest, CallResult, Download, Simulation};
 use crate::identity::{IdentityRecord, Trust};
@@ -127,6 +132,10 @@ impl Engine for Fabric {
 
     async fn simulate(&self, place: Place<'_>, call: &CallRequest) -> Result<Simulation, EngineError> {
         self.net(place).simulate(call).await
+    }
+
+    async fn evaluate(&self, place: Place<'_>, call: &CallRequest) -> Result<Simulation, EngineError> {
+        self.net(place).evaluate(call).await
     }
 
     async fn submit(&self, place: Place<'_>, call: &CallRequest) -> Result<CallResult, EngineError> {

@@ -153,6 +153,12 @@ pub trait Engine: Send + Sync + Debug {
     /// Runs a call without sending it: return value, events, state difference or read-write set, per-peer answers.
     async fn simulate(&self, place: Place<'_>, call: &CallRequest) -> Result<Simulation, EngineError>;
 
+    /// Runs a call that only reads, on one node if that suffices: cheaper than [`Engine::simulate`], without read-write set and
+    /// comparison. Transient data reaches the caller's organisation only, unless `endorsers` names others.
+    async fn evaluate(&self, place: Place<'_>, call: &CallRequest) -> Result<Simulation, EngineError> {
+        self.simulate(place, call).await
+    }
+
     /// Sends a call and waits until it is committed (or refused).
     async fn submit(&self, place: Place<'_>, call: &CallRequest) -> Result<CallResult, EngineError>;
 

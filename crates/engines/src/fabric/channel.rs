@@ -13,9 +13,9 @@ use fabric_proto::protos::{AnchorPeer, AnchorPeers};
 use futures::future::try_join_all;
 use prost::Message as _;
 
-use super::connect::{Net, refusal};
+use super::connect::{Net, peers_of, refusal};
 use super::files::{self, between, host_port};
-use super::layout::{organisation, organisation_of, read, write};
+use super::layout::{failed, organisation, organisation_of, read, write};
 use super::update::{edit, group, within};
 use crate::EngineError;
 use crate::spec::{NodeSpec, OrganisationSpec};
@@ -23,8 +23,8 @@ use crate::spec::{NodeSpec, OrganisationSpec};
 /// How long a new orderer may take to copy a channel and to take its part.
 const ONBOARD: Duration = Duration::from_mins(2);
 
-impl Net<'_> {
-    fn node_named(&self, id: &str) -> Result<&NodeSpec, EngineError> {
+impl<'a> Net<'a> {
+    fn node_named(&self, id: &str) -> Result<&'a NodeSpec, EngineError> {
         self.spec().node(id).ok_or_else(|| EngineError::NotFound { what: format!("the node {id}") })
     }
 
@@ -35,11 +35,13 @@ impl Net<'_> {
             return read(&path);
         }
         let (_, admin) = self.orderer_admin()?;
-        let orderer = self.any_orderer(admin).await?;
-        let block = within(orderer.block(channel, Seek::Oldest, false))
-            .await
-            .map_err(|error| refusal(orderer.address(), error))?
-            .ok_or_else(|| EngineError::NotFound { what: format!("the first block of {channel}") })?;
+        let admin = &admin;
+        let found = self.first_of(self.orderers_of(channel, None), |node| async move {
+            let orderer = self.orderer(node, admin.clone()).await?;
+            within(orderer.block(channel, Seek::Oldest, false)).await.map_err(|error| refusal(&node.id, error))
+        });
+        let block =
+            found.await?.ok_or_else(|| EngineError::NotFound { what: format!("the first block of {channel}") })?;
         let bytes = block.encode_to_vec();
         write(&path, &bytes)?;
         Ok(bytes)
@@ -51,7 +53,13 @@ impl Net<'_> {
         // Orderers first: a peer that finds none goes on looking with growing pauses.
         let (orderers, peers): (Vec<&NodeSpec>, Vec<&NodeSpec>) = nodes.iter().partition(|node| node.is_orderer());
         try_join_all(orderers.into_iter().map(|node| self.join_orderer(channel, node, &genesis))).await?;
-        try_join_all(peers.into_iter().map(|node| self.join_peer(channel, node, &genesis))).await?;
+        try_join_all(peers.iter().map(|node| self.join_peer(channel, node, &genesis))).await?;
+        // A peer has joined when it answers with its ledger.
+        let serves = |node: NodeSpec| async move {
+            let client = self.peer(&node).await?;
+            within(client.channel_info(channel)).await.map_err(|error| refusal(&node.id, error))
+        };
+        try_join_all(peers.into_iter().cloned().map(serves)).await?;
         Ok(())
     }
 
@@ -98,18 +106,12 @@ impl Net<'_> {
         }
         // A later orderer begins from the newest configuration, in which it finds whom to copy from.
         let (_, admin) = self.orderer_admin()?;
-        let mut last = EngineError::NotFound { what: "another orderer of this network".into() };
-        for other in self.spec().nodes.iter().filter(|other| other.is_orderer() && other.id != id) {
-            let block = async {
-                let client = self.orderer(other, admin.clone()).await?;
-                within(client.config_block(channel)).await.map_err(|error| refusal(&other.id, error))
-            };
-            match block.await {
-                Ok(block) => return self.join_orderer(channel, node, &block.encode_to_vec()).await,
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        let admin = &admin;
+        let found = self.first_of(self.orderers_of(channel, Some(id)), |other| async move {
+            let client = self.orderer(other, admin.clone()).await?;
+            within(client.config_block(channel)).await.map_err(|error| refusal(&other.id, error))
+        });
+        self.join_orderer(channel, node, &found.await?.encode_to_vec()).await
     }
 
     /// Makes an orderer a consenter of a channel and waits until it takes its part.
@@ -187,20 +189,18 @@ impl Net<'_> {
         let msp = organisation.msp();
         let admin = self.admin(organisation)?;
         if node.is_orderer() {
-            self.change_config(channel, &[admin], Some(id), |config| {
+            let signers = [admin];
+            let change = self.change_config(channel, &signers, Some(id), |config| {
                 edit_consenters(config, |consenters| {
                     consenters.retain(|known| known.host != host || known.port != u32::from(port));
                 })?;
                 edit_endpoints(config, &msp, |endpoints| endpoints.retain(|known| *known != address))
-            })
-            .await?;
-            return Ok(());
+            });
+            return change.await;
         }
-        let heir = self
-            .spec()
-            .nodes
-            .iter()
-            .find(|other| other.is_peer() && other.organisation == node.organisation && other.id != node.id)
+        let heir = peers_of(self.spec(), channel)?
+            .into_iter()
+            .find(|other| other.organisation == node.organisation && other.id != node.id)
             .map(|other| host_port(&between(self.place, other)));
         self.change_config(channel, &[admin], None, |config| {
             let group = group(config, &[keys::APPLICATION, &msp])?;
@@ -215,8 +215,7 @@ impl Net<'_> {
                 }
             })
         })
-        .await?;
-        Ok(())
+        .await
     }
 
     /// Brings an organisation into a channel, signed by all administrators whose keys are here.
@@ -224,36 +223,64 @@ impl Net<'_> {
         let organisation = organisation(self.spec(), name)?;
         let made = files::channel_organisation(self.place, self.spec(), organisation)
             .application_group()
-            .map_err(|error| EngineError::Invalid { field: "organisation".into(), why: error.to_string() })?;
+            .map_err(failed("organisation"))?;
         let msp = organisation.msp();
         let admins = self.application_admins(channel)?;
         self.change_config(channel, &admins, None, |config| {
             group(config, &[keys::APPLICATION])?.groups.entry(msp.clone()).or_insert_with(|| made.clone());
             Ok(())
         })
-        .await?;
-        Ok(())
+        .await
     }
 
-    /// Writes an organisation's MSP as its folder has it, revocation list included, into a channel.
-    pub(super) async fn publish_msp(&self, channel: &str, organisation: &OrganisationSpec) -> Result<(), EngineError> {
+    /// Writes an organisation's revocation list into a channel.
+    pub(super) async fn publish_revoked(
+        &self,
+        channel: &str,
+        organisation: &OrganisationSpec,
+    ) -> Result<(), EngineError> {
         let msp = organisation.msp();
         let folder = self.layout().msp(organisation);
-        let config = fabric_channel::msp::folder_config(&folder, &msp)
-            .map_err(|error| EngineError::Invalid { field: "organisation".into(), why: error.to_string() })?;
-        let list = config.revocation_list;
+        let list = fabric_channel::msp::folder_config(&folder, &msp).map_err(failed("organisation"))?.revocation_list;
+        let part = if organisation.orders_only { keys::ORDERER } else { keys::APPLICATION };
         self.change_config(channel, &[self.admin(organisation)?], None, |channel_config| {
-            let group = group(channel_config, &[keys::APPLICATION, &msp])?;
+            let group = group(channel_config, &[part, &msp])?;
+            let mut problem = None;
             // Only the list: whatever else members have changed in their definition since stays.
             edit::<fabric_proto::msp::MspConfig>(group, keys::MSP, |value| {
-                if let Ok(mut known) = fabric_proto::msp::FabricMspConfig::decode(value.config.clone()) {
-                    known.revocation_list.clone_from(&list);
-                    value.config = known.encode_to_vec().into();
+                match fabric_proto::msp::FabricMspConfig::decode(value.config.clone()) {
+                    Ok(mut known) => {
+                        known.revocation_list.clone_from(&list);
+                        value.config = known.encode_to_vec().into();
+                    }
+                    Err(error) => problem = Some(error),
                 }
+            })?;
+            problem.map_or(Ok(()), |error| {
+                let why =
+                    format!("the definition of {msp} in {channel} cannot be read ({error}); nothing was revoked there");
+                Err(EngineError::Refused { code: "BAD_CONFIG".into(), why })
             })
         })
-        .await?;
-        Ok(())
+        .await
+    }
+
+    /// Whether a node of this network that is run here has joined a channel; one that does not answer is an error, since it may
+    /// have.
+    pub(super) async fn is_known(&self, channel: &str) -> Result<bool, EngineError> {
+        for node in self.spec().nodes.iter().filter(|node| node.external.is_none()) {
+            let failed = |error| refusal(&node.id, error);
+            let joined = if node.is_orderer() {
+                within(self.participation(node)?.info(channel)).await.map_err(failed)?.status == 200
+            } else {
+                let channels = within(self.peer(node).await?.channels()).await.map_err(failed)?;
+                channels.iter().any(|known| known == channel)
+            };
+            if joined {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -1,51 +1,20 @@
 //! Connections to nodes and identities to speak with, and what a node's refusal means.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fabric_channel::msp::SigningIdentity;
 use fabric_client::{AdminClient, ClientError, Endpoint, GatewayClient, OrdererClient, ParticipationClient, Signer};
-use tonic::transport::Channel;
 
+use super::cache::Connections;
 use super::explain;
 use super::layout::{Layout, io, organisation, organisation_of, read};
+use super::update::within;
 use crate::spec::{NetworkSpec, NodeSpec, OrganisationSpec};
 use crate::{EngineError, Place};
 
 /// How long a node may take to answer when nobody waits for a block.
 pub(super) const ANSWER: Duration = Duration::from_secs(30);
-/// Open connections that are kept; beyond it all are dropped and dialled again.
-const MAX_CONNECTIONS: usize = 1024;
-
-/// Connections that are shared by everything this engine does.
-#[derive(Debug, Default)]
-pub(super) struct Connections {
-    open: Mutex<HashMap<(String, String), Channel>>,
-}
-
-impl Connections {
-    async fn open(&self, node: &NodeSpec, endpoint: &Endpoint) -> Result<Channel, EngineError> {
-        let key = (node.hostname.clone(), endpoint.address().to_owned());
-        let lock = || self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(&key) {
-            return Ok(known.clone());
-        }
-        let channel = endpoint.connect().await.map_err(|error| refusal(&node.id, error))?;
-        let mut open = lock();
-        if open.len() >= MAX_CONNECTIONS {
-            open.clear();
-        }
-        open.insert(key, channel.clone());
-        Ok(channel)
-    }
-
-    /// Drops the connections to a node whose certificates or addresses may have changed.
-    pub(super) fn forget(&self, hostname: &str) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _), _| known != hostname);
-    }
-}
-
 /// A network with the connections to its nodes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Net<'a> {
@@ -74,18 +43,20 @@ impl<'a> Net<'a> {
     /// The authorities that sign the TLS certificates of an organisation's nodes.
     pub(super) fn tls_roots(&self, organisation: &OrganisationSpec) -> Result<Vec<u8>, EngineError> {
         let folder = self.layout().msp(organisation).join("tlscacerts");
-        let mut paths: Vec<_> = std::fs::read_dir(&folder)
-            .map_err(io("read", &folder))?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "pem" || extension == "crt"))
-            .collect();
-        paths.sort();
-        let mut roots = Vec::new();
-        for path in paths {
-            roots.extend(read(&path)?);
-            roots.push(b'\n');
-        }
-        Ok(roots)
+        self.connections.roots.get(&folder, || {
+            let mut paths: Vec<_> = std::fs::read_dir(&folder)
+                .map_err(io("read", &folder))?
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .filter(|path| path.extension().is_some_and(|extension| extension == "pem" || extension == "crt"))
+                .collect();
+            paths.sort();
+            let mut roots = Vec::new();
+            for path in paths {
+                roots.extend(read(&path)?);
+                roots.push(b'\n');
+            }
+            Ok(roots)
+        })
     }
 
     /// How to reach a node's gRPC port.
@@ -106,9 +77,10 @@ impl<'a> Net<'a> {
         if !safe || !folder.is_dir() {
             return Err(EngineError::NotFound { what: format!("the identity {name} of {}", organisation.name) });
         }
-        SigningIdentity::from_folder(&folder, &organisation.msp()).map(Arc::new).map_err(|error| EngineError::Refused {
-            code: "IDENTITY".into(),
-            why: format!("{name} cannot sign: {error}"),
+        self.connections.signers.get(&folder.join("signcerts"), || {
+            SigningIdentity::from_folder(&folder, &organisation.msp()).map(Arc::new).map_err(|error| {
+                EngineError::Refused { code: "IDENTITY".into(), why: format!("{name} cannot sign: {error}") }
+            })
         })
     }
 
@@ -126,50 +98,44 @@ impl<'a> Net<'a> {
     /// A client of a peer as anybody.
     pub(super) async fn peer_as(&self, node: &NodeSpec, signer: Arc<dyn Signer>) -> Result<AdminClient, EngineError> {
         let endpoint = self.endpoint(node)?;
-        Ok(AdminClient::new(self.connections.open(node, &endpoint).await?, &endpoint, signer))
+        Ok(AdminClient::new(self.connections.open(self.spec(), node, &endpoint).await?, &endpoint, signer))
     }
 
     /// A client of a peer's gateway.
     pub(super) async fn gateway(&self, node: &NodeSpec, signer: Arc<dyn Signer>) -> Result<GatewayClient, EngineError> {
         let endpoint = self.endpoint(node)?;
-        Ok(GatewayClient::new(self.connections.open(node, &endpoint).await?, signer))
+        Ok(GatewayClient::new(self.connections.open(self.spec(), node, &endpoint).await?, signer))
     }
 
     /// A client of an orderer.
     pub(super) async fn orderer(&self, node: &NodeSpec, signer: Arc<dyn Signer>) -> Result<OrdererClient, EngineError> {
         let endpoint = self.endpoint(node)?;
-        Ok(OrdererClient::new(self.connections.open(node, &endpoint).await?, &endpoint, signer))
+        Ok(OrdererClient::new(self.connections.open(self.spec(), node, &endpoint).await?, &endpoint, signer))
     }
 
-    /// The first orderer that takes a connection.
-    pub(super) async fn any_orderer(&self, signer: Arc<dyn Signer>) -> Result<OrdererClient, EngineError> {
-        let mut last = EngineError::NotFound { what: "an orderer of this network".into() };
-        for node in self.spec().nodes.iter().filter(|node| node.is_orderer()) {
-            match self.orderer(node, signer.clone()).await {
-                Ok(client) => return Ok(client),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+    /// The orderers of a channel, all but one that is leaving.
+    pub(super) fn orderers_of(&self, channel: &str, without: Option<&str>) -> Vec<&'a NodeSpec> {
+        let spec = self.spec();
+        let on = |node: &&NodeSpec| spec.channel(channel).is_none_or(|known| known.nodes.contains(&node.id));
+        let stays = |node: &&NodeSpec| Some(node.id.as_str()) != without;
+        spec.nodes.iter().filter(|node| node.is_orderer()).filter(on).filter(stays).collect()
     }
 
     /// A client of an orderer's administration.
     pub(super) fn participation(&self, node: &NodeSpec) -> Result<ParticipationClient, EngineError> {
         let organisation = organisation_of(self.spec(), node)?;
         let tls = self.layout().node_crypto(organisation, node).join("tls");
-        let endpoint = Endpoint::tls(self.address(node, "participation"), read(&tls.join("ca.crt"))?)
-            .server_name(node.hostname.clone())
-            .client_certificate(read(&tls.join("server.crt"))?, read(&tls.join("server.key"))?);
-        Ok(ParticipationClient::new(endpoint))
+        self.connections.participation.get(&tls, || {
+            let endpoint = Endpoint::tls(self.address(node, "participation"), read(&tls.join("ca.crt"))?)
+                .server_name(node.hostname.clone())
+                .client_certificate(read(&tls.join("server.crt"))?, read(&tls.join("server.key"))?);
+            Ok(ParticipationClient::new(endpoint))
+        })
     }
 
     /// The peers that have joined a channel, those of `first` before the others.
     pub(super) fn peers_of(&self, channel: &str, first: Option<&str>) -> Result<Vec<&'a NodeSpec>, EngineError> {
-        let spec = self.spec();
-        let joined =
-            spec.channel(channel).ok_or_else(|| EngineError::NotFound { what: format!("the channel {channel}") })?;
-        let mut peers: Vec<&NodeSpec> =
-            spec.nodes.iter().filter(|node| node.is_peer() && joined.nodes.contains(&node.id)).collect();
+        let mut peers = peers_of(self.spec(), channel)?;
         peers.sort_by_key(|node| first.is_some_and(|first| node.organisation != first));
         if peers.is_empty() {
             return Err(EngineError::NotFound { what: format!("a peer of the channel {channel}") });
@@ -185,6 +151,36 @@ impl<'a> Net<'a> {
         }
     }
 
+    /// Does something with the first of these nodes that answers and that there is an identity for. One that does not answer is
+    /// dialled anew the next time.
+    pub(super) async fn first_of<T, F>(
+        &self,
+        nodes: Vec<&'a NodeSpec>,
+        act: impl Fn(&'a NodeSpec) -> F,
+    ) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, EngineError>>,
+    {
+        let mut last = EngineError::NotFound { what: "a node of the channel that could be asked".into() };
+        for node in nodes {
+            match act(node).await {
+                Ok(answer) => return Ok(answer),
+                Err(error @ EngineError::Unreachable { .. }) => {
+                    self.connections.forget(self.spec(), node);
+                    last = error;
+                }
+                // What is missing is the identity to ask with, which a network of others need not have for each of its nodes.
+                Err(error @ (EngineError::NotFound { .. } | EngineError::Io { .. })) => {
+                    if !matches!(last, EngineError::Unreachable { .. }) {
+                        last = error;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
     /// Asks the peers of a channel one after the other until one answers.
     pub(super) async fn ask<T, F>(
         &self,
@@ -195,23 +191,20 @@ impl<'a> Net<'a> {
     where
         F: Future<Output = Result<T, ClientError>>,
     {
-        let mut last = None;
-        for node in self.peers_of(channel, first)? {
-            let answer = match self.peer(node).await {
-                Ok(client) => match tokio::time::timeout(ANSWER, question(client)).await {
-                    Ok(answer) => answer.map_err(|error| refusal(&node.id, error)),
-                    Err(_) => Err(silent(&node.id)),
-                },
-                Err(error) => Err(error),
-            };
-            match answer {
-                Ok(answer) => return Ok(answer),
-                Err(error @ (EngineError::Unreachable { .. } | EngineError::Io { .. })) => last = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| EngineError::NotFound { what: format!("a peer of the channel {channel}") }))
+        let question = &question;
+        self.first_of(self.peers_of(channel, first)?, |node| async move {
+            let client = self.peer(node).await?;
+            within(question(client)).await.map_err(|error| refusal(&node.id, error))
+        })
+        .await
     }
+}
+
+/// The peers that have joined a channel, in the specification's order; there may be none.
+pub(super) fn peers_of<'a>(spec: &'a NetworkSpec, channel: &str) -> Result<Vec<&'a NodeSpec>, EngineError> {
+    let joined =
+        spec.channel(channel).ok_or_else(|| EngineError::NotFound { what: format!("the channel {channel}") })?;
+    Ok(spec.nodes.iter().filter(|node| node.is_peer() && joined.nodes.contains(&node.id)).collect())
 }
 
 /// A node that takes connections but says nothing.

@@ -2,15 +2,17 @@
 
 use bytes::Bytes;
 use fabric_channel::policy::SignedData;
-use fabric_client::blocks::{self, Content, OpenBlock, OpenCall, OpenTransaction};
+use fabric_channel::protoutil;
+use fabric_client::blocks::{self, Content, Member, OpenCall, OpenTransaction};
 use fabric_client::envelope::Seek;
 use fabric_client::{ClientError, protolator};
-use fabric_proto::kvrwset::Version;
+use fabric_proto::common::Block;
 use fabric_proto::protos::TxValidationCode;
 use futures::stream::BoxStream;
 use prost::Message as _;
 use serde_json::{Value, json};
 
+use super::conflict::Search;
 use super::connect::{Net, refusal};
 use super::update::within;
 use super::{explain, record};
@@ -19,8 +21,6 @@ use crate::ledger::{BlockRecord, TransactionDetail};
 
 /// Blocks that are searched for the transaction that a conflict was with.
 const MAX_SEARCH: u64 = 500;
-/// Conflicting keys that are named.
-const MAX_CONFLICTS: usize = 16;
 
 impl Net<'_> {
     /// Blocks of a channel from a height on, from the first peer that answers.
@@ -29,38 +29,30 @@ impl Net<'_> {
         channel: &str,
         from: u64,
     ) -> Result<BoxStream<'static, Result<BlockRecord, EngineError>>, EngineError> {
-        let mut last = None;
-        for node in self.peers_of(channel, None)? {
-            let opened = async {
-                let client = self.peer(node).await?;
-                within(client.blocks(channel, from)).await.map_err(|error| refusal(&node.id, error))
-            };
-            match opened.await {
-                Ok(stream) => {
-                    let state = Some((stream, channel.to_owned(), node.id.clone()));
-                    return Ok(Box::pin(futures::stream::unfold(state, |state| async move {
-                        let (mut stream, channel, node) = state?;
-                        match stream.next().await {
-                            Ok(Some(block)) => {
-                                let made = record::block(&channel, &blocks::open(&block));
-                                Some((Ok(made), Some((stream, channel, node))))
-                            }
-                            Ok(None) => {
-                                let why = "it ended the stream of blocks; go on with the next one".to_owned();
-                                Some((Err(EngineError::Unreachable { node, why }), None))
-                            }
-                            Err(error) => Some((Err(refusal(&node, error)), None)),
-                        }
-                    })));
+        let opened = self.first_of(self.peers_of(channel, None)?, |node| async move {
+            let client = self.peer(node).await?;
+            let stream = within(client.blocks(channel, from)).await.map_err(|error| refusal(&node.id, error))?;
+            Ok((stream, channel.to_owned(), node.id.clone()))
+        });
+        let state = Some(opened.await?);
+        Ok(Box::pin(futures::stream::unfold(state, |state| async move {
+            let (mut stream, channel, node) = state?;
+            match stream.next().await {
+                Ok(Some(block)) => {
+                    let made = record::block(&channel, &blocks::open(&block));
+                    Some((Ok(made), Some((stream, channel, node))))
                 }
-                Err(error) => last = Some(error),
+                Ok(None) => {
+                    let why = "it ended the stream of blocks; go on with the next one".to_owned();
+                    Some((Err(EngineError::Unreachable { node, why }), None))
+                }
+                Err(error) => Some((Err(refusal(&node, error)), None)),
             }
-        }
-        Err(last.unwrap_or_else(|| EngineError::NotFound { what: format!("a peer of {channel}") }))
+        })))
     }
 
     /// The block that holds a transaction, and the transaction.
-    async fn find(&self, channel: &str, id: &str) -> Result<(OpenBlock, OpenTransaction), EngineError> {
+    async fn find(&self, channel: &str, id: &str) -> Result<(Block, OpenTransaction), EngineError> {
         let missing = || EngineError::NotFound { what: format!("the transaction {id} on {channel}") };
         if id.is_empty() || id.len() > 128 || id.contains('\0') {
             return Err(missing());
@@ -76,9 +68,8 @@ impl Net<'_> {
             })
             .await?
             .ok_or_else(missing)?;
-        let open = blocks::open(&block);
-        let found = open.transactions.iter().find(|transaction| transaction.id == id).cloned().ok_or_else(missing)?;
-        Ok((open, found))
+        let found = blocks::find(&block, id).ok_or_else(missing)?;
+        Ok((block, found))
     }
 
     /// One transaction in full.
@@ -86,8 +77,8 @@ impl Net<'_> {
         let (block, found) = self.find(channel, id).await?;
         let mut detail = TransactionDetail {
             record: record::transaction(&found),
-            height: block.number,
-            block_hash: hex::encode(block.hash),
+            height: block.header.as_ref().map_or(0, |header| header.number),
+            block_hash: block.header.as_ref().map(protoutil::header_hash).map(hex::encode).unwrap_or_default(),
             input: Value::Null,
             output: Value::Null,
             endorsements: Vec::new(),
@@ -115,7 +106,7 @@ impl Net<'_> {
         let (english, chinese) = explain::verdict(code);
         let mut trace = json!({
             "transaction": id,
-            "height": block.number,
+            "height": block.header.as_ref().map_or(0, |header| header.number),
             "index": found.index,
             "code": code,
             "ok": found.code == TxValidationCode::Valid,
@@ -127,7 +118,7 @@ impl Net<'_> {
         trace["effects"] = record::effects(&call.effects);
         trace["endorsements"] = Value::Array(endorsements(call));
         match found.code {
-            TxValidationCode::MvccReadConflict => {
+            TxValidationCode::MvccReadConflict | TxValidationCode::PhantomReadConflict => {
                 trace["conflicts"] = Value::Array(self.conflicts(channel, &block, &found, call).await);
             }
             TxValidationCode::EndorsementPolicyFailure => {
@@ -139,67 +130,20 @@ impl Net<'_> {
         Ok(trace)
     }
 
-    /// The keys that a transaction had read and somebody changed before it was committed, with who did.
-    async fn conflicts(
-        &self,
-        channel: &str,
-        block: &OpenBlock,
-        found: &OpenTransaction,
-        call: &OpenCall,
-    ) -> Vec<Value> {
-        let mut open: Vec<(String, String, Option<Version>)> = Vec::new();
-        for namespace in &call.effects {
-            for read in &namespace.public.reads {
-                open.push((namespace.name.clone(), read.key.clone(), read.version));
-            }
-        }
-        // Nobody can have changed what was read before the block in which the oldest read found it.
-        let oldest =
-            open.iter().map(|(_, _, version)| version.map_or(0, |version| version.block_num)).min().unwrap_or_default();
-        let mut conflicts = Vec::new();
-        let mut number = block.number;
-        let mut searched = 0;
-        let mut current = Some(block.clone());
-        while let Some(at) = current {
-            for transaction in at.transactions.iter().rev() {
-                let earlier = at.number < block.number || transaction.index < found.index;
-                if !earlier || transaction.code != TxValidationCode::Valid {
-                    continue;
-                }
-                let Content::Call(other) = &transaction.content else { continue };
-                open.retain(|(namespace, key, version)| {
-                    let position = (at.number, transaction.index as u64);
-                    let newer = version.is_none_or(|version| position > (version.block_num, version.tx_num));
-                    let hit = newer && writes(other, namespace, key);
-                    if hit && conflicts.len() < MAX_CONFLICTS {
-                        conflicts.push(conflict(
-                            namespace,
-                            key,
-                            version.as_ref(),
-                            &transaction.id,
-                            at.number,
-                            transaction,
-                        ));
-                    }
-                    !hit
-                });
-            }
-            searched += 1;
-            if number == 0
-                || number <= oldest
-                || searched >= MAX_SEARCH
-                || conflicts.len() >= MAX_CONFLICTS
-                || open.is_empty()
-            {
-                break;
-            }
-            number -= 1;
+    /// The keys and ranges that a transaction had read and somebody changed before it was committed, with who did.
+    async fn conflicts(&self, channel: &str, block: &Block, found: &OpenTransaction, call: &OpenCall) -> Vec<Value> {
+        let mut search = Search::of(call);
+        let mut current = Some(blocks::open(block));
+        for _ in 0..MAX_SEARCH {
+            let Some(at) = current else { break };
+            search.look_at(&at, (block.header.as_ref().map_or(0, |header| header.number), found.index));
+            let Some(number) = at.number.checked_sub(1).filter(|_| search.goes_on_before(at.number)) else { break };
             let earlier = self
                 .ask(channel, None, |client| async move { client.block(channel, Seek::Number(number), false).await })
                 .await;
             current = earlier.ok().flatten().map(|block| blocks::open(&block));
         }
-        conflicts
+        search.found
     }
 
     /// Why the endorsements of a transaction do not satisfy its contract's policy, as an outline. The policy is the present one.
@@ -220,35 +164,13 @@ impl Net<'_> {
     }
 }
 
-fn writes(call: &OpenCall, namespace: &str, key: &str) -> bool {
-    call.effects
-        .iter()
-        .filter(|known| known.name == namespace)
-        .any(|known| known.public.writes.iter().any(|write| write.key == key))
-}
-
-fn conflict(namespace: &str, key: &str, read: Option<&Version>, id: &str, height: u64, by: &OpenTransaction) -> Value {
-    let key = record::shown_key(key);
-    let before = read.map_or_else(|| "did not exist".to_owned(), |read| format!("came from block {}", read.block_num));
-    let before_zh = read.map_or_else(|| "尚不存在".to_owned(), |read| format!("来自区块 {}", read.block_num));
-    json!({
-        "namespace": namespace,
-        "key": key,
-        "read": read.map(|read| json!({"block": read.block_num, "transaction": read.tx_num})),
-        "changed_by": {"transaction": id, "height": height, "index": by.index, "from": by.creator.to_string()},
-        "explanation": {
-            "en": format!("key {key} {before} when it was read; transaction {id} in block {height} changed it"),
-            "zh": format!("读取时键 {key} {before_zh}；区块 {height} 中的交易 {id} 修改了它"),
-        },
-    })
-}
-
 fn endorsements(call: &OpenCall) -> Vec<Value> {
     call.endorsements
         .iter()
         .map(|endorsement| {
             // A transaction carries one result, which all of its endorsers signed.
-            json!({"mspid": endorsement.member.mspid, "subject": endorsement.member.name, "same_result": true})
+            let member = Member::of(&endorsement.identity);
+            json!({"mspid": member.mspid, "subject": member.name, "same_result": true})
         })
         .collect()
 }

@@ -1,30 +1,29 @@
 //! Certificates, genesis blocks and configuration files, with upstream's names and keys, so that an operator can read and change
 //! them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use fabric_channel::config::Bundle;
+use fabric_channel::config::{Bundle, keys};
 use fabric_channel::genesis::{
     self, Application, Consensus, Content, MspSource, Orderer, Organization, PolicyRule, Profile, RaftConsenter,
     RaftOptions,
 };
 use fabric_client::cryptogen;
-use fabric_proto::orderer::BatchSize;
+use fabric_proto::common::Block;
+use fabric_proto::etcdraft::ConfigMetadata;
+use fabric_proto::orderer::{BatchSize, ConsensusType};
 use prost::Message as _;
 
-use super::layout::{Layout, organisation_of, remove_folder, write};
+use super::layout::{Layout, failed, organisation_of, read, remove_folder, write};
 use crate::spec::{NetworkSpec, NodeSpec, OrganisationSpec};
 use crate::{EngineError, Place};
 
+/// Name of an organisation's revocation list in an MSP folder.
+pub(super) const REVOKED: &str = "crls/revoked.pem";
 /// The authority of the orderers' TLS certificates, in a peer's folder.
 const ORDERER_ROOTS: &str = "orderer-tls-ca.pem";
-
-/// A step of making files that failed for another reason than the file system.
-fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> EngineError {
-    let what = what.to_owned();
-    move |error| EngineError::Invalid { field: what, why: error.to_string() }
-}
 
 /// A path as a YAML double-quoted scalar.
 fn quoted(path: &Path) -> String {
@@ -141,13 +140,23 @@ fn capability(name: &str) -> std::collections::BTreeMap<String, bool> {
     [(name.to_owned(), true)].into()
 }
 
-/// Writes the genesis block of a channel with these organisations, unless it is there: nodes may have joined with it.
-pub(super) fn genesis(place: Place<'_>, channel: &str, organisations: &[String]) -> Result<(), EngineError> {
+/// Who makes up a channel: its organisations of peers and its consenters.
+fn makeup(block: &Block) -> Option<(BTreeSet<String>, BTreeSet<(String, u32, Vec<u8>)>)> {
+    let (_, config) = fabric_channel::protoutil::config_of_block(block).ok()?;
+    let group = config.channel_group?;
+    let organisations = group.groups.get(keys::APPLICATION)?.groups.keys().cloned().collect();
+    let consensus = group.groups.get(keys::ORDERER)?.values.get(keys::CONSENSUS_TYPE)?;
+    let consensus = ConsensusType::decode(consensus.value.clone()).ok()?;
+    let consenters = ConfigMetadata::decode(consensus.metadata).ok()?.consenters;
+    let known = consenters.into_iter().map(|known| (known.host, known.port, known.server_tls_cert.to_vec()));
+    Some((organisations, known.collect()))
+}
+
+/// Writes the genesis block of a channel with these organisations. One that is there stays, since nodes may have joined with it;
+/// `false` when it is a block of other members, left behind by an earlier attempt.
+pub(super) fn genesis(place: Place<'_>, channel: &str, organisations: &[String]) -> Result<bool, EngineError> {
     let spec = place.spec;
     let path = Layout::new(place.folder).genesis(channel);
-    if path.exists() {
-        return Ok(());
-    }
     let orderer_organisations = spec.organisations.iter().filter(|organisation| organisation.orders_only);
     let consenters = spec
         .nodes
@@ -194,7 +203,13 @@ pub(super) fn genesis(place: Place<'_>, channel: &str, organisations: &[String])
         ..Profile::default()
     };
     let group = profile.complete().and_then(|()| profile.channel_group()).map_err(failed("genesis block"))?;
-    write(&path, &genesis::block(channel, group).encode_to_vec())
+    let made = genesis::block(channel, group);
+    if path.exists() {
+        let found = Block::decode(read(&path)?.as_slice()).ok().and_then(|found| makeup(&found));
+        return Ok(found.is_some() && found == makeup(&made));
+    }
+    write(&path, &made.encode_to_vec())?;
+    Ok(true)
 }
 
 /// Writes the configuration of a node.
@@ -206,15 +221,29 @@ pub(super) fn node(place: Place<'_>, node: &NodeSpec) -> Result<(), EngineError>
         ("core.yaml", core_yaml(place, &layout, node)?)
     };
     write(&layout.node(&node.id).join(name), text.as_bytes())?;
+    revocations(&layout, organisation_of(place.spec, node)?, node)?;
     let orderers = place.spec.organisations.iter().find(|organisation| organisation.orders_only);
     let authority = orderers.map(|organisation| {
         layout.msp(organisation).join(format!("tlscacerts/tlsca.{}-cert.pem", organisation.domain))
     });
     match authority.filter(|path| node.is_peer() && path.exists()) {
         // Beside the configuration: nodes read no other organisation's folder.
-        Some(path) => write(&layout.node(&node.id).join(ORDERER_ROOTS), &super::layout::read(&path)?),
+        Some(path) => write(&layout.node(&node.id).join(ORDERER_ROOTS), &read(&path)?),
         None => Ok(()),
     }
+}
+
+/// Gives a node the revocation list of its organisation, which it reads when it starts.
+pub(super) fn revocations(
+    layout: &Layout,
+    organisation: &OrganisationSpec,
+    node: &NodeSpec,
+) -> Result<(), EngineError> {
+    let list = layout.msp(organisation).join(REVOKED);
+    if !list.exists() {
+        return Ok(());
+    }
+    write(&layout.node_crypto(organisation, node).join("msp").join(REVOKED), &read(&list)?)
 }
 
 /// Removes what a node that is taken out leaves: configuration, ledger, certificates.
@@ -298,7 +327,7 @@ fn overrides(place: Place<'_>, layout: &Layout, node: &NodeSpec) -> String {
     let mut former = std::collections::BTreeSet::new();
     for channel in &spec.channels {
         let block = std::fs::read(layout.genesis(&channel.name)).ok();
-        let block = block.and_then(|bytes| fabric_proto::common::Block::decode(bytes.as_slice()).ok());
+        let block = block.and_then(|bytes| Block::decode(bytes.as_slice()).ok());
         let Some(bundle) = block.and_then(|block| Bundle::from_config_block(&block).ok()) else { continue };
         let endpoints = bundle.orderer().into_iter().flat_map(fabric_channel::config::OrdererConfig::endpoints);
         former

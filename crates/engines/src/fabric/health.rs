@@ -7,12 +7,15 @@ use futures::future::join_all;
 use konsort_pki::Certificate;
 use serde_json::Value;
 
+use super::cache::Facts;
 use super::connect::Net;
 use super::layout::{Layout, organisation_of};
 use crate::Place;
 use crate::ledger::NodeHealth;
 use crate::spec::NodeSpec;
 
+/// More of what a node says of its troubles is not shown.
+const MAX_WORDS: usize = 300;
 /// How long a node may take to say how it is.
 const PATIENCE: Duration = Duration::from_secs(3);
 const DAY: i64 = 24 * 3600;
@@ -24,6 +27,11 @@ impl Net<'_> {
     }
 
     async fn node_health(&self, node: &NodeSpec) -> NodeHealth {
+        let mut facts = self.connections.facts(self.spec(), node);
+        if facts.not_after.is_none() {
+            facts.not_after = not_after(self.place, node);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
         let mut health = NodeHealth {
             node: node.id.clone(),
             reachable: false,
@@ -32,7 +40,7 @@ impl Net<'_> {
             role: node.role.clone(),
             heights: BTreeMap::new(),
             peers: None,
-            certificate_days: certificate_days(self.place, node),
+            certificate_days: facts.not_after.map(|ends| (ends - now) / DAY),
             pending: None,
         };
         let asked = tokio::time::timeout(PATIENCE, async {
@@ -44,7 +52,10 @@ impl Net<'_> {
                     Ok((status, body)) => health.problem = Some(format!("its health is {status}: {body}")),
                     Err(why) => return Err(why),
                 }
-                health.version = self.version(node).await;
+                health.version = match facts.version.take() {
+                    None => self.version(node).await,
+                    known => known,
+                };
                 self.metrics(node, &mut health).await;
             }
             let heights =
@@ -63,10 +74,17 @@ impl Net<'_> {
             Ok(Err(why)) => health.problem = Some(why),
             Err(_) => health.problem = Some(format!("no answer within {} s", PATIENCE.as_secs())),
         }
-        if health.problem.is_some() {
-            // It may have come back with other certificates or at another place.
-            self.connections.forget(&node.hostname);
-        } else if health.certificate_days.is_some_and(|days| days < 30) {
+        if let Some(problem) = &mut health.problem {
+            if problem.chars().count() > MAX_WORDS {
+                *problem = problem.chars().take(MAX_WORDS).chain(['…']).collect();
+            }
+            // It may come back with other certificates, with another version or at another place.
+            self.connections.forget(self.spec(), node);
+            return health;
+        }
+        let learned = Facts { version: health.version.clone(), not_after: facts.not_after };
+        self.connections.learn(self.spec(), node, learned);
+        if health.certificate_days.is_some_and(|days| days < 30) {
             let days = health.certificate_days.unwrap_or_default();
             health.problem = Some(format!("a certificate of it expires in {days} days; renew it"));
         }
@@ -130,15 +148,14 @@ fn samples<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = f64> + 'a {
     })
 }
 
-/// Days until the first certificate of a node expires, of those that are here.
-fn certificate_days(place: Place<'_>, node: &NodeSpec) -> Option<i64> {
+/// When the first certificate of a node ends, of those that are here, seconds since 1970.
+fn not_after(place: Place<'_>, node: &NodeSpec) -> Option<i64> {
     let crypto = Layout::new(place.folder).node_crypto(organisation_of(place.spec, node).ok()?, node);
     let signing = std::fs::read_dir(crypto.join("msp/signcerts")).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs() as i64;
     signing
         .chain([crypto.join("tls/server.crt")])
         .filter_map(|path| Certificate::from_pem(&std::fs::read(path).ok()?).ok())
-        .map(|certificate| (certificate.not_after() - now) / DAY)
+        .map(|certificate| certificate.not_after())
         .min()
 }
 

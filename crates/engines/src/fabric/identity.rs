@@ -8,21 +8,16 @@ use konsort_pki::{Certificate, Crl, CrlTemplate, key_file};
 use serde_json::{Map, Value, json};
 
 use super::connect::Net;
-use super::layout::{io, organisation, read, write};
+use super::files::{self, REVOKED};
+use super::layout::{failed, invalid, io, organisation, read, write};
 use crate::EngineError;
 use crate::call::Download;
 use crate::identity::{IdentityRecord, Trust};
-use crate::spec::OrganisationSpec;
+use crate::spec::{NodeSpec, OrganisationSpec};
 
-/// Name of the list in the MSP folder.
-const LIST: &str = "crls/revoked.pem";
-
-fn invalid(field: &str, why: impl Into<String>) -> EngineError {
-    EngineError::Invalid { field: field.to_owned(), why: why.into() }
-}
-
-fn failed(what: &str, error: impl std::fmt::Display) -> EngineError {
-    EngineError::Io { what: what.to_owned(), source: std::io::Error::other(error.to_string()) }
+/// A file of this network's folder that does not hold what it should.
+fn unreadable(error: impl std::error::Error) -> EngineError {
+    EngineError::Io { what: "read the network's folder".into(), source: std::io::Error::other(error.to_string()) }
 }
 
 /// Checks the name and role of an identity to be issued.
@@ -53,14 +48,19 @@ impl Net<'_> {
     ) -> Result<Map<String, Value>, EngineError> {
         check(name, role)?;
         let folder = self.layout().organisation(organisation);
-        if !folder.join("ca").is_dir() {
-            return Err(EngineError::Unsupported(format!(
-                "the authority of {} is not here; issue the identity where its key is kept",
-                organisation.name
-            )));
+        self.authority(organisation)?;
+        let msp = self.layout().user(organisation, name).join("msp");
+        if msp.is_dir() {
+            let known = certificate(&msp)?;
+            if self.revoked(organisation)?.is_some_and(|list| list.is_revoked(known.serial())) {
+                return Err(invalid("name", format!("{name} was revoked; choose another name")));
+            }
+            if known.organizational_units().first().map(String::as_str) != Some(unit(role)?) {
+                return Err(invalid("role", format!("{name} was issued with another role; choose another name")));
+            }
         }
-        let made = cryptogen::issue_user(&folder, &organisation.domain, name, unit(role)?)
-            .map_err(|error| failed("issue the identity", error))?;
+        let made =
+            cryptogen::issue_user(&folder, &organisation.domain, name, unit(role)?).map_err(failed("identity"))?;
         let certificate = certificate(&made.join("msp"))?;
         Ok(serde_json::from_value(json!({
             "identity": format!("{name}@{}", organisation.domain),
@@ -71,6 +71,18 @@ impl Net<'_> {
         .unwrap_or_default())
     }
 
+    /// The folder of an organisation's authority, whose key is kept only where the network was made.
+    fn authority(&self, organisation: &OrganisationSpec) -> Result<PathBuf, EngineError> {
+        let folder = self.layout().organisation(organisation).join("ca");
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        Err(EngineError::Unsupported(format!(
+            "the authority of {} is not here; issue and revoke its identities where its key is kept",
+            organisation.name
+        )))
+    }
+
     /// Puts an identity on its organisation's revocation list, in the folder from which new channels are made too.
     pub(super) fn list_revoked(&self, organisation: &OrganisationSpec, name: &str) -> Result<(), EngineError> {
         check(name, "client")?;
@@ -78,28 +90,33 @@ impl Net<'_> {
         if !folder.is_dir() {
             return Err(EngineError::NotFound { what: format!("the identity {name} of {}", organisation.name) });
         }
+        let authority = self.authority(organisation)?;
         let serial = certificate(&folder)?.serial().to_vec();
-        let list_path = self.layout().msp(organisation).join(LIST);
+        let list_path = self.layout().msp(organisation).join(REVOKED);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
         let mut revoked = Vec::new();
-        if list_path.exists() {
-            let known =
-                Crl::from_bytes(&read(&list_path)?).map_err(|error| failed("read the revocation list", error))?;
-            if known.is_revoked(&serial) {
-                return Ok(());
-            }
+        let known = self.revoked(organisation)?;
+        if known.as_ref().is_some_and(|known| known.is_revoked(&serial)) {
+            return self.hand_out(organisation);
+        }
+        if let Some(known) = known {
             revoked.extend(known.revoked().iter().map(|serial| (serial.clone(), known.this_update())));
         }
         revoked.push((serial, now));
-        let authority = self.layout().organisation(organisation).join("ca");
-        let key =
-            key_file::read(&authority.join("priv_sk")).map_err(|error| failed("read the authority's key", error))?;
-        let issuer =
-            Certificate::from_pem(&read(&pem_in(&authority)?)?).map_err(|error| failed("read the authority", error))?;
+        let key = key_file::read(&authority.join("priv_sk")).map_err(failed("revocation list"))?;
+        let issuer = Certificate::from_pem(&read(&pem_in(&authority)?)?).map_err(unreadable)?;
         let number = revoked.len() as u64;
         let template = CrlTemplate { revoked, this_update: now, next_update: None, number };
-        let list = template.issue(&issuer, &key).map_err(|error| failed("sign the revocation list", error))?;
-        write(&list_path, list.pem().as_bytes())
+        let list = template.issue(&issuer, &key).map_err(failed("revocation list"))?;
+        write(&list_path, list.pem().as_bytes())?;
+        self.hand_out(organisation)
+    }
+
+    /// Gives the revocation list of an organisation to its nodes.
+    fn hand_out(&self, organisation: &OrganisationSpec) -> Result<(), EngineError> {
+        let own = |node: &&NodeSpec| node.external.is_none() && node.organisation == organisation.name;
+        let mut own = self.spec().nodes.iter().filter(own);
+        own.try_for_each(|node| files::revocations(&self.layout(), organisation, node))
     }
 }
 
@@ -140,11 +157,11 @@ impl Net<'_> {
     }
 
     fn revoked(&self, organisation: &OrganisationSpec) -> Result<Option<Crl>, EngineError> {
-        let path = self.layout().msp(organisation).join(LIST);
+        let path = self.layout().msp(organisation).join(REVOKED);
         if !path.exists() {
             return Ok(None);
         }
-        Crl::from_bytes(&read(&path)?).map(Some).map_err(|error| failed("read the revocation list", error))
+        Crl::from_bytes(&read(&path)?).map(Some).map_err(unreadable)
     }
 
     /// Certificate, key and authority of an identity, for the application or person it was issued to.
@@ -161,7 +178,7 @@ impl Net<'_> {
         let keystore = msp.join("keystore");
         let found = certificate(&msp)?;
         let key = key_file::find_by_ski(&keystore, &found.public_key().ski())
-            .map_err(|error| failed("read the key", error))?
+            .map_err(unreadable)?
             .ok_or_else(|| EngineError::NotFound { what: format!("the private key of {name}") })?;
         let file = |name: &str, bytes: Vec<u8>| Download {
             name: name.to_owned(),
@@ -178,8 +195,19 @@ impl Net<'_> {
 
     /// Lays out what is needed to use a network that somebody else runs, as if it had been made here.
     pub(super) fn import(&self, trust: &[Trust]) -> Result<(), EngineError> {
+        let mut domains = std::collections::BTreeSet::new();
         for (index, given) in trust.iter().enumerate() {
             let organisation = organisation(self.spec(), &given.organisation)?;
+            let domain = &organisation.domain;
+            // It names the folder with the organisation's keys.
+            if domain.is_empty()
+                || domain.starts_with('.')
+                || domain.contains(['/', '\\'])
+                || !domains.insert(domain.to_ascii_lowercase())
+            {
+                let why = "every organisation needs a name of its own, whatever the case of its letters";
+                return Err(invalid(format!("trust[{index}].organisation"), why));
+            }
             let field = |name: &str| format!("trust[{index}].{name}");
             let pem = |name: &str, text: &Option<String>| -> Result<Option<Vec<Certificate>>, EngineError> {
                 let Some(text) = text.as_ref().filter(|text| !text.trim().is_empty()) else { return Ok(None) };
@@ -203,8 +231,7 @@ impl Net<'_> {
                         return Err(invalid(&field("key"), "it does not belong to the certificate"));
                     }
                     std::fs::create_dir_all(user.join("keystore")).map_err(io("make", &user))?;
-                    key_file::write(&user.join("keystore/priv_sk"), &key)
-                        .map_err(|error| failed("write the key", error))?;
+                    key_file::write(&user.join("keystore/priv_sk"), &key).map_err(failed("key file"))?;
                     write(&user.join("signcerts/cert.pem"), certificates[0].pem().as_bytes())?;
                     folders.push(user);
                 }
@@ -245,7 +272,7 @@ fn pem_in(folder: &std::path::Path) -> Result<PathBuf, EngineError> {
 
 fn certificate(msp: &std::path::Path) -> Result<Certificate, EngineError> {
     let path = pem_in(&msp.join("signcerts"))?;
-    Certificate::from_pem(&read(&path)?).map_err(|error| failed("read the certificate", error))
+    Certificate::from_pem(&read(&path)?).map_err(unreadable)
 }
 
 #[cfg(test)]

@@ -14,9 +14,10 @@ use fabric_proto::protos::{ProposalResponse, TxValidationCode};
 use futures::future::join_all;
 use serde_json::json;
 
-use super::connect::{ANSWER, Net, refusal};
-use super::deploy::not_yet;
-use super::layout::{organisation, organisation_of};
+use super::connect::{Net, refusal};
+use super::first_call::not_yet;
+use super::layout::{failed, invalid, organisation, organisation_of};
+use super::update::within;
 use super::{explain, record};
 use crate::EngineError;
 use crate::call::{CallInput, CallRequest, CallResult, Simulation};
@@ -24,16 +25,14 @@ use crate::spec::{NodeSpec, OrganisationSpec};
 
 /// How long a gateway may take to learn of peers that have just installed a contract.
 const GOSSIP: Duration = Duration::from_secs(15);
+/// The same for calls that only read.
+const READ_GOSSIP: Duration = Duration::from_secs(3);
 /// The identity that calls when none is named.
 const DEFAULT_SIGNER: &str = "Admin";
 /// More organisations than this are not tried in combinations for what is missing.
 const MAX_COMBINED: usize = 12;
 
-fn invalid(field: &str, why: impl Into<String>) -> EngineError {
-    EngineError::Invalid { field: field.to_owned(), why: why.into() }
-}
-
-impl Net<'_> {
+impl<'a> Net<'a> {
     fn call_of(&self, request: &CallRequest) -> Result<Call, EngineError> {
         let CallInput::Texts { arguments, transient } = &request.input else {
             return Err(invalid("input", "a Fabric contract is called with texts"));
@@ -58,7 +57,7 @@ impl Net<'_> {
         Ok(call)
     }
 
-    fn caller_of(&self, request: &CallRequest) -> Result<(&OrganisationSpec, Arc<SigningIdentity>), EngineError> {
+    fn caller_of(&self, request: &CallRequest) -> Result<(&'a OrganisationSpec, Arc<SigningIdentity>), EngineError> {
         let caller = self.caller(&request.channel, request.organisation.as_deref())?;
         let signer = self.signer(caller, request.signer.as_deref().unwrap_or(DEFAULT_SIGNER))?;
         Ok((caller, signer))
@@ -71,21 +70,39 @@ impl Net<'_> {
         self.send(&call, caller, signer).await
     }
 
-    /// A gateway of the caller's organisation, or else of another one on the channel.
-    async fn gateway_for(
-        &self,
-        channel: &str,
-        caller: &OrganisationSpec,
-        signer: &Arc<SigningIdentity>,
-    ) -> Result<GatewayClient, EngineError> {
-        let mut last = None;
-        for node in self.peers_of(channel, Some(&caller.name))? {
-            match self.gateway(node, signer.clone()).await {
-                Ok(gateway) => return Ok(gateway),
-                Err(error) => last = Some(error),
-            }
+    /// The peers whose gateways a call may go through: the caller's before the others. Transient data goes to the caller's alone,
+    /// as long as it has any.
+    fn gateways(&self, call: &Call, caller: &OrganisationSpec) -> Result<Vec<&'a NodeSpec>, EngineError> {
+        let mut peers = self.peers_of(&call.channel, Some(&caller.name))?;
+        let own = |node: &&NodeSpec| node.organisation == caller.name;
+        if !call.transient.is_empty() && peers.iter().any(own) {
+            peers.retain(|node| own(&node));
         }
-        Err(last.unwrap_or_else(|| EngineError::NotFound { what: format!("a peer of {channel}") }))
+        Ok(peers)
+    }
+
+    /// Does something with the first of these gateways that answers. Peers learn of each other's contracts by gossip and elect a
+    /// leader of their orderers: just after a deployment or a start a gateway may find nobody for a moment, until `until`.
+    async fn through<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        peers: &[&'a NodeSpec],
+        signer: &Arc<SigningIdentity>,
+        until: Instant,
+        act: impl Fn(GatewayClient) -> F,
+    ) -> Result<T, EngineError> {
+        let act = &act;
+        self.first_of(peers.to_vec(), |node| async move {
+            let gateway = self.gateway(node, signer.clone()).await?;
+            loop {
+                match act(gateway.clone()).await {
+                    Err(error) if !error.is_transport() && not_yet(&error) && Instant::now() < until => {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                    other => return other.map_err(|error| refusal(&node.id, error)),
+                }
+            }
+        })
+        .await
     }
 
     pub(super) async fn send(
@@ -94,28 +111,15 @@ impl Net<'_> {
         caller: &OrganisationSpec,
         signer: Arc<SigningIdentity>,
     ) -> Result<CallResult, EngineError> {
-        let gateway = self.gateway_for(&call.channel, caller, &signer).await?;
-        let failed = |error| refusal("the gateway", error);
-        let until = Instant::now() + GOSSIP;
-        let prepared = loop {
-            match gateway.endorse(call).await {
-                // Peers learn of each other's contracts by gossip; just after a deployment they may not know yet.
-                Err(error) if not_yet(&error) && Instant::now() < until => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                other => break other.map_err(failed)?,
-            }
-        };
-        loop {
-            match gateway.submit(&prepared).await {
-                Ok(()) => break,
-                Err(error) if no_leader(&error) && Instant::now() < until => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        let status = gateway.commit_status(&prepared.channel, &prepared.transaction_id).await.map_err(failed)?;
+        let (peers, until) = (self.gateways(call, caller)?, Instant::now() + GOSSIP);
+        let prepared =
+            &self.through(&peers, &signer, until, |gateway| async move { gateway.endorse(call).await }).await?;
+        // A transaction can be handed in and asked for anywhere: however often it comes, it counts once.
+        self.through(&peers, &signer, until, |gateway| async move { gateway.submit(prepared).await }).await?;
+        let (channel, id) = (&prepared.channel, &prepared.transaction_id);
+        let status = self
+            .through(&peers, &signer, until, |gateway| async move { gateway.commit_status(channel, id).await })
+            .await?;
         let opened = blocks::transaction(0, status.code, &bytes_of(&prepared.envelope));
         let events = match &opened.content {
             blocks::Content::Call(call) => record::event(call.event.as_ref()),
@@ -123,7 +127,7 @@ impl Net<'_> {
         };
         let code = status.code.as_str_name();
         Ok(CallResult {
-            transaction: prepared.transaction_id,
+            transaction: prepared.transaction_id.clone(),
             height: status.block_number,
             ok: status.code == TxValidationCode::Valid,
             code: code.to_owned(),
@@ -134,55 +138,102 @@ impl Net<'_> {
         })
     }
 
+    /// Runs a call that only reads on one peer of the caller's organisation, or else on the next that answers.
+    pub(super) async fn evaluate(&self, request: &CallRequest) -> Result<Simulation, EngineError> {
+        let mut call = self.call_of(request)?;
+        let (caller, signer) = self.caller_of(request)?;
+        let peers = self.gateways(&call, caller)?;
+        if !call.transient.is_empty() && call.endorsing_organizations.is_empty() {
+            // Its gateway must not pass secrets on to a peer that is further ahead.
+            call.endorsing_organizations.push(caller.msp());
+        }
+        let (call, until) = (&call, Instant::now() + READ_GOSSIP);
+        let read = self.through(&peers, &signer, until, |gateway| async move { gateway.evaluate(call).await }).await;
+        let (output, problem) = match read {
+            Ok(payload) => (payload, None),
+            Err(EngineError::Refused { why, .. }) => (Bytes::new(), Some(why)),
+            Err(error) => return Err(error),
+        };
+        Ok(Simulation {
+            ok: problem.is_none(),
+            problem,
+            output: record::shown(&output),
+            events: Vec::new(),
+            effects: json!({}),
+            answers: Vec::new(),
+            missing: Vec::new(),
+            gas_used: None,
+        })
+    }
+
+    /// The peers that a simulation asks, by organisation: of those that are named, or of all on the channel. Transient data is
+    /// for the caller's organisation unless others are named.
+    fn endorsers_of(
+        &self,
+        call: &Call,
+        caller: &OrganisationSpec,
+    ) -> Result<Vec<(String, Vec<&'a NodeSpec>)>, EngineError> {
+        let mut found: Vec<(String, Vec<&NodeSpec>)> = Vec::new();
+        for node in self.peers_of(&call.channel, Some(&caller.name))? {
+            let msp = organisation_of(self.spec(), node)?.msp();
+            let wanted = if call.endorsing_organizations.is_empty() {
+                call.transient.is_empty() || msp == caller.msp()
+            } else {
+                call.endorsing_organizations.contains(&msp)
+            };
+            match found.iter_mut().find(|(known, _)| *known == msp) {
+                Some((_, peers)) => peers.push(node),
+                None if wanted => found.push((msp, vec![node])),
+                None => {}
+            }
+        }
+        if found.is_empty() {
+            return Err(invalid("endorsers", "name organisations that have peers on the channel"));
+        }
+        Ok(found)
+    }
+
     /// Asks a peer of every organisation what a call would do, and compares their answers.
     pub(super) async fn simulate(&self, request: &CallRequest) -> Result<Simulation, EngineError> {
         let call = self.call_of(request)?;
         let (caller, signer) = self.caller_of(request)?;
-        let wanted = |node: &&NodeSpec| {
-            organisation_of(self.spec(), node).is_ok_and(|known| {
-                call.endorsing_organizations.is_empty() || call.endorsing_organizations.contains(&known.msp())
-            })
-        };
-        let peers: Vec<&NodeSpec> =
-            self.peers_of(&call.channel, Some(&caller.name))?.into_iter().filter(wanted).collect();
+        let organisations = self.endorsers_of(&call, caller)?;
         // One proposal for all: endorsements of different proposals cannot be put into one transaction.
         let signed = call.sign(&*signer);
         let (signed, sender) = (&signed, &signer);
-        let asked = join_all(peers.iter().map(|node| async move {
-            let client = self.peer_as(node, sender.clone()).await?;
-            match tokio::time::timeout(ANSWER, client.propose(signed)).await {
-                Ok(answer) => answer.map_err(|error| refusal(&node.id, error)),
-                Err(_) => Err(super::connect::silent(&node.id)),
-            }
+        let asked = join_all(organisations.iter().map(|(_, peers)| {
+            self.first_of(peers.clone(), |node| async move {
+                let client = self.peer_as(node, sender.clone()).await?;
+                let answer = within(client.propose(signed)).await.map_err(|error| refusal(&node.id, error))?;
+                Ok((node, answer))
+            })
         }))
         .await;
-        let first = asked.iter().flatten().find(|answer| succeeded(answer)).map(|answer| answer.payload.clone());
+        let answered = |answer: &(&NodeSpec, ProposalResponse)| succeeded(&answer.1).then(|| answer.1.payload.clone());
+        let first = asked.iter().flatten().find_map(answered);
         let mut answers = Vec::new();
         let mut endorsers: Vec<Bytes> = Vec::new();
         let mut problem = None;
-        for (node, answer) in peers.iter().zip(&asked) {
-            let msp = organisation_of(self.spec(), node)?.msp();
-            let same = answer.as_ref().is_ok_and(|answer| Some(&answer.payload) == first.as_ref());
-            let (ok, message) = match answer {
-                Ok(answer) => {
-                    let response = answer.response.clone().unwrap_or_default();
-                    (succeeded(answer), response.message)
+        for ((msp, peers), answer) in organisations.iter().zip(&asked) {
+            let (node, ok, same, message) = match answer {
+                Ok((node, answer)) => {
+                    let (ok, same) = (succeeded(answer), Some(&answer.payload) == first.as_ref());
+                    if ok && same {
+                        endorsers.extend(answer.endorsement.as_ref().map(|endorsement| endorsement.endorser.clone()));
+                    }
+                    (*node, ok, same, answer.response.clone().unwrap_or_default().message)
                 }
-                Err(error) => (false, error.to_string()),
+                Err(error) => (peers[0], false, false, error.to_string()),
             };
-            if ok
-                && same
-                && let Some(endorsement) = answer.as_ref().ok().and_then(|answer| answer.endorsement.as_ref())
-            {
-                endorsers.push(endorsement.endorser.clone());
-            }
-            if !ok && problem.is_none() {
-                problem = Some(format!("{}: {message}", node.id));
-            } else if ok && !same && problem.is_none() {
-                problem = Some(format!(
-                    "{} came to another result; a contract must not use time, chance or the outside world",
-                    node.id
-                ));
+            if !ok {
+                problem.get_or_insert_with(|| format!("{}: {message}", node.id));
+            } else if !same {
+                problem.get_or_insert_with(|| {
+                    format!(
+                        "{} came to another result; a contract must not use time, chance or the outside world",
+                        node.id
+                    )
+                });
             }
             answers.push(json!({"peer": node.id, "mspid": msp, "ok": ok, "same_result": same, "message": message}));
         }
@@ -193,20 +244,25 @@ impl Net<'_> {
             })?,
             None => Answer::default(),
         };
-        let missing = match &first {
-            Some(_) => self.missing(&call, &endorsers).await.unwrap_or_default(),
-            None => Vec::new(),
+        let (ok, missing, unmet) = match &first {
+            None => (false, Vec::new(), None),
+            Some(_) => match self.unmet(&call, &endorsers).await {
+                Ok((true, _)) => (true, Vec::new(), None),
+                Ok((false, missing)) => {
+                    let unmet = unmet_words(&missing, &call, caller);
+                    (false, missing, Some(unmet))
+                }
+                Err(error) => {
+                    let unmet = format!("whether these endorsements suffice cannot be told: {error}");
+                    (false, Vec::new(), Some(unmet))
+                }
+            },
         };
-        let ok = first.is_some() && missing.is_empty();
         // What a peer of one organisation cannot do matters only when the policy needs it.
-        let problem = match (ok, problem, missing.is_empty()) {
-            (true, _, _) => None,
-            (false, Some(problem), true) => Some(problem),
-            (false, problem, _) => Some(format!(
-                "the policy still wants endorsements of {}{}",
-                missing.join(", "),
-                problem.map(|why| format!(" ({why})")).unwrap_or_default()
-            )),
+        let problem = match (unmet, problem) {
+            _ if ok => None,
+            (Some(unmet), Some(why)) => Some(format!("{unmet} ({why})")),
+            (unmet, why) => unmet.or(why),
         };
         Ok(Simulation {
             ok,
@@ -247,14 +303,15 @@ impl Net<'_> {
         })
     }
 
-    /// The fewest organisations whose endorsement would still be needed.
-    async fn missing(&self, call: &Call, endorsers: &[Bytes]) -> Result<Vec<String>, EngineError> {
+    /// Whether endorsements satisfy a contract's policy, and if not, the fewest organisations whose endorsement would still be
+    /// needed, as far as that is known.
+    async fn unmet(&self, call: &Call, endorsers: &[Bytes]) -> Result<(bool, Vec<String>), EngineError> {
         let bundle = self.bundle(&call.channel).await?;
         let policy = self.policy_of(&bundle, &call.channel, &call.chaincode).await?;
         let identity = |bytes: &Bytes| bundle.msp_manager().deserialize(bytes).ok();
         let given: Vec<_> = endorsers.iter().filter_map(identity).collect();
         if policy.evaluate_identities(&given).is_ok() {
-            return Ok(Vec::new());
+            return Ok((true, Vec::new()));
         }
         let mut others = Vec::new();
         for node in self.spec().nodes.iter().filter(|node| node.is_peer()) {
@@ -265,7 +322,10 @@ impl Net<'_> {
                 continue;
             }
             let folder = self.layout().node_crypto(organisation, node).join("msp");
-            if let Ok(signer) = SigningIdentity::from_folder(&folder, &msp)
+            let signer = self.connections.signers.get(&folder.join("signcerts"), || {
+                SigningIdentity::from_folder(&folder, &msp).map(Arc::new).map_err(failed("identity"))
+            });
+            if let Ok(signer) = signer
                 && let Some(peer) = identity(signer.serialized())
             {
                 others.push((msp, peer));
@@ -280,14 +340,14 @@ impl Net<'_> {
             let mut all = given.clone();
             all.extend(chosen().map(|(_, peer)| peer.clone()));
             if policy.evaluate_identities(&all).is_ok() {
-                return Ok(chosen().map(|(msp, _)| msp.clone()).collect());
+                return Ok((false, chosen().map(|(msp, _)| msp.clone()).collect()));
             }
         }
-        Ok(others.into_iter().map(|(msp, _)| msp).collect())
+        Ok((false, others.into_iter().map(|(msp, _)| msp).collect()))
     }
 
-    /// Runs a function that only reads, on a peer of the caller's organisation.
-    pub(super) async fn evaluate(&self, channel: &str, contract: &str, function: &str) -> Result<Bytes, EngineError> {
+    /// Runs a function that only reads, on the first peer that answers.
+    pub(super) async fn read(&self, channel: &str, contract: &str, function: &str) -> Result<Bytes, EngineError> {
         let call = &Call::new(channel, contract).args([function]);
         self.ask(channel, None, |client| async move { client.call(call).await }).await
     }
@@ -302,7 +362,19 @@ fn bytes_of(envelope: &fabric_proto::common::Envelope) -> Bytes {
     prost::Message::encode_to_vec(envelope).into()
 }
 
-/// Whether no orderer took a transaction, which passes when they have elected a leader.
-fn no_leader(error: &ClientError) -> bool {
-    error.code().is_some_and(|code| konsort_node::code_name(code) == "Unavailable")
+/// That a policy is not satisfied, and what to do.
+fn unmet_words(missing: &[String], call: &Call, caller: &OrganisationSpec) -> String {
+    let alone = !call.transient.is_empty() && call.endorsing_organizations.is_empty();
+    let asked = if alone {
+        format!(
+            "only {} was asked, since the call carries transient data; name the organisations that may see it: ",
+            caller.name
+        )
+    } else {
+        String::new()
+    };
+    if missing.is_empty() {
+        return format!("{asked}the policy is not satisfied by these endorsements");
+    }
+    format!("{asked}the policy still wants endorsements of {}", missing.join(", "))
 }

@@ -13,6 +13,8 @@ use crate::{EngineError, Place};
 
 /// How long a node may take from its start until it listens.
 const READY: Duration = Duration::from_mins(1);
+/// How often the driver is asked about a node that does not answer yet.
+const OBSERVE: Duration = Duration::from_millis(250);
 /// How long a node may take to end by itself.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 
@@ -56,6 +58,7 @@ impl Net<'_> {
 
     async fn node_ready(&self, node: &NodeSpec) -> Result<(), EngineError> {
         let until = Instant::now() + READY;
+        let mut look = Instant::now() + OBSERVE;
         loop {
             let problem = match self.operations(node, "/healthz").await {
                 Ok((200, _)) => return Ok(()),
@@ -67,8 +70,11 @@ impl Net<'_> {
                 return Err(EngineError::Unreachable { node: node.id.clone(), why });
             }
             // A node that ends again and again will not get better by waiting.
-            if let Some(why) = self.given_up(node).await {
-                return Err(EngineError::Unreachable { node: node.id.clone(), why });
+            if Instant::now() > look {
+                if let Some(why) = self.given_up(node).await {
+                    return Err(EngineError::Unreachable { node: node.id.clone(), why });
+                }
+                look = Instant::now() + OBSERVE;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

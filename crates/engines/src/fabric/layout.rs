@@ -5,7 +5,8 @@
 //! crypto/peerOrganizations/<domain>/…
 //! channels/<channel>.block                 genesis blocks
 //! nodes/<id>/                              configuration and ledger of one node
-//! contracts/<channel>.<name>/              package and definition of the deployment that is under way or was last
+//! contracts/<channel>/<name>/<sequence>-…/ package and definition of one deployment
+//! contracts/<channel>/<name>/current       which of them was committed last
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -61,9 +62,9 @@ impl Layout {
         self.root.join("channels").join(format!("{channel}.block"))
     }
 
-    /// What is known of a deployment.
-    pub(super) fn contract(&self, channel: &str, name: &str) -> PathBuf {
-        self.root.join("contracts").join(format!("{channel}.{name}"))
+    /// What was deployed on a channel from here, a folder for each contract.
+    pub(super) fn contracts(&self, channel: &str) -> PathBuf {
+        self.root.join("contracts").join(channel)
     }
 }
 
@@ -72,12 +73,34 @@ pub(super) fn organisation_of<'a>(spec: &'a NetworkSpec, node: &NodeSpec) -> Res
     organisation(spec, &node.organisation)
 }
 
-/// An organisation by name or MSP id.
+/// An organisation by its name, or else by its MSP id.
 pub(super) fn organisation<'a>(spec: &'a NetworkSpec, name: &str) -> Result<&'a OrganisationSpec, EngineError> {
-    spec.organisations
-        .iter()
-        .find(|organisation| organisation.name == name || organisation.mspid.as_deref() == Some(name))
+    let all = || spec.organisations.iter();
+    all()
+        .find(|organisation| organisation.name == name)
+        .or_else(|| all().find(|organisation| organisation.mspid.as_deref() == Some(name)))
         .ok_or_else(|| EngineError::NotFound { what: format!("the organisation {name}") })
+}
+
+/// Something in a request that makes no sense.
+pub(super) fn invalid(field: impl Into<String>, why: impl Into<String>) -> EngineError {
+    EngineError::Invalid { field: field.into(), why: why.into() }
+}
+
+/// A step of making files that failed: by the file system's fault, such as a full disk, or else by what was asked for.
+pub(super) fn failed<E: std::error::Error + 'static>(what: &str) -> impl FnOnce(E) -> EngineError {
+    let what = what.to_owned();
+    move |error| {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(found) = cause {
+            if let Some(io) = found.downcast_ref::<std::io::Error>() {
+                let source = std::io::Error::new(io.kind(), error.to_string());
+                return EngineError::Io { what: format!("make the {what}"), source };
+            }
+            cause = found.source();
+        }
+        invalid(what, error.to_string())
+    }
 }
 
 /// A failed file operation.
@@ -98,10 +121,39 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), EngineError> {
     konsort_pki::key_file::write_secret(path, content).map_err(io("write", path))
 }
 
+/// Removes a file, if it is there.
+pub(super) fn remove_file(path: &Path) -> Result<(), EngineError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes a folder with all in it, if it is there.
 pub(super) fn remove_folder(path: &Path) -> Result<(), EngineError> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("remove", path)(error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fabric_client::cryptogen;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_takes_nothing_is_no_fault_of_the_request() {
+        let folder = tempfile::tempdir().unwrap();
+        // Where a folder should be there is a file.
+        let place = folder.path().join("crypto");
+        std::fs::write(&place, b"").unwrap();
+        let config = cryptogen::Config::parse("PeerOrgs: [{Name: Org1, Domain: org1.example.com}]").unwrap();
+        let error = cryptogen::extend(&config, &place).map_err(failed("certificates")).unwrap_err();
+        assert!(matches!(error, EngineError::Io { .. }), "{error:?}");
+        let odd = cryptogen::Config::parse("PeerOrgs: [{Name: Org1, Domain: ../x}]").unwrap();
+        let error = cryptogen::extend(&odd, &folder.path().join("other")).map_err(failed("certificates")).unwrap_err();
+        assert!(matches!(error, EngineError::Invalid { .. }), "{error:?}");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+use super::layout::invalid;
 use crate::EngineError;
 use crate::spec::{
     ChannelSpec, EngineKind, NetworkRequest, NetworkSpec, NodeSpec, OrganisationRequest, OrganisationSpec,
@@ -27,10 +28,6 @@ const MAX_ORGANISATIONS: usize = 32;
 const MAX_NODES: u32 = 16;
 const DEFAULT_BLOCK_TIME_MS: u32 = 500;
 const DEFAULT_BLOCK_TRANSACTIONS: u32 = 500;
-
-fn invalid(field: impl Into<String>, why: impl Into<String>) -> EngineError {
-    EngineError::Invalid { field: field.into(), why: why.into() }
-}
 
 /// Which kind of node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use super::connect::Net;
-use super::deploy::METADATA;
+use super::first_call::METADATA;
 use super::layout::{organisation, organisation_of};
-use super::update::within;
 use crate::EngineError;
 use crate::call::Download;
 
@@ -17,7 +16,7 @@ impl Net<'_> {
     pub(super) async fn interface(&self, channel: &str, contract: &str) -> Result<Value, EngineError> {
         let committed =
             self.ask(channel, None, |client| async move { client.committed(channel, contract).await }).await?;
-        let metadata = match self.evaluate(channel, contract, METADATA).await {
+        let metadata = match self.read(channel, contract, METADATA).await {
             Ok(bytes) if bytes.len() <= MAX_METADATA => serde_json::from_slice(&bytes).unwrap_or(Value::Null),
             // Contracts that are not written with a contract API do not describe themselves.
             Ok(_) | Err(EngineError::Refused { .. }) => Value::Null,
@@ -96,14 +95,5 @@ impl Net<'_> {
             media_type: "application/json".into(),
             bytes,
         })
-    }
-
-    /// Waits until at least one peer of a channel answers with its ledger.
-    pub(super) async fn serves(&self, channel: &str) -> Result<(), EngineError> {
-        for node in self.peers_of(channel, None)? {
-            let client = self.peer(node).await?;
-            within(client.channel_info(channel)).await.map_err(|error| super::connect::refusal(&node.id, error))?;
-        }
-        Ok(())
     }
 }

@@ -1,10 +1,11 @@
 //! One step of an act, from its name and the act alone.
 
+use konsort_drivers::RunState;
 use serde_json::Map;
 
 use super::connect::Net;
 use super::launch::{GRACE, launch, node_ref};
-use super::layout::{organisation, remove_folder};
+use super::layout::{invalid, organisation, remove_file, remove_folder, write};
 use super::plan::{self, Ports, Role};
 use super::{Shared, files};
 use crate::act::{Act, StepPlan};
@@ -44,7 +45,7 @@ pub(super) async fn run(
             // A step that is run again after the node was removed has nothing to stop.
             if let Some(node) = spec.node(id) {
                 net.place.driver.stop(&node_ref(spec, node), GRACE).await?;
-                net.connections.forget(&node.hostname);
+                net.connections.forget(spec, node);
             }
             Ok(StepOutcome::default())
         }
@@ -67,7 +68,6 @@ pub(super) async fn run(
             let joined = spec.channel(channel).map(|known| known.nodes.clone()).unwrap_or_default();
             let nodes: Vec<&NodeSpec> = spec.nodes.iter().filter(|node| joined.contains(&node.id)).collect();
             net.join_all(channel, &nodes).await?;
-            net.serves(channel).await?;
             Ok(StepOutcome::default())
         }
         (Act::Delete, ["remove"]) => {
@@ -121,7 +121,18 @@ pub(super) async fn run(
         }
         (Act::AddOrganisation { organisation, .. }, _) => add_organisation(net, organisation, &words, progress).await,
         (Act::CreateChannel { name, organisations }, ["genesis", _]) => {
-            files::genesis(net.place, name, organisations)?;
+            if !files::genesis(net.place, name, organisations)? {
+                // Left behind by an attempt that was given up.
+                if net.is_known(name).await? {
+                    let why = format!(
+                        "an earlier attempt to make {name} with other organisations or orderers was given up after nodes had \
+                         joined it; choose another name"
+                    );
+                    return Err(invalid("name", why));
+                }
+                remove_file(&net.layout().genesis(name))?;
+                files::genesis(net.place, name, organisations)?;
+            }
             Ok(StepOutcome::default())
         }
         (Act::CreateChannel { name, organisations }, ["join", _]) => create_channel(net, name, organisations).await,
@@ -136,8 +147,9 @@ pub(super) async fn run(
             net.list_revoked(organisation(spec, of)?, name)?;
             Ok(StepOutcome::default())
         }
+        (Act::RevokeIdentity { .. }, ["restart", id]) => restart(net, shared, node(spec, id)?).await,
         (Act::RevokeIdentity { organisation: of, .. }, ["revoke", channel]) => {
-            net.publish_msp(channel, organisation(spec, of)?).await?;
+            net.publish_revoked(channel, organisation(spec, of)?).await?;
             Ok(StepOutcome::default())
         }
         _ => Err(unknown(step)),
@@ -145,8 +157,23 @@ pub(super) async fn run(
 }
 
 async fn start(net: Net<'_>, shared: &Shared, node: &NodeSpec) -> Result<StepOutcome, EngineError> {
-    net.connections.forget(&node.hostname);
+    net.connections.forget(net.spec(), node);
     net.place.driver.start(&launch(net.place, node, &shared.environment)?).await?;
+    Ok(StepOutcome::default())
+}
+
+/// Restarts a node if it runs. One that an earlier run of this step had stopped is started too.
+async fn restart(net: Net<'_>, shared: &Shared, node: &NodeSpec) -> Result<StepOutcome, EngineError> {
+    let begun = net.layout().node(&node.id).join("restarting");
+    let seen = net.place.driver.observe(&net.spec().id).await?;
+    let runs = |state: RunState| matches!(state, RunState::Running | RunState::BackingOff);
+    if begun.exists() || seen.iter().any(|seen| seen.node == node.id && runs(seen.state)) {
+        write(&begun, b"")?;
+        net.place.driver.stop(&node_ref(net.spec(), node), GRACE).await?;
+        start(net, shared, node).await?;
+        net.ready(&[node]).await?;
+        remove_file(&begun)?;
+    }
     Ok(StepOutcome::default())
 }
 
@@ -155,7 +182,10 @@ fn make_files(net: Net<'_>, progress: Progress<'_>) -> Result<(), EngineError> {
     files::certificates(&net.layout(), spec)?;
     progress(format!("certificates of {} organisations and {} nodes", spec.organisations.len(), spec.nodes.len()));
     for channel in &spec.channels {
-        files::genesis(net.place, &channel.name, &channel.organisations)?;
+        if !files::genesis(net.place, &channel.name, &channel.organisations)? {
+            let path = net.layout().genesis(&channel.name);
+            return Err(invalid("channel", format!("{} belongs to another network; remove it", path.display())));
+        }
         progress(format!("genesis block of {}", channel.name));
     }
     for node in spec.nodes.iter().filter(|node| node.external.is_none()) {
@@ -168,8 +198,7 @@ fn plan_node(net: Net<'_>, name: &str, role: &str, id: &str) -> Result<StepOutco
     let mut spec = net.spec().clone();
     if spec.node(id).is_none() {
         let organisation = organisation(net.spec(), name)?;
-        let role = Role::of(role)
-            .ok_or_else(|| EngineError::Invalid { field: "role".into(), why: "use peer or orderer".into() })?;
+        let role = Role::of(role).ok_or_else(|| invalid("role", "use peer or orderer"))?;
         let mut ports = Ports::after(&spec);
         let number = plan::next_number(&spec, organisation, role);
         spec.nodes.push(plan::node(organisation, role, number, &mut ports)?);
@@ -223,14 +252,19 @@ async fn add_organisation(
 
 async fn create_channel(net: Net<'_>, name: &str, organisations: &[String]) -> Result<StepOutcome, EngineError> {
     let mut spec = net.spec().clone();
+    // Members may have been named by their MSP ids.
+    let organisations: Vec<String> = organisations
+        .iter()
+        .map(|named| Ok(organisation(net.spec(), named)?.name.clone()))
+        .collect::<Result<_, EngineError>>()?;
     let member = |node: &&NodeSpec| node.is_orderer() || organisations.contains(&node.organisation);
     let nodes: Vec<&NodeSpec> = net.spec().nodes.iter().filter(member).collect();
     net.join_all(name, &nodes).await?;
     if spec.channel(name).is_none() {
         spec.channels.push(ChannelSpec {
             name: name.to_owned(),
-            organisations: organisations.to_vec(),
             nodes: nodes.iter().map(|node| node.id.clone()).collect(),
+            organisations,
         });
     }
     Ok(changed(spec))

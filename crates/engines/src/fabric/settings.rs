@@ -4,6 +4,7 @@ use fabric_channel::config::{format_duration, keys, parse_duration};
 use fabric_proto::orderer::{BatchSize, BatchTimeout};
 
 use super::connect::Net;
+use super::layout::invalid;
 use super::update::{edit, group};
 use crate::EngineError;
 use crate::spec::NetworkSpec;
@@ -19,10 +20,6 @@ const BATCH_TIMEOUT: &str = "batch_timeout";
 const KEYS: [&str; 4] = [MAX_MESSAGE_COUNT, ABSOLUTE_MAX_BYTES, PREFERRED_MAX_BYTES, BATCH_TIMEOUT];
 /// What the orderers' own limit for a message leaves for a block.
 const LARGEST_BLOCK: u32 = 99 << 20;
-
-fn invalid(field: &str, why: impl Into<String>) -> EngineError {
-    EngineError::Invalid { field: field.to_owned(), why: why.into() }
-}
 
 /// A parsed setting.
 enum Setting {

@@ -1,15 +1,13 @@
 //! Which steps an act has. Names are unique within an act and carry what the step is about, so that a step can be run from its
 //! name and the act alone.
 
-use super::layout::organisation;
+use konsort_drivers::DriverKind;
+
+use super::layout::{invalid, organisation};
 use super::plan::{self, Role};
 use crate::EngineError;
 use crate::act::{Act, StepPlan};
-use crate::spec::{NetworkSpec, NodeSpec};
-
-fn invalid(field: &str, why: impl Into<String>) -> EngineError {
-    EngineError::Invalid { field: field.to_owned(), why: why.into() }
-}
+use crate::spec::{ChannelSpec, NetworkSpec, NodeSpec};
 
 /// A step by name.
 pub(super) fn step(name: impl Into<String>, title: impl Into<String>, title_zh: impl Into<String>) -> StepPlan {
@@ -56,6 +54,13 @@ fn own_node<'a>(spec: &'a NetworkSpec, id: &str) -> Result<&'a NodeSpec, EngineE
 
 /// The steps of an act.
 pub(super) fn steps(spec: &NetworkSpec, act: &Act) -> Result<Vec<StepPlan>, EngineError> {
+    let grows = matches!(act, Act::AddNode { .. } | Act::AddOrganisation { .. } | Act::CreateChannel { .. });
+    if grows && spec.driver == DriverKind::External {
+        return Err(EngineError::Unsupported(
+            "somebody else runs this network; let them add nodes, organisations and channels, then import it anew"
+                .into(),
+        ));
+    }
     match act {
         Act::Create => Ok(create(spec)),
         Act::Start => Ok(own(spec).map(|node| start(&node.id)).chain([ready(&[])]).collect()),
@@ -111,17 +116,20 @@ pub(super) fn steps(spec: &NetworkSpec, act: &Act) -> Result<Vec<StepPlan>, Engi
                 format!("Put {user} on the revocation list of {}", organisation.name),
                 format!("将 {user} 列入 {} 的吊销列表", organisation.name),
             );
-            let channels = spec.channels.iter().filter(|channel| channel.organisations.contains(&organisation.name));
-            Ok([list]
-                .into_iter()
-                .chain(channels.map(|channel| {
-                    step(
-                        format!("revoke {}", channel.name),
-                        format!("Tell {} about it", channel.name),
-                        format!("将吊销写入 {}", channel.name),
-                    )
-                }))
-                .collect())
+            // Orderers serve every channel; organisations of peers those they are in.
+            let concerned =
+                |channel: &&ChannelSpec| organisation.orders_only || channel.organisations.contains(&organisation.name);
+            let mut steps = vec![list];
+            steps.extend(spec.channels.iter().filter(concerned).map(|channel| {
+                let name = &channel.name;
+                step(format!("revoke {name}"), format!("Tell {name} about it"), format!("将吊销写入 {name}"))
+            }));
+            // Nodes read their own organisation's list when they start.
+            steps.extend(own(spec).filter(|node| node.organisation == organisation.name).map(|node| {
+                let id = &node.id;
+                step(format!("restart {id}"), format!("Restart {id}, if it runs"), format!("重启 {id}（如在运行）"))
+            }));
+            Ok(steps)
         }
         Act::SetRole { .. } => Err(EngineError::Unsupported(
             "Fabric nodes have one role for life; add a node of the other role and remove this one".into(),
@@ -216,13 +224,19 @@ fn add_node(spec: &NetworkSpec, name: &str, role: &str, channels: &[String]) -> 
 
 fn remove_node(spec: &NetworkSpec, id: &str) -> Result<Vec<StepPlan>, EngineError> {
     let node = own_node(spec, id)?;
-    let same =
-        spec.nodes.iter().filter(|other| other.role == node.role && other.organisation == node.organisation).count();
-    if same <= 1 {
-        return Err(invalid(
-            "node",
-            format!("{id} is the last {} of {}; add another one first", node.role, node.organisation),
-        ));
+    let alike =
+        |other: &&NodeSpec| other.role == node.role && other.organisation == node.organisation && other.id != node.id;
+    let last = |of: &str| {
+        let why = format!("{id} is the last {} of {} {of}; add another one first", node.role, node.organisation);
+        Err(invalid("node", why))
+    };
+    if !spec.nodes.iter().any(|other| alike(&other)) {
+        return last("in this network");
+    }
+    for channel in spec.channels.iter().filter(|channel| channel.nodes.contains(&node.id)) {
+        if !spec.nodes.iter().filter(alike).any(|other| channel.nodes.contains(&other.id)) {
+            return last(&format!("on {}", channel.name));
+        }
     }
     let mut steps = Vec::new();
     for channel in spec.channels.iter().filter(|channel| channel.nodes.contains(&node.id)) {
@@ -289,19 +303,74 @@ fn create_channel(spec: &NetworkSpec, name: &str, organisations: &[String]) -> R
     if spec.channel(name).is_some() {
         return Err(invalid("name", format!("there is a channel {name} already")));
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut members = std::collections::BTreeSet::new();
     for (index, member) in organisations.iter().enumerate() {
         let found = organisation(spec, member)?;
-        if found.orders_only || !seen.insert(&found.name) {
+        if found.orders_only || !members.insert(&found.name) {
             return Err(invalid(&format!("organisations[{index}]"), "name every organisation of peers once"));
         }
     }
-    let with_peers = |member: &&String| spec.nodes.iter().any(|node| node.is_peer() && node.organisation == **member);
-    if organisations.iter().filter(with_peers).count() * 2 <= organisations.len() {
+    let with_peers = |member: &&&String| spec.nodes.iter().any(|node| node.is_peer() && node.organisation == ***member);
+    if members.iter().filter(with_peers).count() * 2 <= members.len() {
         return Err(invalid("organisations", "more than half of the organisations of a channel need a peer"));
     }
     Ok(vec![
         step(format!("genesis {name}"), format!("Make the genesis block of {name}"), format!("生成 {name} 的创世区块")),
         join(name),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{EngineKind, NetworkRequest, OrganisationRequest};
+
+    fn spec() -> NetworkSpec {
+        let request = NetworkRequest {
+            name: "network".into(),
+            engine: EngineKind::Fabric,
+            driver: DriverKind::Process,
+            organisations: vec![OrganisationRequest { id: None, name: "Org1".into(), nodes: 2, observers: 0 }],
+            consensus: "raft".into(),
+            orderers: None,
+            channel: None,
+            first_port: Some(21_000),
+            block_time_ms: None,
+            block_transactions: None,
+        };
+        plan::plan("net_1", &request, &[]).unwrap()
+    }
+
+    #[test]
+    fn networks_of_others_do_not_grow_from_here() {
+        let spec = NetworkSpec { driver: DriverKind::External, ..spec() };
+        let wanted = OrganisationRequest { id: None, name: "Org2".into(), nodes: 1, observers: 0 };
+        for act in [
+            Act::AddNode { organisation: "Org1".into(), role: "peer".into(), channels: Vec::new() },
+            Act::AddOrganisation { organisation: wanted, channels: Vec::new() },
+            Act::CreateChannel { name: "second".into(), organisations: vec!["Org1".into()] },
+        ] {
+            assert!(matches!(steps(&spec, &act), Err(EngineError::Unsupported(_))), "{act:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_node_of_an_organisation_on_a_channel_stays() {
+        let mut spec = spec();
+        let remove = Act::RemoveNode { node: "peer0-org1".into() };
+        assert!(steps(&spec, &remove).is_ok());
+        spec.channels[0].nodes.retain(|node| node != "peer1-org1");
+        assert!(matches!(steps(&spec, &remove), Err(EngineError::Invalid { field, .. }) if field == "node"));
+    }
+
+    #[test]
+    fn a_revocation_reaches_channels_and_nodes_of_both_kinds_of_organisations() {
+        let spec = spec();
+        let names = |organisation: &str| -> Vec<String> {
+            let act = Act::RevokeIdentity { organisation: organisation.into(), name: "eve".into() };
+            steps(&spec, &act).unwrap().into_iter().map(|step| step.name).collect()
+        };
+        assert_eq!(names("Org1"), ["list eve", "revoke mychannel", "restart peer0-org1", "restart peer1-org1"]);
+        assert_eq!(names("Orderer"), ["list eve", "revoke mychannel", "restart orderer1"]);
+    }
 }

@@ -14,7 +14,7 @@ use prost::Message;
 use super::connect::{Net, refusal};
 use super::layout::organisation;
 use crate::EngineError;
-use crate::spec::OrganisationSpec;
+use crate::spec::{NodeSpec, OrganisationSpec};
 
 /// How long an ordering service may take to find a leader, and a change to reach every node.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -55,7 +55,7 @@ pub(super) fn edit<T: Message + Default + PartialEq + Clone>(
     Ok(())
 }
 
-impl Net<'_> {
+impl<'a> Net<'a> {
     /// The administrators of the organisations of peers on a channel, as far as this platform holds their keys.
     pub(super) fn application_admins(&self, channel: &str) -> Result<Vec<Arc<SigningIdentity>>, EngineError> {
         let members = self.spec().channel(channel).map(|known| known.organisations.clone()).unwrap_or_default();
@@ -68,7 +68,7 @@ impl Net<'_> {
     }
 
     /// The organisation of the orderers and its administrator.
-    pub(super) fn orderer_admin(&self) -> Result<(&OrganisationSpec, Arc<SigningIdentity>), EngineError> {
+    pub(super) fn orderer_admin(&self) -> Result<(&'a OrganisationSpec, Arc<SigningIdentity>), EngineError> {
         let organisation = self
             .spec()
             .organisations
@@ -78,20 +78,19 @@ impl Net<'_> {
         Ok((organisation, self.admin(organisation)?))
     }
 
-    /// Orderers that take connections, all but one that is leaving.
-    async fn orderers(
+    /// The first orderer that tells a channel's configuration, and that configuration.
+    async fn config_from(
         &self,
+        channel: &str,
         signer: &Arc<SigningIdentity>,
         without: Option<&str>,
-    ) -> Result<OrdererClient, EngineError> {
-        let mut last = EngineError::NotFound { what: "an orderer of this network".into() };
-        for node in self.spec().nodes.iter().filter(|node| node.is_orderer() && Some(node.id.as_str()) != without) {
-            match self.orderer(node, signer.clone()).await {
-                Ok(client) => return Ok(client),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+    ) -> Result<(&'a NodeSpec, OrdererClient, Config), EngineError> {
+        self.first_of(self.orderers_of(channel, without), |node| async move {
+            let orderer = self.orderer(node, signer.clone()).await?;
+            let config = within(orderer.config(channel)).await.map_err(|error| refusal(&node.id, error))?;
+            Ok((node, orderer, config))
+        })
+        .await
     }
 
     /// Brings a channel's configuration to where `change` puts it, signed by all of `signers`, and waits until every node that
@@ -102,29 +101,26 @@ impl Net<'_> {
         signers: &[Arc<SigningIdentity>],
         without: Option<&str>,
         change: impl Fn(&mut Config) -> Result<(), EngineError>,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<(), EngineError> {
         let sender =
             signers.first().ok_or_else(|| EngineError::NotFound { what: "an administrator to sign".into() })?;
         let until = Instant::now() + SETTLE;
         let mut attempt = 0;
         loop {
-            let orderer = self.orderers(sender, without).await?;
-            let name = orderer.address().to_owned();
-            let read = within(orderer.config(channel)).await.map_err(|error| refusal(&name, error));
-            let before = match read {
-                Ok((_, config)) => config,
+            let (node, orderer, before) = match self.config_from(channel, sender, without).await {
                 Err(EngineError::Unreachable { .. }) if Instant::now() < until => {
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
-                Err(error) => return Err(error),
+                other => other?,
             };
+            let failed = |error| refusal(&node.id, error);
             let mut after = before.clone();
             change(&mut after)?;
-            let draft = ConfigUpdateDraft::between(channel, &before, &after).map_err(|error| refusal(&name, error))?;
+            let draft = ConfigUpdateDraft::between(channel, &before, &after).map_err(failed)?;
             let Some(mut draft) = draft else {
                 self.everywhere(channel, before.sequence, without).await;
-                return Ok(attempt > 0);
+                return Ok(());
             };
             for signer in signers {
                 draft.sign(&**signer);
@@ -134,15 +130,19 @@ impl Net<'_> {
                 Ok(()) => {
                     self.settled(channel, sender, before.sequence + 1, without).await?;
                     self.everywhere(channel, before.sequence + 1, without).await;
-                    return Ok(true);
+                    return Ok(());
                 }
-                // No leader yet, or somebody else's change came first: both pass.
+                // No leader yet, or somebody else's change came first: both pass. Another orderer takes over for one that is gone.
                 Err(error)
-                    if attempt < ATTEMPTS && may_pass(&error) || unavailable(&error) && Instant::now() < until =>
+                    if attempt < ATTEMPTS && may_pass(&error)
+                        || (unavailable(&error) || error.is_transport()) && Instant::now() < until =>
                 {
+                    if error.is_transport() {
+                        self.connections.forget(self.spec(), node);
+                    }
                     tokio::time::sleep(PAUSE * 4).await;
                 }
-                Err(error) => return Err(refusal(&name, error)),
+                Err(error) => return Err(failed(error)),
             }
         }
     }
@@ -157,10 +157,7 @@ impl Net<'_> {
     ) -> Result<(), EngineError> {
         let until = Instant::now() + SETTLE;
         loop {
-            let seen = match self.orderers(signer, without).await {
-                Ok(orderer) => within(orderer.config(channel)).await.ok().map(|(_, config)| config.sequence),
-                Err(_) => None,
-            };
+            let seen = self.config_from(channel, signer, without).await.ok().map(|(_, _, config)| config.sequence);
             if seen.is_some_and(|seen| seen >= sequence) {
                 return Ok(());
             }

@@ -1,5 +1,7 @@
 //! The fabric engine's acts on a network of real processes.
 
+mod import;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -230,6 +232,7 @@ fn a_network_is_made_used_stopped_and_removed() {
     network.act(&Act::Node { node: "peer0-org2".into(), what: "start".into() });
     network.act(&Act::Stop);
     let seen = network.ask(async |_, place| place.driver.observe("net_thin").await).unwrap();
+    assert_eq!(seen.len(), network.spec.nodes.len());
     assert!(seen.iter().all(|node| node.state == RunState::Stopped), "{seen:?}");
     let refused = network.submit(&call("mychannel", "ReadAsset", &["a1"]));
     assert!(matches!(refused, Err(EngineError::Unreachable { .. })), "{refused:?}");
@@ -331,6 +334,21 @@ fn calls_are_tried_explained_and_identities_revoked() {
         .ask(async |engine, place| engine.simulate(place, &call("mychannel", "ReadAsset", &["nothing"])).await)
         .unwrap();
     assert!(!refused.ok && refused.problem.as_ref().unwrap().contains("nothing"), "{refused:?}");
+    // What only reads is read on one peer.
+    let read = call("mychannel", "ReadAsset", &["c1"]);
+    let read = network.ask(async |engine, place| engine.evaluate(place, &read).await).unwrap();
+    assert!(read.ok && read.output.as_str().unwrap().contains("Tom") && read.answers.is_empty(), "{read:?}");
+    let missed = call("mychannel", "ReadAsset", &["nothing"]);
+    let missed = network.ask(async |engine, place| engine.evaluate(place, &missed).await).unwrap();
+    assert!(!missed.ok && missed.problem.as_ref().unwrap().contains("nothing"), "{missed:?}");
+    // Transient data is shown to the caller's organisation alone, unless others are named.
+    let mut secret = call("mychannel", "TransferAsset", &["c1", "Ann"]);
+    secret.input = CallInput::Texts {
+        arguments: vec!["c1".into(), "Ann".into()],
+        transient: BTreeMap::from([("price".to_owned(), "MTAw".to_owned())]),
+    };
+    let seen = network.ask(async |engine, place| engine.simulate(place, &secret).await).unwrap();
+    assert!(seen.ok && seen.answers.len() == 1 && seen.answers[0]["mspid"] == "Org1MSP", "{seen:?}");
     assert_eq!(network.heights("mychannel")["peer0-org1"], height);
     let refused = network.submit(&call("mychannel", "ReadAsset", &["nothing"]));
     assert!(matches!(&refused, Err(EngineError::Refused { why, .. }) if why.contains("nothing")), "{refused:?}");
@@ -342,17 +360,11 @@ fn calls_are_tried_explained_and_identities_revoked() {
     one.endorsers = vec!["Org1".into()];
     let seen = network.ask(async |engine, place| engine.simulate(place, &one).await).unwrap();
     assert_eq!((seen.ok, seen.missing), (false, vec!["Org2MSP".to_owned()]));
-    let sent = network.submit(&one);
-    match sent {
-        Ok(sent) => {
-            assert_eq!((sent.ok, sent.code.as_str()), (false, "ENDORSEMENT_POLICY_FAILURE"));
-            let trace =
-                network.ask(async |engine, place| engine.trace(place, "mychannel", &sent.transaction).await).unwrap();
-            let outline = trace["policy"]["outline"].to_string();
-            assert!(outline.contains("Org2MSP") && outline.contains("not satisfied"), "{trace}");
-        }
-        Err(error) => assert!(matches!(&error, EngineError::Refused { .. }), "{error:?}"),
-    }
+    let sent = network.submit(&one).unwrap();
+    assert_eq!((sent.ok, sent.code.as_str()), (false, "ENDORSEMENT_POLICY_FAILURE"));
+    let trace = network.ask(async |engine, place| engine.trace(place, "mychannel", &sent.transaction).await).unwrap();
+    let outline = trace["policy"]["outline"].to_string();
+    assert!(outline.contains("Org2MSP") && outline.contains("not satisfied"), "{trace}");
 
     // Two that read the same key at once: one of them loses, and the trace says to whom.
     let mut conflict = None;
@@ -402,14 +414,29 @@ fn calls_are_tried_explained_and_identities_revoked() {
     hers.signer = Some("alice".into());
     assert!(network.submit(&hers).unwrap().ok);
     network.act(&identity("bob", "auditor"));
+    let other_role = network.try_act(&identity("alice", "admin"));
+    assert!(matches!(&other_role, Err(EngineError::Invalid { field, .. }) if field == "role"), "{other_role:?}");
+    let revoke =
+        |organisation: &str, name: &str| Act::RevokeIdentity { organisation: organisation.into(), name: name.into() };
     for name in ["alice", "bob"] {
-        network.act(&Act::RevokeIdentity { organisation: "Org1".into(), name: name.into() });
+        network.act(&revoke("Org1", name));
     }
+    let again = network.try_act(&identity("alice", "client"));
+    assert!(matches!(&again, Err(EngineError::Invalid { field, .. }) if field == "name"), "{again:?}");
+    // So it is with those of the orderers' organisation: nodes and channel know.
+    let operator = Act::IssueIdentity { organisation: "Orderer".into(), name: "eve".into(), role: "client".into() };
+    network.act(&operator);
+    network.act(&revoke("Orderer", "eve"));
+    let changes = network.ask(async |engine, place| engine.config_history(place, "mychannel").await).unwrap();
+    let path = &changes[0].changes[0].path;
+    assert!(path.starts_with("Orderer.groups.OrdererMSP.MSP"), "{path}");
+    let own = "crypto/ordererOrganizations/example.com/orderers/orderer1.example.com/msp/crls/revoked.pem";
+    assert!(network.data().join(own).exists());
     let refused = network.submit(&hers);
     assert!(matches!(&refused, Err(EngineError::Refused { .. })), "{refused:?}");
     let records = network.ask(async |engine, place| engine.identities(place)).unwrap();
     let revoked: Vec<&str> = records.iter().filter(|one| one.revoked).map(|one| one.name.as_str()).collect();
-    assert_eq!(revoked, ["alice", "bob"], "{records:?}");
+    assert_eq!(revoked, ["eve", "alice", "bob"], "{records:?}");
     let files = network.ask(async |engine, place| engine.identity_files(place, "Org1", "User1")).unwrap();
     assert!(files.iter().any(|file| file.name == "key.pem" && file.bytes.starts_with(b"-----BEGIN PRIVATE KEY")));
     assert!(network.ask(async |engine, place| engine.identity_files(place, "Org1", "../../ca")).is_err());

@@ -3,6 +3,7 @@
 //! Decoding never fails as a whole: a ledger holds whatever was ordered, so a transaction that cannot be read is there as
 //! [`Content::Unreadable`] with the reason.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use bytes::Bytes;
@@ -122,9 +123,7 @@ pub struct OpenCall {
 /// An endorsement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OpenEndorsement {
-    /// Who endorsed.
-    pub member: Member,
-    /// The serialized identity.
+    /// The serialized identity of who endorsed; [`Member::of`] reads it.
     pub identity: Bytes,
     /// The signature over response payload and identity.
     pub signature: Bytes,
@@ -144,23 +143,12 @@ pub struct Namespace {
 /// Opens a block.
 pub fn open(block: &Block) -> OpenBlock {
     let header = block.header.clone().unwrap_or_default();
-    let codes = protoutil::transactions_filter(block);
-    let data = block.data.as_ref().map(|data| data.data.as_slice()).unwrap_or_default();
-    let transactions = data
-        .iter()
-        .enumerate()
-        .map(|(index, bytes)| {
-            // A genesis block is valid by being the beginning; nobody judged it.
-            let code = match codes.get(index) {
-                Some(code) => {
-                    TxValidationCode::try_from(i32::from(*code)).unwrap_or(TxValidationCode::InvalidOtherReason)
-                }
-                None if header.number == 0 => TxValidationCode::Valid,
-                None => TxValidationCode::NotValidated,
-            };
-            transaction(index, code, bytes)
-        })
-        .collect();
+    // Few people send the many transactions of a block.
+    let mut members = HashMap::new();
+    let mut member =
+        |creator: &Bytes| -> Member { members.entry(creator.clone()).or_insert_with(|| Member::of(creator)).clone() };
+    let transactions =
+        coded(block).map(|(index, code, bytes)| transaction_by(index, code, bytes, &mut member)).collect();
     OpenBlock {
         number: header.number,
         hash: protoutil::header_hash(&header),
@@ -170,6 +158,33 @@ pub fn open(block: &Block) -> OpenBlock {
         signers: signers(block),
         transactions,
     }
+}
+
+/// The envelopes of a block with their places and verdicts.
+fn coded(block: &Block) -> impl Iterator<Item = (usize, TxValidationCode, &Bytes)> {
+    let codes = protoutil::transactions_filter(block);
+    let is_first = block.header.as_ref().is_none_or(|header| header.number == 0);
+    let data = block.data.as_ref().map(|data| data.data.as_slice()).unwrap_or_default();
+    data.iter().enumerate().map(move |(index, bytes)| {
+        // A genesis block is valid by being the beginning; nobody judged it.
+        let code = match codes.get(index) {
+            Some(code) => TxValidationCode::try_from(i32::from(*code)).unwrap_or(TxValidationCode::InvalidOtherReason),
+            None if is_first => TxValidationCode::Valid,
+            None => TxValidationCode::NotValidated,
+        };
+        (index, code, bytes)
+    })
+}
+
+/// Opens the transaction with an id, and no other one of its block.
+pub fn find(block: &Block, id: &str) -> Option<OpenTransaction> {
+    let is_wanted = |bytes: &Bytes| {
+        let header =
+            Envelope::decode(bytes.clone()).and_then(|envelope| Payload::decode(envelope.payload)).ok()?.header?;
+        Some(ChannelHeader::decode(header.channel_header).ok()?.tx_id == id)
+    };
+    let (index, code, bytes) = coded(block).find(|(_, _, bytes)| is_wanted(bytes) == Some(true))?;
+    Some(transaction(index, code, bytes))
 }
 
 fn signers(block: &Block) -> Vec<Member> {
@@ -185,6 +200,15 @@ fn signers(block: &Block) -> Vec<Member> {
 
 /// Opens one envelope of a block.
 pub fn transaction(index: usize, code: TxValidationCode, bytes: &Bytes) -> OpenTransaction {
+    transaction_by(index, code, bytes, &mut Member::of)
+}
+
+fn transaction_by(
+    index: usize,
+    code: TxValidationCode,
+    bytes: &Bytes,
+    member: &mut dyn FnMut(&Bytes) -> Member,
+) -> OpenTransaction {
     let mut open = OpenTransaction {
         id: String::new(),
         index,
@@ -197,14 +221,14 @@ pub fn transaction(index: usize, code: TxValidationCode, bytes: &Bytes) -> OpenT
     match Envelope::decode(bytes.clone()) {
         Ok(envelope) => {
             open.envelope = envelope;
-            open_envelope(&mut open);
+            open_envelope(&mut open, member);
         }
         Err(error) => open.content = Content::Unreadable(format!("its envelope does not decode: {error}")),
     }
     open
 }
 
-fn open_envelope(open: &mut OpenTransaction) {
+fn open_envelope(open: &mut OpenTransaction, member: &mut dyn FnMut(&Bytes) -> Member) {
     let attempt = || -> Result<(ChannelHeader, SignatureHeader, Payload), DecodeError> {
         let payload = Payload::decode(open.envelope.payload.clone())?;
         let header = payload.header.clone().unwrap_or_default();
@@ -218,7 +242,7 @@ fn open_envelope(open: &mut OpenTransaction) {
         }
     };
     open.id.clone_from(&channel.tx_id);
-    open.creator = Member::of(&signature.creator);
+    open.creator = member(&signature.creator);
     open.time = channel
         .timestamp
         .as_ref()
@@ -250,11 +274,7 @@ fn call(channel: &ChannelHeader, data: &Bytes) -> Result<OpenCall, DecodeError> 
     open.endorsements = endorsed
         .endorsements
         .into_iter()
-        .map(|endorsement| OpenEndorsement {
-            member: Member::of(&endorsement.endorser),
-            identity: endorsement.endorser,
-            signature: endorsement.signature,
-        })
+        .map(|endorsement| OpenEndorsement { identity: endorsement.endorser, signature: endorsement.signature })
         .collect();
     open.response_payload = endorsed.proposal_response_payload;
     let answer = answer(&open.response_payload)?;
@@ -296,7 +316,7 @@ pub fn answer(response_payload: &Bytes) -> Result<Answer, DecodeError> {
 }
 
 /// Opens a serialized read-write set.
-pub fn effects(results: &Bytes) -> Result<Vec<Namespace>, DecodeError> {
+fn effects(results: &Bytes) -> Result<Vec<Namespace>, DecodeError> {
     TxReadWriteSet::decode(results.clone())?
         .ns_rwset
         .into_iter()
@@ -354,8 +374,11 @@ mod tests {
             ProposalResponsePayload { extension: action.encode_to_vec().into(), ..ProposalResponsePayload::default() };
         let endorsed = protoutil::proposal_response(payload.encode_to_vec().into(), response, &Nobody);
         let envelope = signed.transaction(&Nobody, &[endorsed]).unwrap();
-        let open = open(&block(vec![envelope.encode_to_vec().into()]));
-        let transaction = &open.transactions[0];
+        let block = block(vec![Bytes::from_static(b"junk"), envelope.encode_to_vec().into()]);
+        let open = open(&block);
+        let transaction = &open.transactions[1];
+        assert_eq!(find(&block, &signed.transaction_id).as_ref(), Some(transaction));
+        assert_eq!(find(&block, "another"), None);
         assert_eq!(transaction.id, signed.transaction_id);
         assert_eq!(transaction.creator.to_string(), "Org1MSP:");
         assert_eq!(transaction.code, TxValidationCode::NotValidated);

@@ -37,7 +37,7 @@ struct EndorsementPolicy {
 }
 
 /// An endorsement policy given as a signature policy or by reference; neither: none.
-pub fn application_policy(signature: &str, reference: &str) -> Result<Option<ApplicationPolicy>, String> {
+fn application_policy(signature: &str, reference: &str) -> Result<Option<ApplicationPolicy>, String> {
     use application_policy::Type;
     let kind = match (signature.is_empty(), reference.is_empty()) {
         (true, true) => return Ok(None),

@@ -6,7 +6,7 @@
 //! # -> Result<(), fabric_client::ClientError> {
 //! use fabric_client::config_update::ConfigUpdateDraft;
 //!
-//! let (_, before) = orderer.config("mychannel").await?;
+//! let before = orderer.config("mychannel").await?;
 //! let mut after = before.clone();
 //! // … change `after` …
 //! if let Some(mut draft) = ConfigUpdateDraft::between("mychannel", &before, &after)? {

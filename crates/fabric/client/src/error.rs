@@ -132,6 +132,16 @@ impl ClientError {
             _ => None,
         }
     }
+
+    /// Whether there was no connection, or it broke: the node itself has said nothing.
+    pub fn is_transport(&self) -> bool {
+        match self {
+            Self::Connect { .. } => true,
+            // A status that a node sent has no cause on this side.
+            Self::Refused { status, .. } => std::error::Error::source(&**status).is_some(),
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -150,5 +160,8 @@ mod tests {
         let error = ClientError::refused("Endorse", status);
         assert_eq!(error.to_string(), "Endorse refused: failed (Aborted); peer0:7051 (Org1MSP): no");
         assert_eq!(error.code(), Some(tonic::Code::Aborted));
+        assert!(!error.is_transport());
+        let broken = tonic::Status::from_error(Box::new(std::io::Error::from(std::io::ErrorKind::BrokenPipe)));
+        assert!(ClientError::refused("Endorse", broken).is_transport());
     }
 }

@@ -96,8 +96,8 @@ impl OrdererClient {
         }
     }
 
-    /// The newest configuration block of a channel and the configuration in it.
-    pub async fn config(&self, channel: &str) -> Result<(Block, fabric_proto::common::Config), ClientError> {
+    /// The newest configuration of a channel.
+    pub async fn config(&self, channel: &str) -> Result<fabric_proto::common::Config, ClientError> {
         let block = self.config_block(channel).await?;
         let (_, config) =
             fabric_channel::protoutil::config_of_block(&block).map_err(|error| ClientError::BadAnswer {
@@ -105,7 +105,7 @@ impl OrdererClient {
                 address: self.address.clone(),
                 reason: error.to_string(),
             })?;
-        Ok((block, config))
+        Ok(config)
     }
 
     /// The newest configuration block of a channel.

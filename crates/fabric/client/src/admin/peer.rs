@@ -277,16 +277,7 @@ impl AdminClient {
 
     /// Blocks from a number on: those that are there, then each as it is committed.
     pub async fn blocks(&self, channel: &str, from: u64) -> Result<BlockStream, ClientError> {
-        let request = envelope::seek(
-            &*self.signer,
-            channel,
-            Seek::Number(from),
-            Seek::Number(u64::MAX),
-            false,
-            self.tls_cert_hash.clone(),
-        );
-        // The request stream must stay open: a deliver session ends when the client closes its half.
-        let requests = futures::StreamExt::chain(futures::stream::iter([request]), futures::stream::pending());
+        let requests = self.seek_on(channel, Seek::Number(from));
         let answers = self
             .deliver
             .clone()
@@ -297,6 +288,18 @@ impl AdminClient {
         Ok(BlockStream { answers, address: self.address.clone() })
     }
 
+    /// Asks for blocks from a place on, without end.
+    fn seek_on(
+        &self,
+        channel: &str,
+        from: Seek,
+    ) -> impl futures::Stream<Item = fabric_proto::common::Envelope> + use<> {
+        let hash = self.tls_cert_hash.clone();
+        let request = envelope::seek(&*self.signer, channel, from, Seek::Number(u64::MAX), false, hash);
+        // The request stream must stay open: a deliver session ends when the client closes its half.
+        futures::StreamExt::chain(futures::stream::iter([request]), futures::stream::pending())
+    }
+
     /// The block that holds a transaction.
     pub async fn block_of(&self, channel: &str, transaction_id: &str) -> Result<Block, ClientError> {
         let payload = self.call(&Call::new("", "qscc").args(["GetBlockByTxID", channel, transaction_id])).await?;
@@ -305,16 +308,7 @@ impl AdminClient {
 
     /// Starts to watch this peer's commits; call before submitting what you wait for.
     pub async fn watch(&self, channel: &str) -> Result<Watch, ClientError> {
-        let request = envelope::seek(
-            &*self.signer,
-            channel,
-            Seek::Newest,
-            Seek::Number(u64::MAX),
-            false,
-            self.tls_cert_hash.clone(),
-        );
-        // The request stream must stay open: a deliver session ends when the client closes its half.
-        let requests = futures::StreamExt::chain(futures::stream::iter([request]), futures::stream::pending());
+        let requests = self.seek_on(channel, Seek::Newest);
         let answers = self
             .deliver
             .clone()
