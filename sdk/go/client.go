@@ -60,12 +60,13 @@ func New(address string, options Options) (*Client, error) {
 		}
 		inner.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
-	inner.ResponseHeaderTimeout = orElse(options.Timeout, 2*time.Minute)
+	patience := orElse(options.Timeout, 2*time.Minute)
+	inner.ResponseHeaderTimeout = patience
 	headers := map[string]string{"Accept-Language": orElse(options.Language, "en")}
 	if options.Key != "" {
 		headers["Authorization"] = "Bearer " + options.Key
 	}
-	sender := &transport{inner: inner, attempts: orElse(options.Attempts, 6), headers: headers}
+	sender := &transport{inner: inner, attempts: orElse(options.Attempts, 6), patience: patience, headers: headers}
 	configuration := api.NewConfiguration()
 	configuration.UserAgent = "konsort-go"
 	configuration.Servers = api.ServerConfigurations{{URL: address}}

@@ -25,6 +25,7 @@ import (
 type transport struct {
 	inner    http.RoundTripper
 	attempts int
+	patience time.Duration
 	headers  map[string]string
 }
 
@@ -43,7 +44,8 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if key == "" {
 		key = rand.Text()
 	}
-	for attempt := 1; ; attempt++ {
+	until := time.Now().Add(t.patience)
+	for attempt := 1; ; {
 		try := request.Clone(request.Context())
 		if request.Body != nil {
 			try.Body = io.NopCloser(bytes.NewReader(content))
@@ -63,8 +65,13 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		if errors.As(err, &problem) {
 			again = mayBeSentAgain(problem, writes)
 		}
-		if !again || attempt >= t.attempts {
+		switch {
+		case problem != nil && problem.Code == "idempotency_in_progress" && time.Now().Before(until):
+			// Only waits for what an earlier try began.
+		case !again || attempt >= t.attempts:
 			return nil, err
+		default:
+			attempt++
 		}
 		retryAfter := ""
 		if answer != nil {
@@ -96,10 +103,7 @@ func (t *transport) once(request *http.Request) (*http.Response, error) {
 
 // mayBeSentAgain says whether a repetition makes sense and cannot double anything.
 func mayBeSentAgain(problem *Problem, writes bool) bool {
-	switch {
-	case problem.Code == "idempotency_in_progress":
-		return true
-	case writes && problem.Code == "node_unreachable":
+	if writes && problem.Code == "node_unreachable" {
 		return false
 	}
 	switch problem.Status {

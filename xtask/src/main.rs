@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command prints")]
 
 mod arrows;
+mod sdk;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Every check and every test; the last line counts them
-    Test,
+    Test {
+        /// Also the tests that take minutes each and are ignored otherwise
+        #[arg(long)]
+        all: bool,
+    },
     /// Formatting, lints, dependency walls
     Check,
     /// Dependency walls between the crates (ARCHITECTURE.md)
@@ -38,6 +43,11 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Generate the API clients of the SDKs from the OpenAPI document (needs Python and Java)
+    Sdk {
+        /// `python`, `typescript`, `go`, `java`; default: all
+        languages: Vec<String>,
+    },
     /// Run every fuzz target for some seconds (needs a nightly toolchain)
     Fuzz {
         /// Seconds per target
@@ -50,11 +60,12 @@ enum Verb {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().verb {
-        Verb::Test => test::everything(),
+        Verb::Test { all } => test::everything(all),
         Verb::Check => check(),
         Verb::Arrows => arrows::check(),
         Verb::Conformance { filter } => test::conformance(filter.as_deref()),
         Verb::Bench { arguments } => bench(&arguments),
+        Verb::Sdk { languages } => sdk::generate(&languages),
         Verb::Fuzz { seconds, target } => fuzz(seconds, target.as_deref()),
     }
 }

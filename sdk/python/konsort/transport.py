@@ -35,7 +35,8 @@ class Transport(RESTClientObject):
         writes = method.upper() in WRITES
         if writes and not any(name.lower() == "idempotency-key" for name in headers):
             headers["Idempotency-Key"] = str(uuid.uuid4())
-        for attempt in range(1, self.attempts + 1):
+        attempt, until = 1, time.monotonic() + self.timeout
+        while True:
             try:
                 answer = super().request(method, url, headers, body, post_params, _request_timeout or self.timeout)
                 content = answer.read()
@@ -43,23 +44,27 @@ class Transport(RESTClientObject):
                 # A certificate does not become better by waiting.
                 raise ApiException(status=0, reason=str(error)) from error
             except urllib3.exceptions.HTTPError:
-                if attempt == self.attempts:
+                if attempt >= self.attempts:
                     raise
                 time.sleep(pause(attempt, None))
+                attempt += 1
                 continue
             if answer.status < 400:
                 return answer
             problem = Problem(answer.status, answer.reason, answer.headers, content.decode("utf-8", "replace"))
-            if attempt == self.attempts or not may_be_sent_again(problem, writes):
+            if problem.code == "idempotency_in_progress":
+                # Only waits for what an earlier try began.
+                if time.monotonic() > until:
+                    raise problem
+            elif attempt >= self.attempts or not may_be_sent_again(problem, writes):
                 raise problem
+            else:
+                attempt += 1
             time.sleep(pause(attempt, answer.headers.get("retry-after")))
-        raise AssertionError("at least one attempt is made")
 
 
 def may_be_sent_again(problem, writes):
     """Whether a repetition makes sense and cannot double anything."""
-    if problem.code == "idempotency_in_progress":
-        return True
     if writes and problem.code == "node_unreachable":
         return False
     return problem.status in AGAIN

@@ -32,7 +32,8 @@ export function repeating(send: Fetch, attempts: number, timeoutMs: number): Fet
     const headers = new Headers(init.headers);
     const writes = !["GET", "HEAD"].includes(init.method ?? "GET");
     if (writes && !headers.has("idempotency-key")) headers.set("idempotency-key", crypto.randomUUID());
-    for (let attempt = 1; ; attempt += 1) {
+    const until = Date.now() + timeoutMs;
+    for (let attempt = 1; ; ) {
       let answer: Response;
       let body: ArrayBuffer;
       try {
@@ -43,13 +44,20 @@ export function repeating(send: Fetch, attempts: number, timeoutMs: number): Fet
       } catch (error) {
         if (attempt >= attempts || init.signal?.aborted || isAboutCertificates(error)) throw error;
         await pause(attempt, null);
+        attempt += 1;
         continue;
       }
       if (answer.ok) {
         return new Response(body.byteLength ? body : null, { status: answer.status, headers: [...answer.headers] });
       }
       const problem = new Problem(answer.status, new TextDecoder().decode(body));
-      if (attempt >= attempts || !mayBeSentAgain(problem, writes)) throw problem;
+      if (problem.code === "idempotency_in_progress") {
+        // Only waits for what an earlier try began.
+        if (Date.now() > until) throw problem;
+      } else {
+        if (attempt >= attempts || !mayBeSentAgain(problem, writes)) throw problem;
+        attempt += 1;
+      }
       await pause(attempt, answer.headers.get("retry-after"));
     }
   };
@@ -57,7 +65,6 @@ export function repeating(send: Fetch, attempts: number, timeoutMs: number): Fet
 
 /** Whether a repetition makes sense and cannot double anything. */
 export function mayBeSentAgain(problem: Problem, writes: boolean): boolean {
-  if (problem.code === "idempotency_in_progress") return true;
   if (writes && problem.code === "node_unreachable") return false;
   return AGAIN.includes(problem.status);
 }

@@ -1,5 +1,5 @@
 // Stands before a server as a bad network and a gateway would: https with a certificate that only the given trust root vouches for,
-// answers of writes get lost after the server gave them, requests are refused for a moment, streams are cut in the middle.
+// connections break once a write has reached the server, requests are refused for a moment, streams are cut in the middle.
 //
 // Arguments: address of the server, key and certificate. Says where it listens; when its input ends, what it did.
 
@@ -8,7 +8,7 @@ import http from "node:http";
 import https from "node:https";
 
 const [server, key, cert] = process.argv.slice(2);
-const did = { lost: 0, refused: 0, replayed: 0, cut: 0, resumed: 0, keyless: 0 };
+const did = { lost: 0, waited: 0, refused: 0, replayed: 0, cut: 0, resumed: 0, keyless: 0 };
 const tries = new Map();
 let reads = 0;
 let streams = 0;
@@ -29,6 +29,7 @@ function refuse(response, status) {
 
 function pass(answer, response) {
   if (answer.headers["idempotency-replayed"]) did.replayed += 1;
+  if (answer.statusCode === 409) did.waited += 1;
   response.writeHead(answer.statusCode, answer.headers);
   answer.pipe(response);
 }
@@ -42,11 +43,11 @@ function write(request, response, body) {
   if (count === 2) return refuse(response, 503);
   forward(request, body, (answer) => {
     if (count > 1) return pass(answer, response);
-    answer.resume().on("end", () => {
-      did.lost += 1;
-      request.socket.destroy();
-    });
+    did.lost += 1;
+    answer.resume();
   });
+  // The server goes on with it, and is asked again before or after it is done.
+  if (count === 1) request.socket.destroy();
 }
 
 /** Every other stream loses its connection after its first event. */

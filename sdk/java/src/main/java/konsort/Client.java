@@ -87,7 +87,7 @@ public final class Client {
       maker.sslContext(builder.trust);
     }
     http = maker.build();
-    transport = new Transport(http, attempts);
+    transport = new Transport(http, attempts, builder.timeout);
     ApiClient api = new ApiClient() {
       @Override
       public HttpClient getHttpClient() {

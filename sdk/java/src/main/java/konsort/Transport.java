@@ -43,10 +43,12 @@ final class Transport extends HttpClient {
   private static final Set<Integer> AGAIN = Set.of(429, 502, 503, 504);
   private final HttpClient inner;
   private final int attempts;
+  private final Duration patience;
 
-  Transport(HttpClient inner, int attempts) {
+  Transport(HttpClient inner, int attempts, Duration patience) {
     this.inner = inner;
     this.attempts = attempts;
+    this.patience = patience;
   }
 
   @Override
@@ -57,7 +59,8 @@ final class Transport extends HttpClient {
       request = HttpRequest.newBuilder(asked, (name, value) -> true)
           .header("Idempotency-Key", UUID.randomUUID().toString()).build();
     }
-    for (int attempt = 1; ; attempt++) {
+    long until = System.nanoTime() + patience.toNanos();
+    for (int attempt = 1; ; ) {
       HttpResponse<byte[]> answer;
       try {
         answer = inner.send(request, BodyHandlers.ofByteArray());
@@ -68,15 +71,22 @@ final class Transport extends HttpClient {
         if (attempt >= attempts) {
           throw broken;
         }
-        pause(attempt, Optional.empty());
+        pause(attempt++, Optional.empty());
         continue;
       }
       if (answer.statusCode() < 400) {
         return new Answer<>(answer, read(answer, handler));
       }
       Problem problem = Problem.read(answer.statusCode(), new String(answer.body(), StandardCharsets.UTF_8));
-      if (attempt >= attempts || !mayBeSentAgain(problem, writes)) {
+      if (problem.code().equals("idempotency_in_progress")) {
+        // Only waits for what an earlier try began.
+        if (System.nanoTime() > until) {
+          throw problem;
+        }
+      } else if (attempt >= attempts || !mayBeSentAgain(problem, writes)) {
         throw problem;
+      } else {
+        attempt++;
       }
       pause(attempt, answer.headers().firstValue("Retry-After"));
     }
@@ -84,9 +94,6 @@ final class Transport extends HttpClient {
 
   /** Whether a repetition makes sense and cannot double anything. */
   static boolean mayBeSentAgain(Problem problem, boolean writes) {
-    if (problem.code().equals("idempotency_in_progress")) {
-      return true;
-    }
     if (writes && problem.code().equals("node_unreachable")) {
       return false;
     }
