@@ -280,7 +280,7 @@ impl Drop for Network {
 }
 
 /// Runs `install` in `folder` unless a stamp says that it ran for the same `inputs` before; one at a time.
-fn once(folder: &Path, inputs: &[PathBuf], install: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub fn once(folder: &Path, inputs: &[PathBuf], install: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut stamp = Vec::new();
