@@ -25,17 +25,11 @@ export function hitHref(hit: SearchHit): string {
       return hit.id.startsWith('ctr_') ? `/contracts/deployed/${hit.id}` : `/explorer/${network}?tab=transactions&contract=${encodeURIComponent(hit.id)}`
     case 'project':
       return `/contracts/projects/${hit.id}`
-    case 'operation':
-      return `/operations/${hit.id}`
     case 'organisation':
       return '/members'
-    case 'user':
-      return '/access?tab=users'
-    case 'identity':
-      return `/networks/${network}/identities`
     case 'address':
       return `/explorer/${network}?tab=transactions&from=${encodeURIComponent(hit.id)}`
     default:
-      return network ? txHref(network, hit.id, hit.channel ?? undefined) : `/search?q=${encodeURIComponent(hit.id)}`
+      return `/search?q=${encodeURIComponent(hit.id)}`
   }
 }

@@ -12,6 +12,7 @@ import { Compartment, EditorState, StateEffect, StateField, type Extension } fro
 import { Decoration, type DecorationSet, drawSelection, EditorView, highlightActiveLine, highlightActiveLineGutter, highlightSpecialChars, keymap, lineNumbers } from '@codemirror/view'
 import { tags } from '@lezer/highlight'
 import { solidity } from '@replit/codemirror-lang-solidity'
+import { language } from '../lib/i18n.svelte'
 import type { Diagnostic } from '../lib/types'
 
 const colours = HighlightStyle.define([
@@ -37,6 +38,39 @@ const look = EditorView.theme({
   '.cm-diagnostic': { fontFamily: 'var(--font)', whiteSpace: 'pre-wrap' },
   '.cm-step-line': { backgroundColor: 'color-mix(in srgb, var(--warn) 22%, transparent)' },
 })
+
+// The editor's own words; English is what it has.
+const PHRASES: Record<string, string> = {
+  Find: '查找',
+  Replace: '替换',
+  next: '下一个',
+  previous: '上一个',
+  all: '全部',
+  'match case': '区分大小写',
+  regexp: '正则表达式',
+  'by word': '整词匹配',
+  replace: '替换',
+  'replace all': '全部替换',
+  close: '关闭',
+  'current match': '当前匹配',
+  'replaced $ matches': '已替换 $ 处',
+  'replaced match on line $': '已替换第 $ 行的匹配',
+  'on line': '位于行',
+  'Go to line': '转到行',
+  go: '转到',
+  'Fold line': '折叠',
+  'Unfold line': '展开',
+  'Folded lines': '已折叠的行',
+  'Unfolded lines': '已展开的行',
+  to: '至',
+  'folded code': '已折叠的代码',
+  unfold: '展开',
+  Diagnostics: '问题',
+  'No diagnostics': '没有问题',
+  Completions: '补全',
+  'Control character': '控制字符',
+  'Selection deleted': '已删除所选内容',
+}
 
 function languageOf(path: string): Extension {
   if (path.endsWith('.sol')) return solidity
@@ -102,6 +136,7 @@ export class Editor {
       syntaxHighlighting(colours),
       look,
       indentUnit.of('    '),
+      EditorState.phrases.of(language() === 'zh' ? PHRASES : {}),
       EditorState.readOnly.of(Boolean(options.readOnly)),
       EditorView.contentAttributes.of({ 'aria-label': options.label ?? 'editor' }),
       keymap.of([
@@ -142,7 +177,7 @@ export class Editor {
       const from = at(d.line, d.column)
       let to = d.end_line ? at(d.end_line, d.end_column ?? d.column) : from
       if (to <= from) to = Math.max(doc.lineAt(from).to, from)
-      return { from, to, severity: d.severity === 'error' ? 'error' : d.severity === 'warning' ? 'warning' : 'info', message: [d.message, d.hint].filter(Boolean).join('\n'), source: d.code }
+      return { from, to, severity: d.severity === 'error' ? 'error' : d.severity === 'warning' ? 'warning' : 'info', message: [d.message, (language() === 'zh' && d.hint_zh) || d.hint].filter(Boolean).join('\n'), source: d.code }
     })
     this.#view.dispatch(setDiagnostics(this.#view.state, marks))
   }
