@@ -266,7 +266,7 @@ impl Compilers {
         self.keep(&soljson, "published", Some(version)).await
     }
 
-    /// Puts an uploaded soljson file into the store; with `sha256` only when the file has this hash.
+    /// Puts an uploaded soljson file, or the package of a published one, into the store; with `sha256` only when the file has this hash.
     pub async fn upload(&self, file: &[u8], sha256: Option<&str>) -> Result<CompilerInfo, CompilerError> {
         let _one = self.inner.installing.lock().await;
         let found = hex::encode(konsort_crypto::hash::sha256(file));
@@ -278,7 +278,10 @@ impl Compilers {
         if file.len() as u64 > store::MAX_SOLJSON_BYTES {
             return Err(CompilerError::NotACompiler(format!("it has more than {} bytes", store::MAX_SOLJSON_BYTES)));
         }
-        self.keep(file, "uploaded", None).await
+        if let Some((version, soljson)) = published::package(file)? {
+            return self.keep(&soljson, "published", Some(version)).await;
+        }
+        self.keep(file, UPLOADED, None).await
     }
 
     /// Tries a soljson file out and keeps it under the version that it states itself.
@@ -287,7 +290,7 @@ impl Compilers {
         let scratch = store::Scratch::new(&settings.store)?;
         let path = scratch.path().join(store::SOLJSON);
         std::fs::write(&path, soljson).map_err(failed("write the compiler"))?;
-        let (long_version, suite) = self.inner.workers.probe(&path).await?;
+        let (long_version, suite) = self.inner.workers.probe(&path, origin == UPLOADED).await?;
         let mut version = long_version.split('+').next().unwrap_or_default().to_owned();
         if Release::parse(&version).is_none() {
             return Err(CompilerError::NotACompiler(format!("it says its version is {long_version:?}")));
@@ -297,6 +300,11 @@ impl Compilers {
         }
         if let Some(expected) = expected.filter(|expected| *expected != version) {
             return Err(CompilerError::NotACompiler(format!("version {expected} was expected, it says {version}")));
+        }
+        if let Some(integrity) = published::integrity(&version).filter(|_| origin == UPLOADED) {
+            // It would stand for the published one; the package itself can be uploaded.
+            let expected = format!("sha512-{integrity} of the package solc-{version}.tgz");
+            return Err(CompilerError::Integrity { version, expected, found: published::hash(soljson) });
         }
         let info = CompilerInfo {
             version,
@@ -383,6 +391,9 @@ impl Compilers {
         }
     }
 }
+
+/// The origin of compilers whose files nobody has vouched for.
+const UPLOADED: &str = "uploaded";
 
 fn failed(what: &'static str) -> impl Fn(std::io::Error) -> CompilerError {
     move |source| CompilerError::Io { what: what.to_owned(), source }

@@ -3,14 +3,20 @@
 mod archive;
 mod changes;
 mod paths;
+mod versions;
+mod working;
 
 pub(crate) use paths::place;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use working::{bounded, entries, hash, limit_bytes, limit_count, read_bounded, remove_empty_folders, walk};
 
 /// What a project is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -140,8 +146,8 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// A project in its folder.
 ///
 /// `files/` holds the working files, `objects/` contents by hash, `versions/` one record per version. Writes are atomic: a file is
-/// whole, old or new, after a crash. Calls of one project exclude each other only where versions get their numbers; files are
-/// protected by the `expected` hash.
+/// whole, old or new, after a crash. Calls that change a project exclude each other and readers of all its files, whichever process
+/// they are in.
 #[derive(Debug, Clone)]
 pub struct Project {
     folder: PathBuf,
@@ -165,10 +171,13 @@ impl Project {
     /// Opens a project.
     pub fn open(folder: &Path) -> Result<Self, ProjectError> {
         let project = Self { folder: folder.to_path_buf() };
-        // A replacement of all files that was cut short between its two renames.
         let (files, old) = (project.files_folder(), folder.join(OLD));
         if !files.is_dir() && old.is_dir() {
-            std::fs::rename(&old, &files).map_err(failed("bring back the project's files"))?;
+            // A replacement of all files is between its two renames, or was cut short there.
+            let _alone = project.lock()?;
+            if !files.is_dir() {
+                std::fs::rename(&old, &files).map_err(failed("bring back the project's files"))?;
+            }
         }
         if !files.is_dir() {
             return Err(ProjectError::NotFound(folder.display().to_string()));
@@ -197,6 +206,7 @@ impl Project {
 
     /// Writes one working file; with `expected` only when its hash is still that (`""`: only when it is new).
     pub fn write(&self, path: &str, content: &[u8], expected: Option<&str>) -> Result<FileEntry, ProjectError> {
+        let _alone = self.lock()?;
         let place = paths::place(&self.files_folder(), path)?;
         if place.is_dir() {
             return Err(ProjectError::Path { path: path.to_owned(), why: "a folder has this name" });
@@ -234,6 +244,7 @@ impl Project {
 
     /// Removes a working file, or a folder with everything in it.
     pub fn delete(&self, path: &str) -> Result<(), ProjectError> {
+        let _alone = self.lock()?;
         let root = self.files_folder();
         let place = paths::place(&root, path)?;
         match place.symlink_metadata() {
@@ -249,6 +260,7 @@ impl Project {
 
     /// Gives a working file or folder another path.
     pub fn rename(&self, from: &str, to: &str) -> Result<(), ProjectError> {
+        let _alone = self.lock()?;
         let root = self.files_folder();
         let (source, target) = (paths::place(&root, from)?, paths::place(&root, to)?);
         if source.symlink_metadata().is_err() {
@@ -261,8 +273,8 @@ impl Project {
             return Err(ProjectError::Path { path: to.to_owned(), why: "a folder cannot move into itself" });
         }
         // What is inside a folder gets longer paths, which must be allowed too.
-        for entry in self.list()? {
-            if let Some(rest) = entry.path.strip_prefix(from).filter(|rest| rest.starts_with('/')) {
+        for path in self.working()?.keys() {
+            if let Some(rest) = path.strip_prefix(from).filter(|rest| rest.starts_with('/')) {
                 paths::check(&format!("{to}{rest}"))?;
             }
         }
@@ -277,16 +289,9 @@ impl Project {
     /// All files: working ones, or those of a version.
     pub fn files(&self, version: Option<u32>) -> Result<Files, ProjectError> {
         let Some(number) = version else {
-            let mut files = Files::new();
-            let mut bytes = 0;
-            walk(&self.files_folder(), "", 0, &mut |path, place| {
-                let content = read_bounded(place, &path)?;
-                bytes += content.len() as u64;
-                limit_bytes(bytes)?;
-                files.insert(path, content);
-                limit_count(files.len())
-            })?;
-            return Ok(files);
+            let lock = self.lock_file()?;
+            lock.lock_shared().map_err(failed("wait for the project"))?;
+            return self.working();
         };
         let version = self.version(number)?;
         version
@@ -310,6 +315,7 @@ impl Project {
     pub fn import_zip(&self, archive: &[u8]) -> Result<Vec<FileEntry>, ProjectError> {
         let files = archive::read(archive)?;
         bounded(&files)?;
+        let _alone = self.lock()?;
         self.replace_files(&files)?;
         Ok(entries(&files))
     }
@@ -319,89 +325,35 @@ impl Project {
         archive::write(&self.files(version)?)
     }
 
-    /// Keeps the working files as a version; gives the newest one back when nothing has changed since. `now` is in milliseconds
-    /// since 1970.
-    pub fn commit(&self, author: &str, message: &str, now: i64) -> Result<Version, ProjectError> {
-        let files = self.files(None)?;
-        let listed = entries(&files);
-        let content_hash = version_hash(&listed);
-        loop {
-            let numbers = self.numbers()?;
-            let newest = numbers.last().copied();
-            if let Some(newest) = newest {
-                let version = self.version(newest)?;
-                if version.hash == content_hash {
-                    return Ok(version);
-                }
-            }
-            if numbers.len() >= MAX_VERSIONS {
-                return Err(ProjectError::TooLarge {
-                    what: "the number of versions".into(),
-                    limit: MAX_VERSIONS as u64,
-                });
-            }
-            for (entry, content) in listed.iter().zip(files.values()) {
-                let place = self.folder.join("objects").join(&entry.hash);
-                if !place.is_file() {
-                    self.write_atomically(&place, content)?;
-                }
-            }
-            let version = Version {
-                number: newest.unwrap_or(0) + 1,
-                hash: content_hash.clone(),
-                created_at: now,
-                author: author.chars().take(200).collect(),
-                message: message.chars().take(2000).collect(),
-                files: listed.clone(),
-            };
-            if self.keep(&version)? {
-                return Ok(version);
-            }
-            // Somebody else took the number; look again.
-        }
-    }
-
-    /// All versions, newest first.
-    pub fn versions(&self) -> Result<Vec<Version>, ProjectError> {
-        self.numbers()?.into_iter().rev().map(|number| self.version(number)).collect()
-    }
-
-    /// One version.
-    pub fn version(&self, number: u32) -> Result<Version, ProjectError> {
-        let path = self.folder.join("versions").join(format!("{number}.json"));
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(ProjectError::NotFound(format!("version {number}")));
-            }
-            Err(source) => return Err(ProjectError::Io { what: format!("read version {number}"), source }),
-        };
-        let damaged = |why: String| ProjectError::Damaged { path: path.clone(), why };
-        let version: Version = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-        for entry in &version.files {
-            paths::check(&entry.path)?;
-            if entry.hash.len() != 64 || !entry.hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(damaged(format!("{:?} is no hash", entry.hash)));
-            }
-        }
-        if version_hash(&version.files) != version.hash {
-            return Err(damaged("its hash is not that of its files".into()));
-        }
-        Ok(version)
-    }
-
-    /// What changed from one version to another; `None` means the working files.
-    pub fn diff(&self, from: Option<u32>, to: Option<u32>) -> Result<Vec<FileDiff>, ProjectError> {
-        Ok(changes::between(&self.files(from)?, &self.files(to)?))
-    }
-
-    /// Makes the files of a version the working files.
-    pub fn restore(&self, number: u32) -> Result<(), ProjectError> {
-        self.replace_files(&self.files(Some(number))?)
-    }
-
     fn files_folder(&self) -> PathBuf {
         self.folder.join("files")
+    }
+
+    /// Waits until nobody else reads or changes the working files; the lock ends with what this gives.
+    fn lock(&self) -> Result<File, ProjectError> {
+        let file = self.lock_file()?;
+        file.lock().map_err(failed("wait for the project"))?;
+        Ok(file)
+    }
+
+    fn lock_file(&self) -> Result<File, ProjectError> {
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        options.open(self.folder.join(".lock")).map_err(failed("open the project's lock"))
+    }
+
+    /// The working files, for those who hold the lock.
+    fn working(&self) -> Result<Files, ProjectError> {
+        let mut files = Files::new();
+        let mut bytes = 0;
+        walk(&self.files_folder(), "", 0, &mut |path, place| {
+            let content = read_bounded(place, &path)?;
+            bytes += content.len() as u64;
+            limit_bytes(bytes)?;
+            files.insert(path, content);
+            limit_count(files.len())
+        })?;
+        Ok(files)
     }
 
     /// Count and bytes of the working files.
@@ -415,7 +367,7 @@ impl Project {
         Ok((count, bytes))
     }
 
-    /// Puts other files in the place of all working ones: written beside, then renamed.
+    /// Puts other files in the place of all working ones: written beside, then exchanged.
     fn replace_files(&self, files: &Files) -> Result<(), ProjectError> {
         let (new, old, current) = (self.folder.join(NEW), self.folder.join(OLD), self.files_folder());
         for left in [&new, &old] {
@@ -431,6 +383,10 @@ impl Project {
             }
             std::fs::write(&place, content).map_err(failed("write a file"))?;
         }
+        if renameat_with(CWD, &new, CWD, &current, RenameFlags::EXCHANGE).is_ok() {
+            return std::fs::remove_dir_all(&new).map_err(failed("remove the old files"));
+        }
+        // There are none yet, or the file system cannot exchange.
         if current.exists() {
             std::fs::rename(&current, &old).map_err(failed("put the old files aside"))?;
         }
@@ -456,34 +412,6 @@ impl Project {
             ProjectError::Io { what: format!("write {}", place.display()), source }
         })
     }
-
-    /// Keeps a version's record unless its number is taken.
-    fn keep(&self, version: &Version) -> Result<bool, ProjectError> {
-        let text = serde_json::to_vec_pretty(version)
-            .map_err(|error| ProjectError::Damaged { path: self.folder.clone(), why: error.to_string() })?;
-        let beside = self.folder.join("versions").join(format!(".{}-{}", version.number, version.hash));
-        let place = self.folder.join("versions").join(format!("{}.json", version.number));
-        self.write_atomically(&beside, &text)?;
-        // A link, unlike a rename, fails when the name is taken.
-        let linked = std::fs::hard_link(&beside, &place);
-        let _ = std::fs::remove_file(&beside);
-        match linked {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-            Err(source) => Err(ProjectError::Io { what: "keep the version".into(), source }),
-        }
-    }
-
-    /// The numbers of all versions, in order.
-    fn numbers(&self) -> Result<Vec<u32>, ProjectError> {
-        let folder = std::fs::read_dir(self.folder.join("versions")).map_err(failed("list the versions"))?;
-        let mut numbers: Vec<u32> = folder
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok())
-            .collect();
-        numbers.sort_unstable();
-        Ok(numbers)
-    }
 }
 
 const NEW: &str = "files.new";
@@ -491,100 +419,4 @@ const OLD: &str = "files.old";
 
 fn failed(what: &'static str) -> impl Fn(std::io::Error) -> ProjectError {
     move |source| ProjectError::Io { what: what.to_owned(), source }
-}
-
-fn hash(content: &[u8]) -> String {
-    hex::encode(konsort_crypto::hash::sha256(content))
-}
-
-fn entries(files: &Files) -> Vec<FileEntry> {
-    files
-        .iter()
-        .map(|(path, content)| FileEntry { path: path.clone(), size: content.len() as u64, hash: hash(content) })
-        .collect()
-}
-
-/// SHA-256 over lines of hash and path; paths hold no line ends.
-fn version_hash(files: &[FileEntry]) -> String {
-    let lines: Vec<String> = files.iter().map(|entry| format!("{} {}\n", entry.hash, entry.path)).collect();
-    hash(lines.concat().as_bytes())
-}
-
-fn limit_count(count: usize) -> Result<(), ProjectError> {
-    if count > MAX_FILES {
-        return Err(ProjectError::TooLarge { what: "the number of files".into(), limit: MAX_FILES as u64 });
-    }
-    Ok(())
-}
-
-fn limit_bytes(bytes: u64) -> Result<(), ProjectError> {
-    if bytes > MAX_PROJECT_BYTES {
-        return Err(ProjectError::TooLarge { what: "the size of all files in bytes".into(), limit: MAX_PROJECT_BYTES });
-    }
-    Ok(())
-}
-
-fn bounded(files: &Files) -> Result<(), ProjectError> {
-    limit_count(files.len())?;
-    limit_bytes(files.values().map(|content| content.len() as u64).sum())?;
-    for (path, content) in files {
-        paths::check(path)?;
-        if content.len() as u64 > MAX_FILE_BYTES {
-            return Err(ProjectError::TooLarge { what: format!("the size of {path} in bytes"), limit: MAX_FILE_BYTES });
-        }
-        // A file cannot also be a folder of another one.
-        let mut folder = path.as_str();
-        while let Some((above, _)) = folder.rsplit_once('/') {
-            if files.contains_key(above) {
-                return Err(ProjectError::Path {
-                    path: path.clone(),
-                    why: "a file has the name of one of its folders",
-                });
-            }
-            folder = above;
-        }
-    }
-    Ok(())
-}
-
-fn read_bounded(place: &Path, path: &str) -> Result<Vec<u8>, ProjectError> {
-    let size = place.metadata().map_err(failed("look at a file"))?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(ProjectError::TooLarge { what: format!("the size of {path} in bytes"), limit: MAX_FILE_BYTES });
-    }
-    std::fs::read(place).map_err(failed("read a file"))
-}
-
-/// Every plain file below, with its path in the project. Links are not followed.
-fn walk(
-    folder: &Path,
-    prefix: &str,
-    depth: usize,
-    each: &mut dyn FnMut(String, &Path) -> Result<(), ProjectError>,
-) -> Result<(), ProjectError> {
-    if depth > paths::MAX_DEPTH {
-        return Ok(());
-    }
-    let found = std::fs::read_dir(folder).map_err(failed("list the project's files"))?;
-    for entry in found.flatten() {
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-        let Ok(kind) = entry.file_type() else { continue };
-        if kind.is_dir() {
-            walk(&entry.path(), &path, depth + 1, each)?;
-        } else if kind.is_file() {
-            each(path, &entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn remove_empty_folders(root: &Path, mut folder: Option<&Path>) {
-    while let Some(path) = folder.filter(|path| *path != root && path.starts_with(root)) {
-        // Fails when it is not empty, which ends the climb.
-        if std::fs::remove_dir(path).is_err() {
-            return;
-        }
-        folder = path.parent();
-    }
 }

@@ -14,13 +14,14 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct Tools {
     variables: BTreeMap<String, String>,
     confine: Option<PathBuf>,
+    strict: bool,
 }
 
 impl Tools {
     /// From the server's environment (`Environment::iter` of the node crate gives these pairs).
     pub fn new<K: Into<String>, V: Into<String>>(environment: impl IntoIterator<Item = (K, V)>) -> Self {
         let variables = environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables, confine: None }
+        Self { variables, confine: None, strict: false }
     }
 
     /// The program that takes rights away from builds before they start (`PROGRAM confine …`, in general our own binary). Without it
@@ -34,7 +35,13 @@ impl Tools {
     /// The same without the confining program.
     #[must_use]
     pub(crate) fn unconfined(&self) -> Self {
-        Self { variables: self.variables.clone(), confine: None }
+        Self { variables: self.variables.clone(), confine: None, strict: false }
+    }
+
+    /// The same for programs that others wrote: without what confines them they are not started.
+    #[must_use]
+    pub(crate) fn strict(&self) -> Self {
+        Self { strict: true, ..self.clone() }
     }
 
     pub(crate) fn is_confined(&self) -> bool {

@@ -139,19 +139,25 @@ pub fn explain(input: &TraceInput<'_>) -> Trace {
     let raw = &input.steps[..input.steps.len().min(MAX_STEPS)];
     let mut run = frames::follow(input, raw);
     let mut sources = BTreeMap::new();
-    let mut programs: Vec<Option<Program<'_>>> = Vec::new();
+    // One per code, however often it is called.
+    let mut programs: Vec<Program<'_>> = Vec::new();
+    let mut numbers: BTreeMap<(&str, bool), usize> = BTreeMap::new();
+    let mut program_of: Vec<Option<usize>> = Vec::new();
     for frame in &run.frames {
         let known = input.contracts.get(&frame.code);
-        programs.push(known.map(|known| Program::new(known.compilation, known.contract, frame.create)));
-        if let Some(known) = known {
-            sources.extend(known.compilation.sources.clone());
-        }
+        program_of.push(known.map(|known| {
+            *numbers.entry((&frame.code, frame.create)).or_insert_with(|| {
+                sources.extend(known.compilation.sources.clone());
+                programs.push(Program::new(known.compilation, known.contract, frame.create));
+                programs.len() - 1
+            })
+        }));
     }
     let mut steps = Vec::new();
     for (index, (step, frame)) in raw.iter().zip(&run.of).enumerate() {
         let number = |key: &str| step[key].as_u64().unwrap_or(0);
         let pc = u32::try_from(number("pc")).unwrap_or(u32::MAX);
-        let place = programs[*frame].as_mut().map(|program| program.place(pc)).unwrap_or_default();
+        let place = program_of[*frame].map(|program| programs[program].place(pc)).unwrap_or_default();
         steps.push(TraceStep {
             index: index as u32,
             pc,

@@ -9,7 +9,8 @@
 //! - Landlock: it writes in its own folders, reads the system's programs and libraries and what it was given, and connects to one TCP port;
 //! - seccomp: no tracing of other processes, no mounts, no kernel modules, no new namespaces.
 //!
-//! A layer that the kernel does not have is named on standard error, which is the chaincode's log, and the program runs without it.
+//! A layer that the kernel does not have is named on standard error, which is the chaincode's log, and the program runs without it;
+//! with `--strict true` it is not started when the kernel has no Landlock that bounds files, or no seccomp.
 
 use std::{
     convert::Infallible,
@@ -110,6 +111,11 @@ pub enum ConfineError {
         /// What the system said.
         cause: String,
     },
+    /// The kernel cannot confine it, and it is not to run otherwise.
+    #[error(
+        "konsort confine: this kernel cannot confine programs ({0}); use Linux 6.2 or newer with Landlock switched on (lsm=landlock,… on its command line)"
+    )]
+    Unconfined(String),
     /// The program does not start.
     #[error("konsort confine: cannot run {program}: {cause}")]
     Exec {
@@ -128,6 +134,7 @@ struct Arguments {
     connect: Option<u16>,
     memory: Option<u64>,
     files: Option<u64>,
+    strict: bool,
     command: Vec<OsString>,
 }
 
@@ -155,6 +162,7 @@ impl Arguments {
                 "--connect" => parsed.connect = Some(number(&name, &value)?),
                 "--memory" => parsed.memory = Some(number(&name, &value)?),
                 "--files" => parsed.files = Some(number(&name, &value)?),
+                "--strict" => parsed.strict = value == "true",
                 _ => return Err(ConfineError::Arguments(format!("unknown argument {name}"))),
             }
         }
@@ -175,8 +183,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, log: &mut dyn Write) -> Res
     limit(&arguments)?;
     rustix::thread::set_no_new_privs(true)
         .map_err(|error| ConfineError::Layer { layer: "no_new_privs", cause: error.to_string() })?;
-    restrict_files_and_network(&arguments, &mut missing)?;
-    restrict_system_calls(&mut missing)?;
+    let files = restrict_files_and_network(&arguments, &mut missing)?;
+    let calls = restrict_system_calls(&mut missing)?;
+    if arguments.strict && !(files && calls) {
+        return Err(ConfineError::Unconfined(missing.join("; ")));
+    }
     for layer in missing {
         // The log may be gone; the program is started all the same.
         let _ = writeln!(log, "--- konsort: not confined by {layer}");
@@ -214,7 +225,8 @@ fn limit(arguments: &Arguments) -> Result<(), ConfineError> {
     Ok(())
 }
 
-fn restrict_files_and_network(arguments: &Arguments, missing: &mut Vec<String>) -> Result<(), ConfineError> {
+/// Whether files are bounded afterwards; what is missing is named.
+fn restrict_files_and_network(arguments: &Arguments, missing: &mut Vec<String>) -> Result<bool, ConfineError> {
     const LAYER: &str = "Landlock";
     /// The newest rules that this code means; an older kernel applies what it has.
     const RULES: ABI = ABI::V6;
@@ -249,6 +261,12 @@ fn restrict_files_and_network(arguments: &Arguments, missing: &mut Vec<String>) 
     let status = created.restrict_self().map_err(|error| failed(&error))?;
     match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => {
+            if effective_abi < ABI::V3 {
+                missing.push(
+                    "Landlock's rule on cutting files (the kernel is older than 6.2): it may empty files of the peer"
+                        .into(),
+                );
+            }
             if effective_abi < ABI::V4 {
                 missing.push(
                     "the network rules of Landlock (the kernel is older than 6.7): it may connect anywhere".into(),
@@ -257,22 +275,24 @@ fn restrict_files_and_network(arguments: &Arguments, missing: &mut Vec<String>) 
             if effective_abi < ABI::V6 {
                 missing.push("the signal scope of Landlock (the kernel is older than 6.12)".into());
             }
+            Ok(effective_abi >= ABI::V3)
         }
         LandlockStatus::NotEnabled => {
             missing.push("Landlock (it is switched off in this kernel): it may read and write as the peer may".into());
+            Ok(false)
         }
         LandlockStatus::NotImplemented => {
             missing.push("Landlock (this kernel has none): it may read and write as the peer may".into());
+            Ok(false)
         }
     }
-    Ok(())
 }
 
-fn restrict_system_calls(missing: &mut Vec<String>) -> Result<(), ConfineError> {
+fn restrict_system_calls(missing: &mut Vec<String>) -> Result<bool, ConfineError> {
     let failed = |cause: &dyn std::fmt::Display| ConfineError::Layer { layer: "seccomp", cause: cause.to_string() };
     let Ok(architecture) = seccompiler::TargetArch::try_from(std::env::consts::ARCH) else {
         missing.push(format!("seccomp (not known for {})", std::env::consts::ARCH));
-        return Ok(());
+        return Ok(false);
     };
     let rules: Vec<serde_json::Value> = DENIED.iter().map(|name| serde_json::json!({ "syscall": name })).collect();
     let filter = serde_json::json!({
@@ -283,7 +303,8 @@ fn restrict_system_calls(missing: &mut Vec<String>) -> Result<(), ConfineError> 
     let Some(program) = filters.remove("chaincode") else {
         return Err(failed(&"no filter was made"));
     };
-    seccompiler::apply_filter(&program).map_err(|error| failed(&error))
+    seccompiler::apply_filter(&program).map_err(|error| failed(&error))?;
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -302,6 +323,7 @@ mod tests {
         assert_eq!((full.parent, full.connect, full.memory, full.files), (Some(7), Some(7052), Some(10), Some(5)));
         assert_eq!((full.own.len(), full.read.len()), (1, 2));
         assert_eq!(full.command, ["/bin/x", "--own", "y"]);
+        assert!(!full.strict && parse("--strict true -- x").unwrap().strict);
         for bad in ["", "--own", "--port 1 -- x", "--connect many -- x", "--own /a --"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

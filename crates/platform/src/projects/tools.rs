@@ -9,7 +9,7 @@ use http::{HeaderValue, header};
 use konsort_workbench::Tools;
 use konsort_workbench::builder::{Builder, BuilderSettings, Toolchain};
 use konsort_workbench::compiler::{CompilerInfo, CompilerSettings, Compilers};
-use konsort_workbench::samples::{self, Sample};
+use konsort_workbench::samples::Sample;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -55,11 +55,11 @@ impl Workshop {
     }
 }
 
-/// Contracts to start from.
+/// Contracts to start from; those that cannot be built here are left out.
 #[utoipa::path(get, path = "/v1/samples", tag = "projects", operation_id = "list_samples",
     responses((status = 200, body = ListOf<Sample>)))]
-async fn list_samples() -> Json<ListOf<Sample>> {
-    Json(ListOf { items: samples::all(), next_page_token: None })
+async fn list_samples(State(app): State<App>) -> Result<Json<ListOf<Sample>>, Problem> {
+    Ok(Json(ListOf { items: app.control.workshop()?.builder.samples(), next_page_token: None }))
 }
 
 /// What sources can be built with.
@@ -88,12 +88,14 @@ struct CompilerRequest {
     version: String,
 }
 
-/// Installs a published compiler (JSON `{version}`), or takes an uploaded soljson file (`text/javascript`).
+/// Installs a published compiler (JSON `{version}`), or takes an uploaded soljson file (`text/javascript`) or published package
+/// (`application/gzip`).
 #[utoipa::path(post, path = "/v1/compilers", tag = "projects", operation_id = "install_compiler",
     request_body = CompilerRequest, responses((status = 200, body = CompilerInfo)))]
 async fn install(State(app): State<App>, request: Request) -> Result<Json<CompilerInfo>, Problem> {
     let media = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let uploaded = media.starts_with("text/javascript") || media.starts_with("application/javascript");
+    let uploaded = ["text/javascript", "application/javascript", "application/gzip"];
+    let uploaded = uploaded.iter().any(|kind| media.starts_with(kind));
     let content = body(request, &app).await?;
     let compilers = &app.control.workshop()?.compilers;
     let installed = if uploaded {

@@ -4,8 +4,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::pack::{self, Packed};
-use super::{ChaincodePackage, Job, Stop, failed};
+use super::pack::Packed;
+use super::{ChaincodePackage, Job, Stop};
 use crate::Diagnostic;
 use crate::tools::Start;
 
@@ -34,15 +34,13 @@ pub(super) async fn build(job: &Job<'_>) -> Result<ChaincodePackage, Stop> {
             .at("go.mod", 1, 1),
         ));
     }
-    let mut tree = pack::collect(&job.source(), &|path| {
+    let wanted = |path: &str| {
         let name = path.rsplit('/').next().unwrap_or_default();
         !name.starts_with('.') && (path == "vendor" || path.starts_with("vendor/") || !name.ends_with("_test.go"))
-    })
-    .map_err(failed("read the build"))?;
+    };
+    let mut tree = job.collect(job.source(), wanted).await?;
     tree.entry("go.sum".into()).or_insert_with(|| Packed::plain(Vec::new()));
-    (job.log)(format!("{} files to pack", tree.len()));
-    let code = pack::archive(&tree).map_err(failed("pack"))?;
-    job.package("golang", &module, &code)
+    job.package("golang", &module, tree).await
 }
 
 /// Reads the module's name and refuses what reaches out of the project.
@@ -54,9 +52,7 @@ fn module(job: &Job<'_>) -> Result<String, Stop> {
         return Err(job.refuse(Diagnostic::general("no_go_mod", problem, hint, hint_zh)));
     };
     for (line, number) in text.lines().zip(1..) {
-        let code = line.split("//").next().unwrap_or_default();
-        let target = code.split_once("=>").map(|(_, target)| target.trim().trim_matches('"'));
-        if target.is_some_and(|target| target.starts_with('/') || target.split('/').any(|part| part == "..")) {
+        if leads_out(line) {
             return Err(job.refuse(
                 Diagnostic::general(
                     "dependency",
@@ -73,6 +69,17 @@ fn module(job: &Job<'_>) -> Result<String, Stop> {
     name.filter(|name| !name.is_empty()).ok_or_else(|| {
         job.refuse(Diagnostic::general("no_go_mod", "go.mod has no module line", hint, hint_zh).at("go.mod", 1, 1))
     })
+}
+
+/// Whether a line of go.mod may replace a module by a folder outside of the project. Quoted paths are not read but refused: they may
+/// hold escapes and what looks like a comment.
+fn leads_out(line: &str) -> bool {
+    let Some((_, target)) = line.split_once("=>") else { return false };
+    if line.contains(['"', '\\', '`']) {
+        return true;
+    }
+    let target = target.split("//").next().unwrap_or_default().trim();
+    target.starts_with('/') || target.split('/').any(|part| part == "..")
 }
 
 async fn run(job: &Job<'_>, go: &Path, args: &[&str]) -> Result<(), Stop> {
@@ -145,6 +152,23 @@ fn error(line: &str) -> Option<Diagnostic> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replacements_stay_in_the_project() {
+        for bad in [
+            "replace a => ../b",
+            "a => /etc",
+            "a v1.0.0 => ./x/../../y // fine",
+            "replace a => \"./x//../../..\"",
+            "a => \"\\x2e\\x2e/b\"",
+            "a => `../b`",
+        ] {
+            assert!(leads_out(bad), "{bad}");
+        }
+        for good in ["replace a => ./b", "a => example.com/b v1.2.3 // see ../notes", "require a v1.0.0", "// \"a\""] {
+            assert!(!leads_out(good), "{good}");
+        }
+    }
 
     #[test]
     fn lines_of_go_become_findings() {

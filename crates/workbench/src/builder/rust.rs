@@ -5,13 +5,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::pack::{self, Packed, Tree};
+use super::pack::{Packed, Tree};
 use super::{ChaincodePackage, Job, Stop, failed};
 use crate::tools::{Start, Stream};
 use crate::{Diagnostic, Severity, Tools};
 
 /// Libraries of ours that chaincode uses: name and folder below the source of the libraries.
 const LIBRARIES: [(&str, &str); 2] = [("fabric-shim", "fabric/shim"), ("konsort-node", "node")];
+/// Why projects that use them cannot be built, and what to do, in English and Chinese.
+pub(super) const NO_LIBRARY: (&str, &str) = (
+    "This server has no sources of the Rust chaincode library, whose name in a public registry may be anybody's. Build such chaincode in a checkout of this project, and upload the package; or write it in Go, JavaScript or TypeScript.",
+    "本服务器没有 Rust 链码库的源代码,而公共仓库中同名的库可能来自任何人。请在本项目的源码目录中构建后上传链码包,或改用 Go、JavaScript 或 TypeScript。",
+);
 
 pub(super) fn rustup_home(tools: &Tools) -> Option<PathBuf> {
     let named = tools.variable("RUSTUP_HOME").map(PathBuf::from);
@@ -28,17 +33,19 @@ pub(super) async fn build(job: &Job<'_>) -> Result<ChaincodePackage, Stop> {
         )));
     }
     let cargo = job.program("cargo")?;
-    if !job.settings.tools.is_confined() && !job.settings.trust_build_scripts {
-        return Err(job.refuse(Diagnostic::general(
-            "unconfined",
-            "Rust projects run build scripts, and this server has nothing to confine them with",
-            "Ask the administrator to run the server from its own program file, or to trust build scripts.",
-            "请联系管理员:以程序本身运行服务,或允许运行构建脚本。",
-        )));
+    job.confines("Rust projects run build scripts", "Rust 项目会运行构建脚本。")?;
+    let shim = job.settings.shim();
+    if shim.is_none()
+        && let Some(file) = job.files.keys().find(|path| names_library(job, path))
+    {
+        let problem = "the Rust chaincode library is not on this server";
+        return Err(job.refuse(Diagnostic::general("no_library", problem, NO_LIBRARY.0, NO_LIBRARY.1).at(file, 1, 1)));
     }
     let target = job.project.join("target");
     std::fs::create_dir_all(&target).map_err(failed("make the folder of intermediate results"))?;
-    let cargo_home = job.cache("cargo")?;
+    // Of its own: build scripts may write there, and what one project leaves is nothing for another.
+    let cargo_home = job.project.join("cargo");
+    std::fs::create_dir_all(&cargo_home).map_err(failed("make the folder of downloads"))?;
     let tools = &job.settings.tools;
     if let Some(settings) = tools.settings_file(".cargo/config.toml") {
         std::fs::copy(settings, cargo_home.join("config.toml")).map_err(failed("copy cargo's settings"))?;
@@ -55,7 +62,7 @@ pub(super) async fn build(job: &Job<'_>) -> Result<ChaincodePackage, Stop> {
         read.push(rustup);
     }
     let mut args: Vec<OsString> = ["build", "--release", "--message-format=json"].map(OsString::from).to_vec();
-    if let Some(shim) = job.settings.shim.as_deref().and_then(|shim| shim.canonicalize().ok()) {
+    if let Some(shim) = shim {
         for (name, folder) in LIBRARIES {
             let path = shim.join(folder).to_string_lossy().into_owned();
             args.extend(["--config".into(), format!("patch.crates-io.{name}.path={}", quoted(&path)).into()]);
@@ -69,7 +76,7 @@ pub(super) async fn build(job: &Job<'_>) -> Result<ChaincodePackage, Stop> {
     let (folder, home) = (job.source(), job.home());
     let start = Start { program: cargo, args, folder, home, variables, own, read };
     let programs = parking_lot::Mutex::new(Vec::new());
-    job.run(&start, &|stream, line| {
+    job.run_foreign(&start, &|stream, line| {
         if stream == Stream::Err {
             if let Some(fault) = line.strip_prefix("error: ").filter(|fault| !fault.starts_with("could not compile")) {
                 job.found(Diagnostic::general("cargo", fault, "", "").at("Cargo.toml", 1, 1));
@@ -102,13 +109,19 @@ pub(super) async fn build(job: &Job<'_>) -> Result<ChaincodePackage, Stop> {
             .at("Cargo.toml", 1, 1),
         ));
     };
-    let content = std::fs::read(program).map_err(failed("read the program"))?;
+    let content = tokio::fs::read(program).await.map_err(failed("read the program"))?;
     let mut tree = Tree::from([("chaincode".to_owned(), Packed { content, executable: true })]);
     for (path, content) in job.files.iter().filter(|(path, _)| path.starts_with("META-INF/")) {
         tree.insert(path.clone(), Packed::plain(content.clone()));
     }
-    let code = pack::archive(&tree).map_err(failed("pack"))?;
-    job.package("rust", "", &code)
+    job.package("rust", "", tree).await
+}
+
+/// Whether a manifest depends on a library of ours, under whatever name.
+fn names_library(job: &Job<'_>, path: &str) -> bool {
+    let manifest = path == "Cargo.toml" || path.ends_with("/Cargo.toml");
+    let text = job.text(path).filter(|_| manifest).unwrap_or_default().replace('_', "-");
+    LIBRARIES.iter().any(|(name, _)| text.contains(name))
 }
 
 /// A text in TOML.

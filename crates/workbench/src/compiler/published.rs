@@ -53,8 +53,13 @@ pub(super) async fn download(
     let package = fetch(settings, "solc", version).await?;
     check(&package, version, integrity)?;
     soljson(&package)
-        .map_err(|error| CompilerError::NotACompiler(error.to_string()))?
-        .ok_or_else(|| CompilerError::NotACompiler("there is no soljson.js in the package".into()))
+}
+
+/// Version and soljson file of a package, when it is one of those published.
+pub(super) fn package(file: &[u8]) -> Result<Option<(&'static str, Vec<u8>)>, CompilerError> {
+    let hash = hash(file);
+    let Some((version, _)) = PUBLISHED.iter().find(|(_, integrity)| *integrity == hash) else { return Ok(None) };
+    Ok(Some((version, soljson(file)?)))
 }
 
 /// Fetches a package's archive: with npm when it is there, which knows the machine's registry, proxy and credentials; else with Node.
@@ -127,7 +132,7 @@ fn archive_in(folder: &Path) -> Option<std::path::PathBuf> {
 }
 
 fn check(package: &[u8], version: &str, integrity: &str) -> Result<(), CompilerError> {
-    let found = base64::engine::general_purpose::STANDARD.encode(HashAlgorithm::Sha512.digest(package));
+    let found = hash(package);
     if found == integrity {
         return Ok(());
     }
@@ -138,7 +143,17 @@ fn check(package: &[u8], version: &str, integrity: &str) -> Result<(), CompilerE
     })
 }
 
-fn soljson(package: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
+pub(super) fn hash(package: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(HashAlgorithm::Sha512.digest(package))
+}
+
+fn soljson(package: &[u8]) -> Result<Vec<u8>, CompilerError> {
+    find_soljson(package)
+        .map_err(|error| CompilerError::NotACompiler(error.to_string()))?
+        .ok_or_else(|| CompilerError::NotACompiler("there is no soljson.js in the package".into()))
+}
+
+fn find_soljson(package: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
     let mut archive = tar::Archive::new(GzDecoder::new(package).take(4 * MAX_SOLJSON_BYTES));
     for entry in archive.entries()? {
         let entry = entry?;

@@ -126,9 +126,10 @@ impl Workers {
         }
     }
 
-    /// Starts a process for a soljson file and waits until it is ready.
-    async fn open(&self, soljson: &Path) -> Result<Process, Stopped> {
-        let tools = self.settings.tools.unconfined();
+    /// Starts a process for a soljson file and waits until it is ready. An uploaded file is a program of somebody else's: it is confined
+    /// when there is something to confine it with.
+    async fn open(&self, soljson: &Path, uploaded: bool) -> Result<Process, Stopped> {
+        let tools = if uploaded { self.settings.tools.strict() } else { self.settings.tools.unconfined() };
         let node = tools.find("node").ok_or_else(|| CompilerError::MissingProgram {
             program: "node".into(),
             remedy: "install Node.js 18 or newer, or a native solc".into(),
@@ -136,8 +137,9 @@ impl Workers {
         let soljson = soljson.canonicalize().map_err(failed("find the compiler's file"))?;
         // The heap of scripts; what WebAssembly takes is looked at from outside.
         let heap = format!("--max-old-space-size={}", (self.settings.memory >> 20).max(64));
-        let args = vec![heap.into(), "-e".into(), SCRIPT.into(), "--".into(), "worker".into(), soljson.into()];
-        let start = self.start(node, args);
+        let args = vec![heap.into(), "-e".into(), SCRIPT.into(), "--".into(), "worker".into(), soljson.clone().into()];
+        let mut start = self.start(node, args);
+        start.read.extend(soljson.parent().map(Path::to_path_buf));
         let mut child = command(&tools, &start)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -160,7 +162,7 @@ impl Workers {
     }
 
     /// What a soljson file says of itself: its version, and the hash of its selectors by a contract whose selector is known.
-    pub(super) async fn probe(&self, soljson: &Path) -> Result<(String, Suite), CompilerError> {
+    pub(super) async fn probe(&self, soljson: &Path, uploaded: bool) -> Result<(String, Suite), CompilerError> {
         let _permit = self.permits.acquire().await;
         self.make_room();
         let fault = |stopped: Stopped| match stopped {
@@ -168,7 +170,7 @@ impl Workers {
             Stopped::Time => CompilerError::NotACompiler("it did not answer in time".into()),
             Stopped::Memory => CompilerError::NotACompiler("it used too much memory".into()),
         };
-        let mut process = self.open(soljson).await.map_err(fault)?;
+        let mut process = self.open(soljson, uploaded).await.map_err(fault)?;
         let input = json!({
             "language": "Solidity",
             "sources": { "a.sol": { "content": "contract A { function set(uint256 x) public {} }" } },
@@ -197,18 +199,19 @@ impl Workers {
             found.map(|index| idle.swap_remove(index).process)
         };
         let soljson = self.settings.store.join(&info.version).join(SOLJSON);
+        let uploaded = info.origin == super::UPLOADED;
         if ready.is_none() {
             self.make_room();
         }
         let warm = ready.is_some();
         let mut process = match ready {
             Some(process) => process,
-            None => self.open(&soljson).await?,
+            None => self.open(&soljson, uploaded).await?,
         };
         let output = match process.compile(input, &self.settings).await {
             // One that waited may have ended meanwhile; a fresh one tells whether the sources are the reason.
             Err(Stopped::Failed(CompilerError::Process(_))) if warm => {
-                process = self.open(&soljson).await?;
+                process = self.open(&soljson, uploaded).await?;
                 process.compile(input, &self.settings).await?
             }
             other => other?,

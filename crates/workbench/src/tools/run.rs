@@ -19,6 +19,8 @@ use super::Tools;
 const MAX_LINE_BYTES: usize = 256 * 1024;
 /// How often memory and time are looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long the output of a program that has ended is waited for.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// What a program may use.
 #[derive(Debug, Clone, Copy)]
@@ -129,6 +131,9 @@ pub(crate) fn command(tools: &Tools, start: &Start) -> Command {
             for path in start.read.iter().cloned().chain(tool_folders).chain([start.program.clone()]) {
                 command.arg("--read").arg(path);
             }
+            if tools.strict {
+                command.arg("--strict").arg("true");
+            }
             command.arg("--files").arg("4096").arg("--").arg(&start.program);
             command
         }
@@ -170,57 +175,56 @@ pub(crate) async fn run(
     let mut child = command(tools, start).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut group = Running::of(&child);
     let (sender, mut lines) = mpsc::channel(256);
+    let mut readers = tokio::task::JoinSet::new();
     if let Some(out) = child.stdout.take() {
-        tokio::spawn(read_lines(out, Stream::Out, sender.clone()));
+        readers.spawn(read_lines(out, Stream::Out, sender.clone()));
     }
     if let Some(err) = child.stderr.take() {
-        tokio::spawn(read_lines(err, Stream::Err, sender.clone()));
+        readers.spawn(read_lines(err, Stream::Err, sender.clone()));
     }
     drop(sender);
     let deadline = Instant::now() + limits.time;
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut written = 0_u64;
+    let mut open = true;
     let mut ended = None;
-    loop {
+    // Until when what is left in the streams is waited for, once it has ended.
+    let mut drain = deadline;
+    while open || ended.is_none() {
+        let before = ended;
         tokio::select! {
-            next = lines.recv() => match next {
+            next = lines.recv(), if open => match next {
                 Some((stream, text, bytes)) => {
                     written += bytes as u64;
                     if written > limits.output {
                         ended.get_or_insert(Ended::Output);
-                        group.kill();
                     } else {
                         line(stream, &text);
                     }
                 }
-                // Both streams are closed: what remains is to learn how it ended.
-                None => break,
+                None => open = false,
             },
-            status = child.wait(), if ended.is_none() => {
-                ended = Some(outcome(status?));
-                // Whatever it left in the background would keep the streams open.
-                group.kill();
-            }
+            status = child.wait(), if ended.is_none() => ended = Some(outcome(status?)),
             _ = look.tick(), if ended.is_none() => {
                 if Instant::now() >= deadline {
                     ended = Some(Ended::Time);
-                    group.kill();
                 } else if group.memory() > limits.memory {
                     ended = Some(Ended::Memory);
-                    group.kill();
                 }
             }
+            // A process that has left the group may hold them for ever.
+            () = tokio::time::sleep_until(drain), if ended.is_some() => break,
+        }
+        if before.is_none() && ended.is_some() {
+            // Whatever it left in the background would keep the streams open.
+            group.kill();
+            drain = Instant::now() + DRAIN;
         }
     }
-    let left = deadline.saturating_duration_since(Instant::now());
-    let status = tokio::time::timeout(left.max(LOOK), child.wait()).await;
-    group.kill();
-    Ok(match (ended, status) {
-        (Some(ended), _) => ended,
-        (None, Ok(status)) => outcome(status?),
-        (None, Err(_)) => Ended::Time,
-    })
+    // So that it is no zombie; how it ended is known.
+    let _ended = tokio::time::timeout(DRAIN, child.wait()).await;
+    Ok(ended.unwrap_or(Ended::Time))
 }
 
 fn outcome(status: std::process::ExitStatus) -> Ended {
@@ -330,6 +334,21 @@ mod tests {
         let (ended, _) = shell("sleep 60 & exit 0", LIMITS).await;
         assert_eq!(ended, Ended::Code(0));
         assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn a_child_that_has_left_the_group_does_not_hold_the_end_back() {
+        let begun = Instant::now();
+        let (ended, lines) = shell("setsid sleep 25 & echo done", LIMITS).await;
+        assert_eq!((ended, lines), (Ended::Code(0), vec!["done".to_owned()]));
+        assert!(begun.elapsed() < Duration::from_secs(15));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_closes_its_output_is_watched_all_the_same() {
+        let limits = Limits { time: Duration::from_millis(500), ..LIMITS };
+        assert_eq!(shell("exec >&- 2>&-; sleep 30", limits).await.0, Ended::Time);
+        assert_eq!(shell("exec >&- 2>&-; exit 4", LIMITS).await.0, Ended::Code(4));
     }
 
     #[tokio::test]

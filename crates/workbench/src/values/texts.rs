@@ -8,6 +8,8 @@ use crate::interface::{Method, Parameter};
 
 /// The deepest value that is compared with its schema.
 const MAX_DEPTH: usize = 32;
+/// Whole numbers up to here have one form only as floating point numbers (2^53).
+const EXACT: f64 = 9_007_199_254_740_992.0;
 
 pub(super) fn arguments(method: &Method, given: &Value) -> Result<Vec<String>, ValueError> {
     let name = |index: usize, parameter: &Parameter| {
@@ -68,7 +70,10 @@ pub(super) fn arguments(method: &Method, given: &Value) -> Result<Vec<String>, V
 pub(super) fn untyped(given: &Value) -> Result<Vec<String>, ValueError> {
     match given {
         Value::Null => Ok(Vec::new()),
-        Value::Array(items) => Ok(items.iter().map(plain).collect()),
+        Value::Array(items) => {
+            let texts = items.iter().enumerate().map(|(index, item)| plain(item, &format!("arguments[{index}]")));
+            texts.collect()
+        }
         other => Err(wrong_type(
             "arguments",
             "a list in order, since this method has no interface",
@@ -78,14 +83,51 @@ pub(super) fn untyped(given: &Value) -> Result<Vec<String>, ValueError> {
     }
 }
 
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+fn plain(value: &Value, field: &str) -> Result<String, ValueError> {
+    if has_rounded(value) {
+        return Err(rounded(field));
+    }
+    Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+}
+
+/// Whether a number in it is a whole one that JSON's reader had no exact form for: digits may be lost already.
+fn has_rounded(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => {
+            number.is_f64() && number.as_f64().is_some_and(|number| number.fract() == 0.0 && number.abs() > EXACT)
+        }
+        Value::Array(items) => items.iter().any(has_rounded),
+        Value::Object(fields) => fields.values().any(has_rounded),
+        _ => false,
+    }
+}
+
+fn rounded(field: &str) -> ValueError {
+    problem(
+        field,
+        "out_of_range",
+        "is too large to be exact as a JSON number; send it as a text".into(),
+        "数值过大,作为 JSON 数字会失去精度;请以文本形式提供".into(),
+    )
+}
+
+/// Whether reading a JSON text would change one of its numbers: those that are no 64-bit integers keep about 15 digits.
+fn would_round(text: &str) -> bool {
+    let is_part = |letter: char| letter.is_ascii_digit() || "+-.eE".contains(letter);
+    // Every other piece is inside a text, as long as escaped quotes are none.
+    let plain = text.replace("\\\\", "").replace("\\\"", "");
+    let outside = plain.split('"').step_by(2);
+    outside.flat_map(|piece| piece.split(|letter| !is_part(letter))).any(|number| {
+        let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
+        let digits = mantissa.trim_start_matches(['-', '0', '.']).bytes().filter(u8::is_ascii_digit).count();
+        digits > 15 && number.parse::<i64>().is_err() && number.parse::<u64>().is_err()
+    })
 }
 
 fn text(parameter: &Parameter, given: &Value, field: &str) -> Result<String, ValueError> {
     let schema = &parameter.schema;
     match schema["type"].as_str() {
-        None => Ok(plain(given)),
+        None => plain(given, field),
         Some("string") => match given {
             Value::String(text) => {
                 check(schema, given, field, 0)?;
@@ -95,13 +137,22 @@ fn text(parameter: &Parameter, given: &Value, field: &str) -> Result<String, Val
         },
         // Forms send texts; a text that is such a value in JSON is taken as it.
         Some(kind) => {
-            let read: Option<Value> = given.as_str().and_then(|text| serde_json::from_str(text.trim()).ok());
-            let value = match (&read, kind) {
-                (Some(read), _) => read,
-                _ => given,
-            };
-            check(schema, value, field, 0)?;
-            Ok(value.to_string())
+            if let Some(text) = given.as_str().map(str::trim)
+                && let Ok(read) = serde_json::from_str::<Value>(text)
+            {
+                check(schema, &read, field, 0)?;
+                // Numbers are left as they were written, since reading may round them.
+                return Ok(if read.is_number() || would_round(text) { text.to_owned() } else { read.to_string() });
+            }
+            check(schema, given, field, 0)?;
+            if has_rounded(given) {
+                return Err(rounded(field));
+            }
+            Ok(match given.as_f64().filter(|_| kind == "integer") {
+                // `5.0` is a whole number, but no reader of integers takes it.
+                Some(number) if !given.is_i64() && !given.is_u64() => format!("{number:.0}"),
+                _ => given.to_string(),
+            })
         }
     }
 }
@@ -181,7 +232,7 @@ pub(super) fn result(method: &Method, payload: &[u8]) -> Value {
     };
     let read: Option<Value> = serde_json::from_str(text).ok();
     let says_text = method.returns.first().is_some_and(|result| result.schema["type"] == "string");
-    match read {
+    match read.filter(|_| !would_round(text)) {
         // A text that is only digits stays a text; a document in a text is shown as what it is.
         Some(read) if !says_text || read.is_object() || read.is_array() => read,
         _ => Value::String(text.to_owned()),

@@ -233,6 +233,20 @@ async fn projects_cannot_reach_into_the_server() {
     let unconfined = Builder::new(BuilderSettings::new(scratch.path().join("u"), kept("cache"), tools())).unwrap();
     let (made, _) = build(&unconfined, request(Language::Rust, samples::files("rust-evidence").unwrap())).await;
     assert_eq!(made.diagnostics[0].code, "unconfined", "build scripts do not run with the server's rights");
+    let files = samples::files("typescript-evidence").unwrap();
+    let (made, _) = build(&unconfined, request(Language::Typescript, files)).await;
+    assert_eq!(made.diagnostics[0].code, "unconfined", "nor do compilers that a project names");
+    // Where our library is not, its name is not looked up in a public registry.
+    let mut settings = BuilderSettings::new(scratch.path().join("l"), kept("cache"), tools());
+    settings.trust_build_scripts = true;
+    let bare = Builder::new(settings).unwrap();
+    let (made, log) = build(&bare, request(Language::Rust, samples::files("rust-evidence").unwrap())).await;
+    assert_eq!(made.diagnostics[0].code, "no_library");
+    assert!(!made.diagnostics[0].hint_zh.is_empty() && !log.contains('$'), "{log}");
+    assert!(!bare.samples().iter().any(|sample| sample.language == Language::Rust));
+    assert_eq!(builder.samples().len(), samples::all().len());
+    let rust = bare.toolchains().await.into_iter().find(|one| one.program == "cargo").unwrap();
+    assert!(!rust.found && rust.remedy.contains("chaincode library"), "{rust:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -213,10 +213,29 @@ async fn an_administrator_uploads_a_compiler() {
     let error = Compilers::new(short).unwrap().upload(b"while (true) {}", None).await.unwrap_err();
     assert!(error.to_string().contains("did not answer in time"), "{error}");
     assert!(compilers.soljson(SOLC).is_none());
-    let info = compilers.upload(&file, None).await.unwrap();
-    assert_eq!((info.version.as_str(), info.origin.as_str()), (SOLC, "uploaded"));
+    // A published version is its published package and nothing else.
+    let error = compilers.upload(&file, None).await.unwrap_err();
+    assert!(error.to_string().contains(&format!("solc-{SOLC}.tgz")), "{error}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut pack = std::process::Command::new("npm");
+    pack.args(["pack", &format!("solc@{SOLC}")]).current_dir(elsewhere.path());
+    assert!(pack.output().unwrap().status.success());
+    let package = std::fs::read(elsewhere.path().join(format!("solc-{SOLC}.tgz"))).unwrap();
+    let info = compilers.upload(&package, None).await.unwrap();
+    assert_eq!((info.version.as_str(), info.origin.as_str()), (SOLC, "published"));
     compilers.remove(SOLC).await.unwrap();
     assert!(compilers.soljson(SOLC).is_none());
+    // The same compiler under a version that is not published.
+    let original = elsewhere.path().join("soljson.js");
+    std::fs::write(&original, &file).unwrap();
+    let other = format!(
+        "const s = require({original:?}), call = s.cwrap;\n\
+         s.cwrap = (name, ...rest) => name === 'solidity_version' ? () => '0.8.27+commit.1' : call.call(s, name, ...rest);\n\
+         module.exports = s;\n"
+    );
+    let info = compilers.upload(other.as_bytes(), None).await.unwrap();
+    assert_eq!((info.version.as_str(), info.origin.as_str()), ("0.8.27", "uploaded"));
+    compilers.remove("0.8.27").await.unwrap();
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(left.is_empty(), "{left:?}");
 }

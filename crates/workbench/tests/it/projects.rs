@@ -120,7 +120,51 @@ fn versions_do_not_change_and_differ_line_by_line() {
     assert_eq!(paths(&project), ["A.sol", "lib/B.sol"]);
     assert_eq!(project.commit("eve", "back", 4000).unwrap().hash, first.hash, "equal content, equal hash");
     assert_eq!(project.versions().unwrap().iter().map(|version| version.number).collect::<Vec<_>>(), [3, 2, 1]);
+    let page = project.version_page(Some(3), 1).unwrap();
+    assert!(page.len() == 1 && page[0].number == 2 && page[0].files.is_empty());
+    assert_eq!(project.version_page(None, 9).unwrap().len(), 3);
     assert!(matches!(project.version(9), Err(ProjectError::NotFound(_))));
+}
+
+#[test]
+fn changes_at_once_exclude_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(&folder);
+    let root = folder.path().join("prj");
+    let (one, other) =
+        (archive(&[("A.sol", b"one"), ("B.sol", b"one")]), archive(&[("A.sol", b"two"), ("B.sol", b"two")]));
+    project.import_zip(&one).unwrap();
+    let start = project.write("n", b"0", None).unwrap().hash;
+    let written = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let project = Project::open(&root).unwrap();
+                if project.write("n", b"1", Some(&start)).is_ok() {
+                    written.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    assert_eq!(written.into_inner(), 1, "one of those who read the same content may write");
+    std::thread::scope(|scope| {
+        for archive in [&one, &other] {
+            let root = &root;
+            scope.spawn(move || (0..50).for_each(|_| drop(Project::open(root).unwrap().import_zip(archive).unwrap())));
+        }
+        for author in ["ann", "bob"] {
+            let root = &root;
+            scope.spawn(move || {
+                for now in 0..50 {
+                    let project = Project::open(root).unwrap();
+                    let files = project.files(None).unwrap();
+                    assert_eq!(files["A.sol"], files["B.sol"], "files of two archives");
+                    project.commit(author, "", now).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(std::fs::read_dir(root.join("files")).unwrap().count(), 2);
 }
 
 #[test]

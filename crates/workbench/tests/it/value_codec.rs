@@ -342,6 +342,27 @@ fn chaincode_arguments_are_texts_checked_by_their_schema() {
 }
 
 #[test]
+fn large_numbers_of_chaincode_keep_all_their_digits() {
+    let made = chaincode();
+    let large = "123456789012345678901234567890";
+    let asset = format!("{{\"ID\":\"x\",\"Size\":{large}}}");
+    let texts = fabric_arguments(&made, &json!(["1", large, asset, []])).unwrap();
+    assert_eq!((texts[1].as_str(), texts[2].as_str()), (large, asset.as_str()));
+    assert_eq!(fabric_arguments(&made, &json!(["1", 5.0, { "ID": "x" }, []])).unwrap()[1], "5");
+    assert_eq!(fabric_arguments(&made, &json!(["1", u64::MAX, { "ID": "x" }, []])).unwrap()[1], u64::MAX.to_string());
+    // What a JSON number has lost already is refused rather than guessed.
+    let lost: Value = serde_json::from_str(&format!("[\"1\", {large}, {{\"ID\":\"x\"}}, []]")).unwrap();
+    assert_eq!(fabric_arguments(&made, &lost).unwrap_err().field, "arguments[1]");
+    assert_eq!(fabric_untyped(&json!([{ "a": [1e30] }])).unwrap_err().field, "arguments[0]");
+    assert_eq!(fabric_result(&made, large.as_bytes()), json!(large));
+    assert_eq!(fabric_result(&made, asset.as_bytes()), json!(asset));
+    assert_eq!(fabric_result(&made, b"-0.12345678901234567"), json!("-0.12345678901234567"));
+    assert_eq!(fabric_result(&made, b"18446744073709551615"), json!(u64::MAX));
+    let text = format!("{{\"id\":\"\\\"{large}\"}}");
+    assert!(fabric_result(&made, text.as_bytes()).is_object(), "digits in a text are no number");
+}
+
+#[test]
 fn chaincode_results_are_shown_as_what_they_are() {
     let mut made = chaincode();
     let returns = |kind: &str| -> Vec<Parameter> {

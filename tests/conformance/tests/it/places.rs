@@ -97,7 +97,6 @@ fn the_same_networks_run_as_containers() {
 
 /// Not a test of its own: the part inside the namespace.
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn inside() {
     let Some(folder) = std::env::var_os(INSIDE).map(PathBuf::from) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
