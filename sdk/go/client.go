@@ -70,7 +70,11 @@ func New(address string, options Options) (*Client, error) {
 	configuration := api.NewConfiguration()
 	configuration.UserAgent = "konsort-go"
 	configuration.Servers = api.ServerConfigurations{{URL: address}}
-	configuration.HTTPClient = &http.Client{Transport: sender}
+	configuration.HTTPClient = &http.Client{
+		Transport: sender,
+		// The key is for this server only.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	return &Client{APIClient: api.NewAPIClient(configuration), url: address, transport: sender}, nil
 }
 

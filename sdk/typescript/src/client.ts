@@ -66,7 +66,9 @@ export class Client {
     this.#headers = { "accept-language": options.language ?? "en" };
     if (options.key !== undefined) this.#headers["authorization"] = `Bearer ${options.key}`;
     this.#attempts = options.attempts ?? 6;
-    this.#fetch = options.fetch ?? (options.ca ? fetchTrusting(options.ca) : (to, init) => fetch(to, init));
+    const send = options.fetch ?? (options.ca ? fetchTrusting(options.ca) : (to, init) => fetch(to, init));
+    // The key is for this server only: nobody is followed to another.
+    this.#fetch = (to, init) => send(to, { ...init, redirect: "manual" });
     this.#send = repeating(this.#fetch, this.#attempts, options.timeoutMs ?? 120_000);
     const configuration = new api.Configuration({
       basePath: this.url,
