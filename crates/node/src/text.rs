@@ -2,18 +2,8 @@
 
 /// Year, month, day, hour, minute, second of an instant in UTC.
 pub fn utc_fields(unix_seconds: i64) -> (i64, u32, u32, u32, u32, u32) {
-    let days = unix_seconds.div_euclid(86_400);
+    let (year, month, day) = konsort_pki::time::civil_from_days(unix_seconds.div_euclid(86_400));
     let rest = unix_seconds.rem_euclid(86_400);
-    // Days since 1 March of year 0, so that leap days fall at the end of a year.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month as u32, day as u32, (rest / 3600) as u32, (rest % 3600 / 60) as u32, (rest % 60) as u32)
 }
 

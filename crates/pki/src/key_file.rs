@@ -57,7 +57,11 @@ pub fn write_secret(path: &Path, contents: &[u8]) -> io::Result<()> {
     if temporary.exists() {
         fs::remove_file(&temporary)?;
     }
-    let written = options.open(&temporary).and_then(|mut file| file.write_all(contents));
+    let written = options.open(&temporary).and_then(|mut file| {
+        file.write_all(contents)?;
+        // Else the name could outlive a loss of power without what belongs under it.
+        file.sync_all()
+    });
     written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })

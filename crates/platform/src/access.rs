@@ -55,9 +55,9 @@ impl Role {
         }
     }
 
-    /// The role with a name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.name() == name)
+    /// Whether it is held in an organisation only: without one it would reach over all of them.
+    pub const fn needs_organisation(self) -> bool {
+        !matches!(self, Self::PlatformAdmin | Self::Auditor | Self::Operator)
     }
 
     /// Whether one who has this role may give `other` to a user or key.
@@ -82,7 +82,7 @@ pub enum Scope {
     Network(&'static str),
     /// The record of a kind whose id is the path parameter of this name.
     Record(Kind, &'static str),
-    /// The operation whose id is the path parameter of this name: visible when its network is, or to who asked for it.
+    /// The operation whose id is the path parameter of this name: visible to its organisation and to who sees its network.
     Operation(&'static str),
     /// The user whose id is the path parameter of this name: visible to the organisation's administrators and to the user.
     User(&'static str),
@@ -103,8 +103,8 @@ pub struct Row {
     pub scope: Scope,
     /// Whether it answers with a secret, so that the answer must not be kept for idempotency.
     pub secret: bool,
-    /// Whether reading it is recorded in the audit log as writes are.
-    pub audited: bool,
+    /// Whether it is recorded in the audit log: what writes, and what gives out more than one sees every day.
+    pub recorded: bool,
     /// Largest body in bytes.
     pub body: usize,
 }
@@ -162,19 +162,6 @@ pub struct ScopeFilter {
 }
 
 impl Caller {
-    /// The server itself, for work that no person asked for.
-    pub fn server() -> Self {
-        Self {
-            id: "server".to_owned(),
-            user: "server".to_owned(),
-            name: "server".to_owned(),
-            role: Role::PlatformAdmin,
-            organisation: None,
-            networks: None,
-            proof: Proof::Server,
-        }
-    }
-
     /// What its lists show. Platform administrators see all; an auditor or operator of no organisation too.
     pub fn scope(&self) -> ScopeFilter {
         let organisation = if self.role == Role::PlatformAdmin { None } else { self.organisation.clone() };

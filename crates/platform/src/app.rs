@@ -27,8 +27,6 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     /// The server's data folder.
     pub data: PathBuf,
-    /// The program that nodes are started from.
-    pub program: PathBuf,
     /// Where the server listens.
     pub address: SocketAddr,
     /// The database.
@@ -105,5 +103,10 @@ impl Parts {
             });
         }
         format!("http://{address}")
+    }
+
+    /// The link for making the first administrator, while there is nobody.
+    pub fn setup_link(&self) -> Option<String> {
+        self.auth.setup_token().map(|token| format!("{}/setup?token={token}", self.own_url()))
     }
 }

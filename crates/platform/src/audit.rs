@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use crate::access::{Caller, Proof, Role, ScopeFilter};
-use crate::db::{Db, DbError, Query};
+use crate::db::{Connection, Db, DbError, Query};
 use crate::time;
 
 pub(crate) use handlers::routes;
@@ -27,7 +28,7 @@ const NOTHING: &str = "000000000000000000000000000000000000000000000000000000000
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Actor {
-    /// `usr_…`, `key_…`, `server` or `anonymous`.
+    /// `usr_…`, `key_…`, `local` or `anonymous`.
     pub id: String,
     /// Name at that time.
     pub name: String,
@@ -59,8 +60,8 @@ impl Actor {
     }
 
     /// Of somebody who is not logged in.
-    pub fn anonymous(name: &str, address: Option<String>) -> Self {
-        Self { id: "anonymous".to_owned(), name: name.to_owned(), role: None, organisation: None, proof: None, address }
+    pub fn anonymous(address: Option<String>) -> Self {
+        Self { id: "anonymous".to_owned(), name: String::new(), role: None, organisation: None, proof: None, address }
     }
 }
 
@@ -121,7 +122,7 @@ struct Stored {
 /// Which records to show.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
-    /// Actor's id or name.
+    /// Actor's id.
     pub actor: Option<String>,
     /// Beginning of the action.
     pub action: Option<String>,
@@ -147,31 +148,52 @@ pub struct Verification {
     /// First record that is not as it was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broken_at: Option<i64>,
-    /// What is wrong with it.
+    /// What is wrong with it: `missing`, `altered`, `columns_differ`, `head_differs` or `end_missing`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The same in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// The same in Chinese words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem_zh: Option<String>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What can be wrong with a chain: code, words, Chinese words.
+type Fault = [&'static str; 3];
+const MISSING: Fault = ["missing", "a record is missing", "缺少一条记录"];
+const ALTERED: Fault = ["altered", "the record is not as it was written", "记录与写入时不一致"];
+const COLUMNS: Fault =
+    ["columns_differ", "the columns of the record differ from what it says", "记录的列与其内容不一致"];
+const HEAD: Fault =
+    ["head_differs", "the record differs from the head kept outside of the database", "记录与数据库外保存的链头不一致"];
+const END: Fault = ["end_missing", "records at the end are missing", "缺少末尾的记录"];
+
+#[derive(Debug, Clone)]
 struct Head {
     seq: i64,
     hash: String,
 }
+
+/// Who waits to be told that an entry is durable.
+type Told = oneshot::Sender<Result<(), DbError>>;
 
 /// The audit log.
 #[derive(Debug)]
 pub struct Audit {
     db: Db,
     anchor: PathBuf,
-    head: tokio::sync::Mutex<Option<Head>>,
+    waiting: parking_lot::Mutex<Vec<(Entry, Told)>>,
+    /// Held by the one that writes.
+    turn: tokio::sync::Mutex<()>,
 }
 
 fn hash_of(prev: &str, doc: &str) -> String {
     hex::encode(sha256_parts(&[prev.as_bytes(), b"\n", doc.as_bytes()]))
 }
 
-async fn newest(db: &Db) -> Result<Head, DbError> {
-    let row = sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(db.write()).await?;
+async fn newest(connection: &mut Connection) -> Result<Head, DbError> {
+    let row = sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(connection).await?;
     row.map_or_else(
         || Ok(Head { seq: 0, hash: NOTHING.to_owned() }),
         |row| Ok(Head { seq: row.try_get(0)?, hash: row.try_get(1)? }),
@@ -194,21 +216,40 @@ fn read(row: &AnyRow) -> Result<AuditRecord, DbError> {
 impl Audit {
     /// The log of a database; the newest hash is also kept in a file of the data folder.
     pub fn new(db: Db, folder: &Path) -> Self {
-        Self { db, anchor: folder.join("audit.head"), head: tokio::sync::Mutex::new(None) }
+        Self {
+            db,
+            anchor: folder.join("audit.head"),
+            waiting: parking_lot::Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
-    /// Adds a record; it is durable when this returns.
+    /// Adds a record; it is durable when this returns. Whoever comes first writes for all who came until its turn, so that many
+    /// requests at once cost one write to the disk.
     pub async fn append(&self, entry: Entry) -> Result<(), DbError> {
-        let mut head = self.head.lock().await;
-        for _attempt in 0..8 {
-            let last = match head.take() {
-                Some(last) => last,
-                None => newest(&self.db).await?,
-            };
+        let (told, mut written) = oneshot::channel();
+        self.waiting.lock().push((entry, told));
+        let _turn = self.turn.lock().await;
+        let batch = std::mem::take(&mut *self.waiting.lock());
+        if !batch.is_empty() {
+            let (entries, waiting): (Vec<Entry>, Vec<Told>) = batch.into_iter().unzip();
+            let outcome = self.write(&entries).await;
+            for told in waiting {
+                // One that does not wait any more needs no answer.
+                let _ = told.send(outcome.clone());
+            }
+        }
+        written.try_recv().unwrap_or_else(|_| Err(DbError::Failed("an audit record was not written".to_owned())))
+    }
+
+    async fn write(&self, entries: &[Entry]) -> Result<(), DbError> {
+        let mut transaction = self.db.begin().await?;
+        let mut last = newest(&mut transaction).await?;
+        for entry in entries {
             let stored = Stored { seq: last.seq + 1, at: time::now(), entry: entry.clone() };
             let doc = serde_json::to_string(&stored).map_err(|error| DbError::Failed(error.to_string()))?;
             let next = Head { seq: stored.seq, hash: hash_of(&last.hash, &doc) };
-            let outcome = sqlx::query(
+            sqlx::query(
                 "INSERT INTO audit (seq, at, actor, action, network, organisation, doc, prev, hash)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             )
@@ -221,21 +262,13 @@ impl Audit {
             .bind(&doc)
             .bind(&last.hash)
             .bind(&next.hash)
-            .execute(self.db.write())
-            .await
-            .map_err(DbError::from);
-            match outcome {
-                Ok(_) => {
-                    self.keep(&next).await;
-                    *head = Some(next);
-                    return Ok(());
-                }
-                // Another server on the same database was faster; its record comes before.
-                Err(DbError::Exists { .. }) => {}
-                Err(error) => return Err(error),
-            }
+            .execute(&mut *transaction)
+            .await?;
+            last = next;
         }
-        Err(DbError::Unavailable("too many servers write the audit log at once".to_owned()))
+        transaction.commit().await?;
+        self.keep(&last).await;
+        Ok(())
     }
 
     /// Keeps the newest hash outside of the database. A failure is logged only: the record itself is safe.
@@ -291,12 +324,17 @@ impl Audit {
         });
         let mut last = Head { seq: 0, hash: NOTHING.to_owned() };
         let mut anchored = anchor.is_none();
-        let broken = |seq: i64, last: &Head, why: &str| Verification {
-            ok: false,
-            records: last.seq,
-            head: last.hash.clone(),
-            broken_at: Some(seq),
-            problem: Some(why.to_owned()),
+        let broken = |seq: i64, last: &Head, fault: Fault| {
+            let [code, problem, problem_zh] = fault.map(|text| Some(text.to_owned()));
+            Verification {
+                ok: false,
+                records: last.seq,
+                head: last.hash.clone(),
+                broken_at: Some(seq),
+                code,
+                problem,
+                problem_zh,
+            }
         };
         loop {
             let rows = sqlx::query(
@@ -315,10 +353,10 @@ impl Audit {
                 let prev: String = row.try_get("prev")?;
                 let hash: String = row.try_get("hash")?;
                 if seq != last.seq + 1 {
-                    return Ok(broken(last.seq + 1, &last, "a record is missing"));
+                    return Ok(broken(last.seq + 1, &last, MISSING));
                 }
                 if prev != last.hash || hash != hash_of(&prev, &doc) {
-                    return Ok(broken(seq, &last, "the record is not as it was written"));
+                    return Ok(broken(seq, &last, ALTERED));
                 }
                 let same = serde_json::from_str::<Stored>(&doc).ok().is_some_and(|stored| {
                     stored.seq == seq
@@ -330,11 +368,11 @@ impl Audit {
                             == Some(stored.entry.actor.organisation)
                 });
                 if !same {
-                    return Ok(broken(seq, &last, "the columns of the record differ from what it says"));
+                    return Ok(broken(seq, &last, COLUMNS));
                 }
                 if let Some(anchor) = anchor.as_ref().filter(|anchor| anchor.seq == seq) {
                     if anchor.hash != hash {
-                        return Ok(broken(seq, &last, "the record differs from the head kept outside of the database"));
+                        return Ok(broken(seq, &last, HEAD));
                     }
                     anchored = true;
                 }
@@ -342,8 +380,9 @@ impl Audit {
             }
         }
         if !anchored {
-            return Ok(broken(last.seq + 1, &last, "records at the end are missing"));
+            return Ok(broken(last.seq + 1, &last, END));
         }
-        Ok(Verification { ok: true, records: last.seq, head: last.hash, broken_at: None, problem: None })
+        let (code, problem, problem_zh) = (None, None, None);
+        Ok(Verification { ok: true, records: last.seq, head: last.hash, broken_at: None, code, problem, problem_zh })
     }
 }

@@ -26,7 +26,7 @@ use crate::db::{Db, DbError};
 use crate::problem::{Problem, kinds};
 use crate::time;
 
-pub(crate) use handlers::{routes, session_cookie_of};
+pub(crate) use handlers::{caller_of, routes, session_cookie_of};
 use users::UserDoc;
 
 /// Name of the session's cookie.
@@ -44,7 +44,7 @@ pub struct Auth {
     local: String,
     pub(crate) passwords: password::Passwords,
     pub(crate) logins: limit::Limiter,
-    pub(crate) oidc: oidc::Pending,
+    pub(crate) provider: oidc::Provider,
     pub(crate) seal: seal::Seal,
 }
 
@@ -66,6 +66,8 @@ pub struct Known {
     pub caller: Caller,
     /// Of a session: the secret that writes must carry.
     pub csrf: Option<String>,
+    /// When the session ends, milliseconds since 1970.
+    pub expires_at: Option<i64>,
 }
 
 /// 256 bits of chance as text.
@@ -107,7 +109,7 @@ fn local() -> Known {
         networks: None,
         proof: Proof::Server,
     };
-    Known { caller, csrf: None }
+    Known { caller, csrf: None, expires_at: None }
 }
 
 impl Auth {
@@ -119,16 +121,16 @@ impl Auth {
             local: format!("{KEY_PREFIX}{}", secret()),
             passwords: password::Passwords::default(),
             logins: limit::Limiter::default(),
-            oidc: oidc::Pending::default(),
+            provider: oidc::Provider::default(),
             seal: seal::Seal::open(folder)?,
         })
     }
 
     /// Makes a new setup token when there is no user yet, and forgets the one before.
-    pub async fn begin_setup(&self) -> Result<Option<String>, DbError> {
+    pub async fn begin_setup(&self) -> Result<(), DbError> {
         let token = if self.needs_setup().await? { Some(secret()) } else { None };
-        self.setup.write().clone_from(&token);
-        Ok(token)
+        *self.setup.write() = token;
+        Ok(())
     }
 
     /// Whether there is no user yet.
@@ -145,8 +147,14 @@ impl Auth {
         self.setup.read().as_deref().is_some_and(|expected| same(expected, token))
     }
 
-    pub(crate) fn end_setup(&self) {
-        *self.setup.write() = None;
+    /// The token of the setup link, while there is nobody.
+    pub(crate) fn setup_token(&self) -> Option<String> {
+        self.setup.read().clone()
+    }
+
+    /// Makes the setup link void; says whether there was one.
+    pub(crate) fn end_setup(&self) -> bool {
+        self.setup.write().take().is_some()
     }
 
     /// Begins a session of a user.
@@ -172,12 +180,6 @@ impl Auth {
         Ok(())
     }
 
-    /// Ends every session of a user.
-    pub async fn end_sessions_of(&self, user: &str) -> Result<(), DbError> {
-        sqlx::query("DELETE FROM sessions WHERE account = $1").bind(user).execute(self.db.write()).await?;
-        Ok(())
-    }
-
     /// Who sends a request: `None` when it carries neither a key nor a session. A key or session that is not valid is refused,
     /// not ignored.
     pub async fn identify(&self, headers: &HeaderMap) -> Result<Option<Known>, Problem> {
@@ -199,7 +201,7 @@ impl Auth {
 
     async fn session(&self, token: &str) -> Result<Known, Problem> {
         let row = sqlx::query(
-            "SELECT u.id, u.username, u.organisation, u.doc, s.csrf FROM sessions s JOIN users u ON u.id = s.account
+            "SELECT u.id, u.username, u.organisation, u.doc, s.csrf, s.expires_at FROM sessions s JOIN users u ON u.id = s.account
              WHERE s.token = $1 AND s.expires_at > $2",
         )
         .bind(fingerprint(token))
@@ -221,7 +223,9 @@ impl Auth {
                 networks: None,
                 proof: Proof::Session,
             };
-            Ok((Known { caller, csrf: Some(row.try_get("csrf")?) }, doc.disabled))
+            let known =
+                Known { caller, csrf: Some(row.try_get("csrf")?), expires_at: Some(row.try_get("expires_at")?) };
+            Ok((known, doc.disabled))
         })()?;
         if known.1 { Err(Problem::new(&kinds::SESSION_EXPIRED)) } else { Ok(known.0) }
     }
@@ -229,7 +233,8 @@ impl Auth {
     async fn key(&self, token: &str) -> Result<Known, Problem> {
         let now = time::now();
         let row = sqlx::query(
-            "SELECT k.id, k.name, k.organisation, k.doc, k.account, k.used_at, u.doc AS owner FROM api_keys k
+            "SELECT k.id, k.name, k.organisation, k.doc, k.account, k.used_at, u.doc AS owner,
+                    u.organisation AS home FROM api_keys k
              JOIN users u ON u.id = k.account
              WHERE k.token = $1 AND (k.expires_at IS NULL OR k.expires_at > $2)",
         )
@@ -240,24 +245,26 @@ impl Auth {
         .map_err(DbError::from)?
         .ok_or_else(|| Problem::new(&kinds::SESSION_EXPIRED))?;
         let read = |error: serde_json::Error| DbError::Failed(error.to_string());
-        let (caller, owner, used_at) = (|| -> Result<(Caller, UserDoc, Option<i64>), DbError> {
-            let doc: String = row.try_get("doc")?;
-            let doc: keys::KeyDoc = serde_json::from_str(&doc).map_err(read)?;
-            let owner: String = row.try_get("owner")?;
-            let owner: UserDoc = serde_json::from_str(&owner).map_err(read)?;
-            let caller = Caller {
-                id: row.try_get("id")?,
-                user: row.try_get("account")?,
-                name: row.try_get("name")?,
-                role: doc.role,
-                organisation: row.try_get("organisation")?,
-                networks: doc.networks,
-                proof: Proof::ApiKey,
-            };
-            Ok((caller, owner, row.try_get("used_at")?))
-        })()?;
-        // A key is never worth more than its owner is now.
-        if owner.disabled || !(owner.role == caller.role || owner.role.may_give(caller.role)) {
+        let (caller, owner, home, used_at) =
+            (|| -> Result<(Caller, UserDoc, Option<String>, Option<i64>), DbError> {
+                let doc: String = row.try_get("doc")?;
+                let doc: keys::KeyDoc = serde_json::from_str(&doc).map_err(read)?;
+                let owner: String = row.try_get("owner")?;
+                let owner: UserDoc = serde_json::from_str(&owner).map_err(read)?;
+                let caller = Caller {
+                    id: row.try_get("id")?,
+                    user: row.try_get("account")?,
+                    name: row.try_get("name")?,
+                    role: doc.role,
+                    organisation: row.try_get("organisation")?,
+                    networks: doc.networks,
+                    proof: Proof::ApiKey,
+                };
+                Ok((caller, owner, row.try_get("home")?, row.try_get("used_at")?))
+            })()?;
+        // A key is never worth more than its owner is now, and does not stay in an organisation that its owner has left.
+        let moved = owner.role != Role::PlatformAdmin && home.is_some() && home != caller.organisation;
+        if owner.disabled || moved || !(owner.role == caller.role || owner.role.may_give(caller.role)) {
             return Err(Problem::new(&kinds::SESSION_EXPIRED));
         }
         // When it was used last is for people; to the minute is enough and spares a write for each request.
@@ -268,6 +275,6 @@ impl Auth {
                 .execute(self.db.write())
                 .await;
         }
-        Ok(Known { caller, csrf: None })
+        Ok(Known { caller, csrf: None, expires_at: None })
     }
 }

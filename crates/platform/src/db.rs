@@ -1,32 +1,40 @@
 //! The platform's records: SQLite in the data folder, or PostgreSQL by its address.
 //!
 //! The same SQL runs on both: `$1` placeholders, columns of `TEXT`, `BIGINT` and bytes only. On SQLite one connection writes and
-//! some read (WAL); on PostgreSQL one pool does both.
+//! some read (WAL). On PostgreSQL whoever begins a transaction that writes first takes a lock that all share, so that there too
+//! what a transaction reads does not change until it ends; a second server on the same database is refused.
 
 mod migrations;
+mod page;
+mod postgres;
 mod query;
 mod repository;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, Executor as _};
 
+pub use page::{Order, Page, PageOf, decode_token, encode_token};
+pub(crate) use page::{cut, push_page};
+use postgres::Sole;
 pub use query::Query;
-pub use repository::{
-    Filter, Kind, New, Order, Page, PageOf, Record, Repository, decode_token, encode_token, push_scope,
-};
+pub use repository::{Filter, Kind, New, Record, Repository, push_scope};
 
 /// A transaction; nothing of it remains unless it is committed.
 pub type Tx = sqlx::Transaction<'static, sqlx::Any>;
 
 /// What a database operation can fail at.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum DbError {
     /// It does not answer.
     #[error("the database does not answer: {0}; check that it runs and is reachable")]
     Unavailable(String),
+    /// Another server works with it.
+    #[error("another server works with this database; stop it first or give each server a database of its own")]
+    InUse,
     /// A record of this name or id is there.
     #[error("there is a {kind} {name} already")]
     Exists {
@@ -71,10 +79,11 @@ impl From<sqlx::Error> for DbError {
                     return Self::Exists { kind: "record", name: String::new() };
                 }
                 let code = database.code().unwrap_or_default();
-                // SQLite 13: full. PostgreSQL class 53: resources; 57P01 to 57P03: shut down or starting; class 08: connection.
+                // SQLite 13: full, 5: locked. PostgreSQL class 53: resources; 57P01 to 57P03: shut down or starting; 55P03: locked;
+                // class 08: connection.
                 match code.as_ref() {
                     "13" | "53100" => Self::Full(text),
-                    "5" | "57P01" | "57P02" | "57P03" | "53300" => Self::Unavailable(text),
+                    "5" | "57P01" | "57P02" | "57P03" | "55P03" | "53300" => Self::Unavailable(text),
                     code if code.starts_with("08") => Self::Unavailable(text),
                     _ => Self::Failed(text),
                 }
@@ -84,21 +93,13 @@ impl From<sqlx::Error> for DbError {
     }
 }
 
-/// Which database it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
-    /// SQLite in the data folder.
-    Sqlite,
-    /// PostgreSQL.
-    Postgres,
-}
-
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Db {
     read: AnyPool,
     write: AnyPool,
-    backend: Backend,
+    /// On PostgreSQL: what says that this server is the only one. Without it, it is SQLite.
+    sole: Option<Arc<Sole>>,
 }
 
 impl Db {
@@ -108,14 +109,7 @@ impl Db {
         let db = match url {
             None => Self::sqlite(&folder.join("server.db")).await?,
             Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                let options: AnyConnectOptions = url.parse()?;
-                let pool = AnyPoolOptions::new()
-                    .max_connections(16)
-                    .min_connections(1)
-                    .acquire_timeout(Duration::from_secs(5))
-                    .connect_with(options)
-                    .await?;
-                Self { read: pool.clone(), write: pool, backend: Backend::Postgres }
+                postgres::open(&url.parse()?).await?
             }
             Some(_) => {
                 return Err(DbError::Failed(
@@ -156,12 +150,7 @@ impl Db {
         };
         let write = pool(1).connect_with(options.clone()).await?;
         let read = pool(6).connect_with(options).await?;
-        Ok(Self { read, write, backend: Backend::Sqlite })
-    }
-
-    /// Which database it is.
-    pub fn backend(&self) -> Backend {
-        self.backend
+        Ok(Self { read, write, sole: None })
     }
 
     /// For reading.
@@ -174,25 +163,32 @@ impl Db {
         &self.write
     }
 
-    /// Begins a transaction that writes. On SQLite others that write wait until it ends: keep it short, wait for nothing else
-    /// in it.
+    /// Begins a transaction that writes. Others that begin one wait until it ends: keep it short, wait for nothing else in it.
     pub async fn begin(&self) -> Result<Tx, DbError> {
-        Ok(match self.backend {
-            Backend::Sqlite => self.write.begin_with("BEGIN IMMEDIATE").await?,
-            Backend::Postgres => self.write.begin().await?,
-        })
+        if self.sole.is_none() {
+            return Ok(self.write.begin_with("BEGIN IMMEDIATE").await?);
+        }
+        let mut transaction = self.write.begin().await?;
+        postgres::wait_for_turn(&mut transaction).await?;
+        Ok(transaction)
     }
 
-    /// Whether it answers.
+    /// Whether it answers, and no other server works with it.
     pub async fn ping(&self) -> Result<(), DbError> {
         sqlx::query("SELECT 1").execute(&self.read).await?;
-        Ok(())
+        match &self.sole {
+            Some(sole) => sole.keep().await,
+            None => Ok(()),
+        }
     }
 
     /// Closes every connection.
     pub async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
+        if let Some(sole) = &self.sole {
+            sole.give_up().await;
+        }
     }
 }
 

@@ -297,6 +297,10 @@ pub struct AuditNote {
     pub after: Option<serde_json::Value>,
 }
 
+/// In an answer's extensions: the request changed nothing, though it was sent as a write, and is not recorded.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadOnly;
+
 /// An answer with a note for the audit log.
 pub fn audited(note: AuditNote, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();

@@ -15,6 +15,7 @@ use crate::db::{Connection, DbError, Filter, Kind, New, Record, Repository};
 use crate::http::{AuditNote, IfMatch, Json, ListOf, PageQuery, Path, Tagged, audited};
 use crate::ids;
 use crate::problem::{Problem, kinds};
+use crate::settings::load_in;
 use crate::time;
 
 pub(crate) fn routes() -> Routes {
@@ -210,6 +211,13 @@ async fn remove(
                 "该组织仍有用户、密钥、网络或项目，请先移除",
             )
             .with("count", count));
+    }
+    let (settings, _) = load_in(&mut transaction).await?;
+    if settings.oidc.is_some_and(|oidc| oidc.organisation.as_ref() == Some(&id)) {
+        return Err(Problem::new(&kinds::CONFLICT).details(
+            "people from the login provider belong to this organisation; choose another one in the settings first",
+            "统一登录的人员属于该组织，请先在设置中更换",
+        ));
     }
     Repository::delete_in(&mut transaction, Kind::Organisation, &id, expected).await?;
     transaction.commit().await.map_err(DbError::from)?;

@@ -228,6 +228,10 @@ impl From<crate::db::DbError> for Problem {
                 tracing::warn!(%why, "the database does not answer");
                 Self::new(&kinds::DATABASE_UNAVAILABLE).retry_after(5)
             }
+            DbError::InUse => {
+                tracing::error!("another server works with this server's database");
+                Self::new(&kinds::DATABASE_UNAVAILABLE).retry_after(5)
+            }
             DbError::Exists { kind, name } => Self::new(&kinds::ALREADY_EXISTS).with("what", kind).with("name", name),
             DbError::NotFound { kind, id } => Self::not_found(kind, &id),
             DbError::Stale { found } => Self::new(&kinds::PRECONDITION_FAILED).with("version", found),

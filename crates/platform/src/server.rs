@@ -3,7 +3,6 @@
 mod meta;
 mod routes;
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use konsort_node::Environment;
+use konsort_pki::key_file::write_secret;
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -134,7 +134,7 @@ impl Server {
         }
         forget_unfinished(&db).await?;
         let auth = Auth::open(db.clone(), &data).map_err(io("open server.key of the data folder"))?;
-        let setup = auth.begin_setup().await?;
+        auth.begin_setup().await?;
         let control = Control::start(db.clone(), &data, &config.program, &config.environment, adapters).await?;
         let (routes, document) = routes::assemble().map_err(ServerError::Routes)?;
         let app = App::new(Parts {
@@ -144,21 +144,20 @@ impl Server {
             db,
             control,
             data: data.clone(),
-            program: config.program,
             address: addr,
             figures: Figures::new(),
             stopping: CancellationToken::new(),
             console: Console::default(),
             document,
         });
+        let setup_link = app.setup_link();
+        let record = record_of(&app);
+        write_record(&app).map_err(io(format!("write {}", record.display())))?;
         let service = routes::finish(routes, &app).into_make_service_with_connect_info::<SocketAddr>();
         let stopping = app.stopping.clone();
         let task = tokio::spawn(async move {
             axum::serve(listener, service).with_graceful_shutdown(async move { stopping.cancelled().await }).await
         });
-        let setup_link = setup.map(|token| format!("{}/setup?token={token}", app.own_url()));
-        let record = data.join("server.json");
-        write_record(&record, &app).map_err(io(format!("write {}", record.display())))?;
         tracing::info!(%addr, data = %data.display(), "the server answers");
         Ok(Self { addr, setup_link, app, task, record, _lock: lock })
     }
@@ -192,20 +191,34 @@ impl Server {
     }
 }
 
-/// Tells other programs on this machine where the server is.
-fn write_record(path: &Path, app: &App) -> std::io::Result<()> {
-    let text = serde_json::json!({
+fn record_of(app: &App) -> PathBuf {
+    app.data.join("server.json")
+}
+
+/// Tells other programs on this machine where the server is, and while there is nobody, where the first one begins.
+fn write_record(app: &App) -> std::io::Result<()> {
+    let mut record = serde_json::json!({
         "pid": std::process::id(),
         "address": app.address.to_string(),
         "url": app.own_url(),
         "key": app.auth.local_key(),
         "version": env!("CARGO_PKG_VERSION"),
     });
-    let beside = path.with_extension("json.new");
-    let _left_over = std::fs::remove_file(&beside);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(format!("{text}\n").as_bytes())?;
-    std::fs::rename(beside, path)
+    if let Some(link) = app.setup_link() {
+        record["setup_link"] = link.into();
+    }
+    write_secret(&record_of(app), format!("{record}\n").as_bytes())
+}
+
+impl App {
+    /// Makes the setup link void, here and in the record: there is somebody now.
+    pub(crate) fn end_setup(&self) {
+        if self.auth.end_setup()
+            && let Err(error) = write_record(self)
+        {
+            tracing::warn!(%error, file = %record_of(self).display(), "the setup link stays in the server's record, but is void");
+        }
+    }
 }
 
 /// The OpenAPI document, as the server gives it.

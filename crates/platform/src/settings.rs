@@ -7,13 +7,14 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use crate::access::{Caller, Role};
+use crate::access::Role;
 use crate::app::{App, Routes};
-use crate::auth::users::check_display;
-use crate::db::{Db, DbError, Kind};
+use crate::auth::users::{check_display, organisation_exists};
+use crate::db::{Connection, Db, DbError};
 use crate::http::{AuditNote, IfMatch, Json, Tagged, audited};
 use crate::problem::{Problem, kinds};
 use crate::time;
@@ -122,33 +123,36 @@ struct SettingsChange {
     oidc: Option<OidcSettings>,
 }
 
-/// The settings and their version.
-pub async fn load(db: &Db) -> Result<(Settings, i64), DbError> {
-    let row =
-        sqlx::query("SELECT doc, version FROM settings WHERE name = 'platform'").fetch_optional(db.read()).await?;
+const STORED: &str = "SELECT doc, version FROM settings WHERE name = 'platform'";
+
+fn read(row: Option<&AnyRow>) -> Result<(Settings, i64), DbError> {
     let Some(row) = row else { return Ok((Settings::default(), 0)) };
     let doc: String = row.try_get(0)?;
     let settings = serde_json::from_str(&doc).map_err(|error| DbError::Failed(format!("settings: {error}")))?;
     Ok((settings, row.try_get(1)?))
 }
 
-async fn store(db: &Db, settings: &Settings, version: i64) -> Result<i64, DbError> {
+/// The settings and their version.
+pub async fn load(db: &Db) -> Result<(Settings, i64), DbError> {
+    read(sqlx::query(STORED).fetch_optional(db.read()).await?.as_ref())
+}
+
+/// The same inside of a transaction.
+pub(crate) async fn load_in(connection: &mut Connection) -> Result<(Settings, i64), DbError> {
+    read(sqlx::query(STORED).fetch_optional(connection).await?.as_ref())
+}
+
+async fn store(connection: &mut Connection, settings: &Settings) -> Result<(), DbError> {
     let doc = serde_json::to_string(settings).map_err(|error| DbError::Failed(error.to_string()))?;
-    let done = if version == 0 {
-        sqlx::query("INSERT INTO settings (name, version, doc, updated_at) VALUES ('platform', 1, $1, $2) ON CONFLICT DO NOTHING")
-            .bind(doc)
-            .bind(time::now())
-            .execute(db.write())
-            .await?
-    } else {
-        sqlx::query("UPDATE settings SET doc = $1, updated_at = $2, version = version + 1 WHERE name = 'platform' AND version = $3")
-            .bind(doc)
-            .bind(time::now())
-            .bind(version)
-            .execute(db.write())
-            .await?
-    };
-    if done.rows_affected() == 1 { Ok(version + 1) } else { Err(DbError::Stale { found: load(db).await?.1 }) }
+    sqlx::query(
+        "INSERT INTO settings (name, version, doc, updated_at) VALUES ('platform', 1, $1, $2)
+         ON CONFLICT (name) DO UPDATE SET doc = $1, updated_at = $2, version = settings.version + 1",
+    )
+    .bind(doc)
+    .bind(time::now())
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 fn view(settings: &Settings, version: i64) -> SettingsView {
@@ -199,11 +203,11 @@ async fn get(State(app): State<App>) -> Result<Tagged<SettingsView>, Problem> {
     request_body = SettingsChange, responses((status = 200, body = SettingsView)))]
 async fn update(
     State(app): State<App>,
-    _caller: Caller,
     IfMatch(expected): IfMatch,
     Json(change): Json<SettingsChange>,
 ) -> Result<Response, Problem> {
-    let (mut settings, version) = load(&app.db).await?;
+    let mut transaction = app.db.begin().await?;
+    let (mut settings, version) = load_in(&mut transaction).await?;
     if expected.is_some_and(|expected| expected != version) {
         return Err(Problem::new(&kinds::PRECONDITION_FAILED).with("version", version));
     }
@@ -236,10 +240,14 @@ async fn update(
                 "须为 1 到 256 个字符",
             ));
         }
-        if let Some(organisation) = &oidc.organisation
-            && app.records.find::<serde_json::Value>(Kind::Organisation, organisation).await?.is_none()
-        {
-            return Err(Problem::invalid_in("oidc.organisation", "there is no such organisation", "组织不存在"));
+        if let Some(organisation) = &oidc.organisation {
+            organisation_exists(&mut transaction, "oidc.organisation", organisation).await?;
+        } else if oidc.roles.values().chain(&oidc.default_role).any(|role| role.needs_organisation()) {
+            return Err(Problem::invalid_in(
+                "oidc.organisation",
+                "the roles need an organisation that people from the provider belong to",
+                "这些角色须属于一个组织，请指定",
+            ));
         }
         if let Some(pem) = &oidc.ca_pem {
             crate::outbound::roots(Some(pem)).map_err(|why| Problem::invalid("oidc.ca_pem", why))?;
@@ -253,7 +261,9 @@ async fn update(
         };
         settings.oidc = Some(oidc);
     }
-    let version = store(&app.db, &settings, version).await?;
+    store(&mut transaction, &settings).await?;
+    transaction.commit().await.map_err(DbError::from)?;
+    let version = version + 1;
     let body = view(&settings, version);
     let note = AuditNote { before: Some(before), after: Some(json!(body)), ..AuditNote::default() };
     Ok(audited(note, Tagged::ok(version, body)))

@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use konsort_pki::time::{civil_from_days, days_from_civil};
+
 /// Now, milliseconds since 1970.
 pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
@@ -11,7 +13,7 @@ pub fn now() -> i64 {
 pub fn rfc3339(milliseconds: i64) -> String {
     let days = milliseconds.div_euclid(86_400_000);
     let of_day = milliseconds.rem_euclid(86_400_000);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_from_days(days);
     format!(
         "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
         of_day / 3_600_000,
@@ -40,7 +42,13 @@ pub fn parse(text: &str) -> Option<i64> {
     }
     let (year, month, day) = (digits(0, 4)?, digits(5, 7)?, digits(8, 10)?);
     let (hour, minute, second) = (digits(11, 13)?, digits(14, 16)?, digits(17, 19)?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+    let days = days_from_civil(year, month, day);
+    if !(1..=12).contains(&month)
+        || civil_from_days(days) != (year, month, day)
+        || hour > 23
+        || minute > 59
+        || second > 60
+    {
         return None;
     }
     let mut rest = &text[19..];
@@ -60,35 +68,7 @@ pub fn parse(text: &str) -> Option<i64> {
         }
         _ => return None,
     };
-    let days = days_from_civil(year, month, day);
     Some(((days * 24 + hour) * 60 + minute - offset) * 60_000 + second * 1_000 + fraction)
-}
-
-/// Year, month and day of a number of days since 1970, in the proleptic Gregorian calendar.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let shifted = if month <= 2 { year - 1 } else { year };
-    let era = shifted.div_euclid(400);
-    let year_of_era = shifted.rem_euclid(400);
-    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-/// Serialises milliseconds since 1970 as RFC 3339: `#[serde(serialize_with = "time::as_text")]`.
-pub fn as_text<S: serde::Serializer>(milliseconds: &i64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339(*milliseconds))
 }
 
 #[cfg(test)]
@@ -103,7 +83,14 @@ mod tests {
         assert_eq!(parse("2026-11-22T08:30:00.123Z"), Some(1_795_336_200_123));
         assert_eq!(parse("2026-11-22T16:30:00.123456+08:00"), Some(1_795_336_200_123));
         assert_eq!(parse("1795336200123"), Some(1_795_336_200_123));
-        for wrong in ["", "yesterday", "2026-13-22T08:30:00Z", "2026-11-22T08:30:00", "2026-11-22T08:30:00.Z"] {
+        for wrong in [
+            "",
+            "yesterday",
+            "2026-13-22T08:30:00Z",
+            "2026-02-30T08:30:00Z",
+            "2026-11-22T08:30:00",
+            "2026-11-22T08:30:00.Z",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

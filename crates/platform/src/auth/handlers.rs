@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -12,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::users::{NewUser, User, UserDoc, UserView, check_display, check_username, find, find_by_name, insert};
-use super::{COOKIE, Session, cookie, password};
+use super::{COOKIE, Known, Session, cookie, password};
 use crate::access::{Caller, Proof, Role, rows};
 use crate::app::{App, Routes};
 use crate::db::{DbError, Kind, New, Repository};
@@ -124,11 +125,9 @@ pub(crate) fn session_cookie_of(session: &Session, secure: bool) -> HeaderValue 
     session_cookie(Some(session), secure)
 }
 
-/// Begins a session and answers with it.
-pub(crate) async fn answer_session(app: &App, user: &User, status: StatusCode) -> Result<Response, Problem> {
-    let (settings, _) = settings::load(&app.db).await?;
-    let session = app.auth.begin_session(&user.id, settings.session_hours).await?;
-    let caller = Caller {
+/// Who a user is once logged in.
+pub(crate) fn caller_of(user: &User) -> Caller {
+    Caller {
         id: user.id.clone(),
         user: user.id.clone(),
         name: user.username.clone(),
@@ -136,7 +135,14 @@ pub(crate) async fn answer_session(app: &App, user: &User, status: StatusCode) -
         organisation: user.organisation.clone(),
         networks: None,
         proof: Proof::Session,
-    };
+    }
+}
+
+/// Begins a session and answers with it.
+pub(crate) async fn answer_session(app: &App, user: &User, status: StatusCode) -> Result<Response, Problem> {
+    let (settings, _) = settings::load(&app.db).await?;
+    let session = app.auth.begin_session(&user.id, settings.session_hours).await?;
+    let caller = caller_of(user);
     let body = view(user, &caller, Some(session.csrf.clone()), Some(session.expires_at));
     let mut response = (status, axum::Json(body)).into_response();
     response.headers_mut().insert(header::SET_COOKIE, session_cookie(Some(&session), settings.is_https()));
@@ -162,13 +168,13 @@ async fn setup(
     Peer(peer): Peer,
     Json(request): Json<SetupRequest>,
 ) -> Result<Response, Problem> {
-    if !app.auth.needs_setup().await? {
-        return Err(Problem::new(&kinds::SETUP_DONE));
-    }
     let address = format!("setup:{}", address_of(peer));
     let now = Instant::now();
     if let Some(wait) = app.auth.logins.wait(&[&address], now) {
         return Err(Problem::new(&kinds::RATE_LIMITED).retry_after(wait.as_secs() + 1));
+    }
+    if !app.auth.needs_setup().await? {
+        return Err(Problem::new(&kinds::SETUP_DONE));
     }
     if !app.auth.is_setup_token(&request.token) {
         app.auth.logins.attempt(&[&address], now);
@@ -215,7 +221,7 @@ async fn setup(
     };
     insert(&mut transaction, user).await?;
     transaction.commit().await.map_err(DbError::from)?;
-    app.auth.end_setup();
+    app.end_setup();
     let user = find(&app.db, &id).await?;
     let note = AuditNote { target: Some(id), after: Some(json!(UserView::from(&user))), ..AuditNote::default() };
     Ok(audited(note, answer_session(&app, &user, StatusCode::CREATED).await?))
@@ -240,12 +246,11 @@ async fn log_in(
     Peer(peer): Peer,
     Json(credentials): Json<Credentials>,
 ) -> Result<Response, Problem> {
-    if credentials.username.len() > 64 || credentials.password.len() > 1024 {
-        return Err(Problem::new(&kinds::WRONG_CREDENTIALS));
-    }
-    let name = format!("name:{}", credentials.username.to_lowercase());
+    // Nobody has a longer name or password.
+    let fits = credentials.username.len() <= 64 && credentials.password.len() <= 1024;
+    let name = if fits { credentials.username.to_lowercase() } else { String::new() };
     // Failures count by name together with address, so that nobody can lock somebody else out from afar, and by address alone.
-    let pair = format!("{name}@{}", address_of(peer));
+    let pair = format!("name:{name}@{}", address_of(peer));
     let address = format!("address:{}", address_of(peer));
     let now = Instant::now();
     let refused = |app: &App| app.auth.logins.wait(&[&pair], now).or_else(|| app.auth.logins.wait(&[&address], now));
@@ -253,6 +258,9 @@ async fn log_in(
         return Err(Problem::new(&kinds::RATE_LIMITED).retry_after(wait.as_secs() + 1));
     }
     app.auth.logins.attempt(&[&pair], now);
+    if !fits {
+        return Err(Problem::new(&kinds::WRONG_CREDENTIALS));
+    }
     let user = find_by_name(&app.db, &credentials.username).await?;
     let hash = user.as_ref().filter(|user| !user.doc.disabled).and_then(|user| user.password.as_deref());
     let fits = app.auth.passwords.verify(&credentials.password, hash).await?;
@@ -270,7 +278,8 @@ async fn log_in(
 /// Who is logged in, with the token that writes must carry and what the role may do.
 #[utoipa::path(get, path = "/v1/session", tag = "session", operation_id = "get_session",
     responses((status = 200, body = SessionView)))]
-async fn session(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Result<Json<SessionView>, Problem> {
+async fn session(State(app): State<App>, Extension(known): Extension<Known>) -> Result<Json<SessionView>, Problem> {
+    let caller = known.caller;
     let user = match find(&app.db, &caller.user).await {
         // The key of this machine belongs to no user.
         Err(DbError::NotFound { .. }) => User {
@@ -291,8 +300,7 @@ async fn session(State(app): State<App>, caller: Caller, headers: HeaderMap) -> 
         },
         other => other?,
     };
-    let csrf = app.auth.identify(&headers).await?.and_then(|known| known.csrf);
-    Ok(Json(view(&user, &caller, csrf, None)))
+    Ok(Json(view(&user, &caller, known.csrf, known.expires_at)))
 }
 
 /// Logs out.

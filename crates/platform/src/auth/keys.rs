@@ -9,11 +9,11 @@ use sqlx::any::AnyRow;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::users::{check_display, cut, organisation_for, push_page};
+use super::users::{check_display, organisation_for};
 use super::{KEY_PREFIX, fingerprint, secret};
 use crate::access::{Caller, Proof, Role, ScopeFilter};
 use crate::app::{App, Routes};
-use crate::db::{DbError, Kind, Query};
+use crate::db::{DbError, Kind, Query, cut, push_page};
 use crate::http::{AuditNote, Json, ListOf, PageQuery, Path, Tagged, audited};
 use crate::ids;
 use crate::problem::{Problem, kinds};
@@ -140,7 +140,7 @@ async fn list(State(app): State<App>, caller: Caller, page: PageQuery) -> Result
     push_page(&mut query, &page, "name")?;
     let rows = query.build().fetch_all(app.db.read()).await.map_err(DbError::from)?;
     let items = rows.iter().map(view).collect::<Result<Vec<_>, _>>()?;
-    let page = cut(items, &page, |(key, at)| (*at, key.name.clone(), key.id.clone()));
+    let page = cut(items, &page, |(key, at)| (*at, &key.name, &key.id));
     Ok(Json(page.map(|(key, _)| key).into()))
 }
 
@@ -174,13 +174,13 @@ async fn create(State(app): State<App>, caller: Caller, Json(request): Json<NewK
         return Err(Problem::new(&kinds::FORBIDDEN).with("role", role.name()));
     }
     let organisation = organisation_for(&app, &caller, role, request.organisation).await?;
-    let networks = request.networks.or_else(|| caller.networks.clone());
+    let networks = request.networks;
     if let Some(networks) = &networks {
         if networks.is_empty() || networks.len() > 100 {
             return Err(Problem::invalid_in("networks", "1 to 100 networks are allowed", "须为 1 到 100 个网络"));
         }
         for (index, network) in networks.iter().enumerate() {
-            let scope = ScopeFilter { organisation: organisation.clone(), networks: caller.networks.clone() };
+            let scope = ScopeFilter { organisation: organisation.clone(), networks: None };
             if !app.records.sees(&scope, Kind::Network, network).await? {
                 let field = format!("networks[{index}]");
                 return Err(Problem::invalid_in(&field, "there is no such network", "网络不存在"));

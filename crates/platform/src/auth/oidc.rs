@@ -3,7 +3,7 @@
 
 mod token;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -13,13 +13,15 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use konsort_crypto::hash::sha256;
 use parking_lot::Mutex;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
-use super::users::{NewUser, User, UserDoc, UserView, find, find_by_name, find_by_subject, insert, store};
-use super::{cookie, secret, session_cookie_of};
+use super::users::{
+    NewUser, User, UserDoc, UserView, check_reach, find_by_name, find_by_subject, find_in, insert, store,
+};
+use super::{caller_of, cookie, secret, session_cookie_of};
 use crate::access::Role;
 use crate::app::{App, Routes};
 use crate::db::DbError;
@@ -28,47 +30,34 @@ use crate::ids;
 use crate::outbound::{Call, send};
 use crate::problem::{Problem, kinds};
 use crate::settings::{self, OidcSettings};
+use crate::time;
 
 pub(crate) fn routes() -> Routes {
     Routes::new().routes(routes!(begin)).routes(routes!(finish))
 }
 
 const COOKIE: &str = "konsort_oidc";
-const LIFETIME: Duration = Duration::from_mins(10);
-const MOST: usize = 10_000;
+/// Milliseconds until a login must be finished.
+const LIFETIME: i64 = 600_000;
+/// How long what the provider says of itself is believed.
+const FRESH: Duration = Duration::from_mins(5);
 
-#[derive(Debug, Clone)]
+/// A login that was begun; the browser keeps it, sealed, so that beginning logins costs the server nothing.
+#[derive(Debug, Serialize, Deserialize)]
 struct Attempt {
+    state: String,
     verifier: String,
     nonce: String,
-    begun: Instant,
+    begun: i64,
 }
 
-/// Logins that were begun, by state.
+/// What the provider said of itself last, when, and asked with which settings.
 #[derive(Debug, Default)]
-pub struct Pending(Mutex<HashMap<String, Attempt>>);
-
-impl Pending {
-    fn put(&self, state: String, attempt: Attempt) -> Result<(), Problem> {
-        let mut map = self.0.lock();
-        if map.len() >= MOST {
-            map.retain(|_, attempt| attempt.begun.elapsed() < LIFETIME);
-        }
-        if map.len() >= MOST {
-            return Err(Problem::new(&kinds::RATE_LIMITED).retry_after(60));
-        }
-        map.insert(state, attempt);
-        Ok(())
-    }
-
-    fn take(&self, state: &str) -> Option<Attempt> {
-        self.0.lock().remove(state).filter(|attempt| attempt.begun.elapsed() < LIFETIME)
-    }
-}
+pub(crate) struct Provider(Mutex<Option<(OidcSettings, Instant, Arc<Discovery>)>>);
 
 /// What the provider says of itself.
 #[derive(Debug, Deserialize)]
-struct Discovery {
+pub(crate) struct Discovery {
     issuer: String,
     authorization_endpoint: String,
     token_endpoint: String,
@@ -95,7 +84,14 @@ async fn fetch<T: serde::de::DeserializeOwned>(oidc: &OidcSettings, url: &str) -
     serde_json::from_slice(&body).map_err(|error| failed(format!("{url}: {error}")))
 }
 
-async fn discover(oidc: &OidcSettings) -> Result<Discovery, Problem> {
+async fn discover(app: &App, oidc: &OidcSettings) -> Result<Arc<Discovery>, Problem> {
+    let known = app.auth.provider.0.lock().clone();
+    if let Some((settings, at, found)) = known
+        && settings == *oidc
+        && at.elapsed() < FRESH
+    {
+        return Ok(found);
+    }
     let issuer = oidc.issuer.trim_end_matches('/');
     let found: Discovery = fetch(oidc, &format!("{issuer}/.well-known/openid-configuration")).await?;
     if found.issuer.trim_end_matches('/') != issuer {
@@ -107,6 +103,8 @@ async fn discover(oidc: &OidcSettings) -> Result<Discovery, Problem> {
             return Err(failed(format!("{url} is not an https address")));
         }
     }
+    let found = Arc::new(found);
+    *app.auth.provider.0.lock() = Some((oidc.clone(), Instant::now(), Arc::clone(&found)));
     Ok(found)
 }
 
@@ -142,7 +140,7 @@ fn form(pairs: &[(&str, &str)]) -> String {
     responses((status = 302, description = "To the login provider")))]
 async fn begin(State(app): State<App>) -> Result<Response, Problem> {
     let (oidc, redirect, secure) = configured(&app).await?;
-    let found = discover(&oidc).await?;
+    let found = discover(&app, &oidc).await?;
     let (state, nonce, verifier) = (secret(), secret(), secret());
     let challenge = URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes()));
     let query = form(&[
@@ -158,12 +156,14 @@ async fn begin(State(app): State<App>) -> Result<Response, Problem> {
     let separator = if found.authorization_endpoint.contains('?') { '&' } else { '?' };
     let target = HeaderValue::from_str(&format!("{}{separator}{query}", found.authorization_endpoint))
         .map_err(|_| failed("the provider's address holds characters that a header cannot"))?;
-    app.auth.oidc.put(state.clone(), Attempt { verifier, nonce, begun: Instant::now() })?;
+    let attempt = Attempt { state, verifier, nonce, begun: time::now() };
+    let attempt = serde_json::to_string(&attempt).ok().and_then(|text| app.auth.seal.close(&text));
+    let attempt = attempt.ok_or_else(|| Problem::internal(&"the login could not be encrypted"))?;
     let mut response = StatusCode::FOUND.into_response();
     response.headers_mut().insert(header::LOCATION, target);
     // Lax, because the provider's redirect comes from another site.
     let secure = if secure { "; Secure" } else { "" };
-    let bound = format!("{COOKIE}={state}; Path=/v1/oidc; HttpOnly; SameSite=Lax; Max-Age=600{secure}");
+    let bound = format!("{COOKIE}={attempt}; Path=/v1/oidc; HttpOnly; SameSite=Lax; Max-Age=600{secure}");
     if let Ok(value) = HeaderValue::from_str(&bound) {
         response.headers_mut().insert(header::SET_COOKIE, value);
     }
@@ -198,8 +198,10 @@ async fn finish(
 ) -> Result<Response, Problem> {
     let (oidc, redirect, secure) = configured(&app).await?;
     let state = callback.state.unwrap_or_default();
-    let bound = cookie(&headers, COOKIE).is_some_and(|value| super::same(value, &state));
-    let attempt = if bound { app.auth.oidc.take(&state) } else { None };
+    let attempt = cookie(&headers, COOKIE)
+        .and_then(|sealed| app.auth.seal.unseal(sealed))
+        .and_then(|text| serde_json::from_str::<Attempt>(&text).ok())
+        .filter(|attempt| super::same(&attempt.state, &state) && time::now() - attempt.begun < LIFETIME);
     let attempt = attempt.ok_or_else(|| {
         Problem::new(&kinds::CSRF).details(
             "this login was not begun in this browser, or more than 10 minutes ago; log in again",
@@ -211,7 +213,7 @@ async fn finish(
         return Err(Problem::new(&kinds::FORBIDDEN).detail(format!("{error} {words}").trim().to_owned()));
     }
     let code = callback.code.ok_or_else(|| failed("the provider sent no code"))?;
-    let found = discover(&oidc).await?;
+    let found = discover(&app, &oidc).await?;
     let client_secret = match &oidc.client_secret {
         None => None,
         Some(sealed) => Some(app.auth.seal.unseal(sealed).ok_or_else(|| {
@@ -256,7 +258,7 @@ async fn finish(
         issuer: &found.issuer,
         client_id: &oidc.client_id,
         nonce: &attempt.nonce,
-        now: crate::time::now() / 1000,
+        now: time::now() / 1000,
     };
     let claims = token::verify(&answer.id_token, &keys, &expected).map_err(failed)?;
     let user = user_of(&app, &oidc, &found.issuer, &claims).await?;
@@ -272,6 +274,8 @@ async fn finish(
         header::SET_COOKIE,
         HeaderValue::from_static("konsort_oidc=; Path=/v1/oidc; HttpOnly; SameSite=Lax; Max-Age=0"),
     );
+    // The audit record of the request names who logged in.
+    response.extensions_mut().insert(caller_of(&user));
     let note =
         AuditNote { target: Some(user.id.clone()), after: Some(json!(UserView::from(&user))), ..AuditNote::default() };
     Ok(audited(note, response))
@@ -292,10 +296,13 @@ async fn user_of(app: &App, oidc: &OidcSettings, issuer: &str, claims: &Value) -
         Problem::new(&kinds::FORBIDDEN)
             .details("none of your groups has a role on this platform", "您所在的组在本平台没有对应角色")
     })?;
+    check_reach(role, oidc.organisation.as_deref())?;
     let text = |name: &str| claims[name].as_str().map(str::trim).filter(|text| !text.is_empty());
     let wanted = text("preferred_username").or_else(|| text("email")).unwrap_or("user");
     let display: String = text("name").unwrap_or(wanted).chars().filter(|c| !c.is_control()).take(64).collect();
-    if let Some(mut user) = find_by_subject(&app.db, &subject).await? {
+    if let Some(user) = find_by_subject(&app.db, &subject).await? {
+        let mut transaction = app.db.begin().await?;
+        let mut user = find_in(&mut transaction, &user.id).await?;
         if user.doc.disabled {
             return Err(Problem::new(&kinds::FORBIDDEN).details("this user is disabled", "该用户已停用"));
         }
@@ -303,10 +310,10 @@ async fn user_of(app: &App, oidc: &OidcSettings, issuer: &str, claims: &Value) -
         user.doc.role = role;
         user.doc.display_name = display;
         user.organisation = oidc.organisation.clone();
-        let mut transaction = app.db.begin().await?;
         store(&mut transaction, &user, None).await?;
+        let user = find_in(&mut transaction, &user.id).await?;
         transaction.commit().await.map_err(DbError::from)?;
-        return Ok(find(&app.db, &user.id).await?);
+        return Ok(user);
     }
     let mut username: String = wanted
         .chars()
@@ -330,6 +337,7 @@ async fn user_of(app: &App, oidc: &OidcSettings, issuer: &str, claims: &Value) -
         doc: &doc,
     };
     insert(&mut transaction, new).await?;
+    let user = find_in(&mut transaction, &id).await?;
     transaction.commit().await.map_err(DbError::from)?;
-    Ok(find(&app.db, &id).await?)
+    Ok(user)
 }

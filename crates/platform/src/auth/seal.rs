@@ -1,13 +1,13 @@
 //! Secrets of others that must be readable again (the login provider's client secret) are stored encrypted; the key is in a file
 //! of the data folder, so a copy of the database alone does not give them away.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::Read as _;
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use konsort_pki::key_file::write_secret;
 use rand::RngCore as _;
 
 /// Encrypts and decrypts small secrets.
@@ -31,9 +31,7 @@ impl Seal {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 key = vec![0; 32];
                 rand::rng().fill_bytes(&mut key);
-                let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-                file.write_all(&key)?;
-                file.sync_all()?;
+                write_secret(&path, &key)?;
             }
             Err(error) => return Err(error),
         }

@@ -1,55 +1,33 @@
 //! Users.
 
+mod record;
+
 use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::Row as _;
-use sqlx::any::AnyRow;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::password;
 use crate::access::{Caller, Role};
 use crate::app::{App, Routes};
-use crate::db::{Connection, Db, DbError, Kind, Order, Page, PageOf, Query, decode_token, encode_token};
+use crate::db::{Connection, DbError, Kind, Query, cut, push_page};
 use crate::http::{AuditNote, IfMatch, Json, ListOf, PageQuery, Path, Tagged, audited};
 use crate::ids;
 use crate::language::Language;
 use crate::problem::{Problem, kinds};
 use crate::time;
 
+pub use record::UserDoc;
+pub(crate) use record::{
+    NewUser, User, find, find_by_name, find_by_subject, find_in, insert, organisation_exists, store,
+};
+use record::{end_sessions, read};
+
 pub(crate) fn routes() -> Routes {
     Routes::new().routes(routes!(list, create)).routes(routes!(get, update, remove)).routes(routes!(set_password))
-}
-
-/// What is stored of a user beside the columns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserDoc {
-    /// Name for people.
-    pub display_name: String,
-    /// Role.
-    pub role: Role,
-    /// Language of the console.
-    pub language: Option<Language>,
-    /// Whether logging in is forbidden.
-    pub disabled: bool,
-    /// Whether an outside provider logs the user in.
-    #[serde(default)]
-    pub external: bool,
-}
-
-/// A stored user.
-#[derive(Debug, Clone)]
-pub(crate) struct User {
-    pub(crate) id: String,
-    pub(crate) username: String,
-    pub(crate) organisation: Option<String>,
-    pub(crate) password: Option<String>,
-    pub(crate) version: i64,
-    pub(crate) doc: UserDoc,
-    pub(crate) created_at: i64,
-    pub(crate) updated_at: i64,
 }
 
 /// A user.
@@ -96,107 +74,6 @@ impl From<&User> for UserView {
             created_at: time::rfc3339(user.created_at),
             updated_at: time::rfc3339(user.updated_at),
         }
-    }
-}
-
-fn read(row: &AnyRow) -> Result<User, DbError> {
-    let doc: String = row.try_get("doc")?;
-    Ok(User {
-        id: row.try_get("id")?,
-        username: row.try_get("username")?,
-        organisation: row.try_get("organisation")?,
-        password: row.try_get("password")?,
-        version: row.try_get("version")?,
-        doc: serde_json::from_str(&doc).map_err(|error| DbError::Failed(error.to_string()))?,
-        created_at: row.try_get("created_at")?,
-        updated_at: row.try_get("updated_at")?,
-    })
-}
-
-const BY_ID: &str =
-    "SELECT id, username, organisation, password, version, doc, created_at, updated_at FROM users WHERE id = $1";
-
-pub(crate) async fn find(db: &Db, id: &str) -> Result<User, DbError> {
-    let row = sqlx::query(BY_ID).bind(id).fetch_optional(db.read()).await?;
-    read(&row.ok_or_else(|| DbError::NotFound { kind: "user", id: id.to_owned() })?)
-}
-
-async fn find_in(connection: &mut Connection, id: &str) -> Result<User, DbError> {
-    let row = sqlx::query(BY_ID).bind(id).fetch_optional(connection).await?;
-    read(&row.ok_or_else(|| DbError::NotFound { kind: "user", id: id.to_owned() })?)
-}
-
-pub(crate) async fn find_by_name(db: &Db, username: &str) -> Result<Option<User>, DbError> {
-    let row = sqlx::query(
-        "SELECT id, username, organisation, password, version, doc, created_at, updated_at FROM users WHERE username = $1",
-    )
-    .bind(username.to_lowercase())
-    .fetch_optional(db.read())
-    .await?;
-    row.as_ref().map(read).transpose()
-}
-
-pub(crate) async fn find_by_subject(db: &Db, subject: &str) -> Result<Option<User>, DbError> {
-    let row = sqlx::query(
-        "SELECT id, username, organisation, password, version, doc, created_at, updated_at FROM users WHERE subject = $1",
-    )
-    .bind(subject)
-    .fetch_optional(db.read())
-    .await?;
-    row.as_ref().map(read).transpose()
-}
-
-/// A user to be stored.
-#[derive(Debug)]
-pub(crate) struct NewUser<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) username: &'a str,
-    pub(crate) organisation: Option<&'a str>,
-    pub(crate) subject: Option<&'a str>,
-    pub(crate) password: Option<&'a str>,
-    pub(crate) doc: &'a UserDoc,
-}
-
-pub(crate) async fn insert(connection: &mut Connection, new: NewUser<'_>) -> Result<(), DbError> {
-    let doc = serde_json::to_string(new.doc).map_err(|error| DbError::Failed(error.to_string()))?;
-    sqlx::query(
-        "INSERT INTO users (id, username, organisation, subject, password, version, doc, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $7)",
-    )
-    .bind(new.id)
-    .bind(new.username.to_lowercase())
-    .bind(new.organisation)
-    .bind(new.subject)
-    .bind(new.password)
-    .bind(doc)
-    .bind(time::now())
-    .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(|error| match DbError::from(error) {
-        DbError::Exists { .. } => DbError::Exists { kind: "user", name: new.username.to_owned() },
-        other => other,
-    })
-}
-
-/// Stores role, organisation and the rest; the version must be the expected one.
-pub(crate) async fn store(connection: &mut Connection, user: &User, expected: Option<i64>) -> Result<i64, DbError> {
-    let doc = serde_json::to_string(&user.doc).map_err(|error| DbError::Failed(error.to_string()))?;
-    let row = sqlx::query(
-        "UPDATE users SET organisation = $1, password = $2, doc = $3, updated_at = $4, version = version + 1
-         WHERE id = $5 AND (version = $6 OR $6 = -1) RETURNING version",
-    )
-    .bind(user.organisation.as_deref())
-    .bind(user.password.as_deref())
-    .bind(doc)
-    .bind(time::now())
-    .bind(&user.id)
-    .bind(expected.unwrap_or(-1))
-    .fetch_optional(connection)
-    .await?;
-    match row {
-        Some(row) => Ok(row.try_get(0)?),
-        None => Err(DbError::Stale { found: user.version }),
     }
 }
 
@@ -296,13 +173,6 @@ struct PasswordChange {
     new: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Cursor {
-    t: Option<i64>,
-    n: Option<String>,
-    i: String,
-}
-
 /// Users, of one's own organisation or of all.
 #[utoipa::path(get, path = "/v1/users", tag = "access", operation_id = "list_users",
     params(PageQuery), responses((status = 200, body = ListOf<UserView>)))]
@@ -314,57 +184,11 @@ async fn list(State(app): State<App>, caller: Caller, page: PageQuery) -> Result
     if let Some(organisation) = caller.scope().organisation {
         query.push(" AND organisation = ").push_bind(organisation);
     }
-    let users = paged(&app.db, query, &page, "username").await?;
-    Ok(Json(users.map(|user| UserView::from(&user)).into()))
-}
-
-async fn paged(db: &Db, mut query: Query, page: &Page, name: &'static str) -> Result<PageOf<User>, Problem> {
-    push_page(&mut query, page, name)?;
-    let rows = query.build().fetch_all(db.read()).await.map_err(DbError::from)?;
-    let items = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(cut(items, page, |user| (user.created_at, user.username.clone(), user.id.clone())))
-}
-
-/// Adds order and beginning of a page to a list with `created_at`, a name and `id`.
-pub(crate) fn push_page(query: &mut Query, page: &Page, name: &'static str) -> Result<(), Problem> {
-    if let Some(token) = &page.token {
-        let cursor: Cursor = decode_token(token)?;
-        let (column, sign) = match page.order {
-            Order::Created => ("created_at", " > "),
-            Order::CreatedDescending => ("created_at", " < "),
-            Order::Name => (name, " > "),
-        };
-        query.push(" AND (").push(column).push(sign);
-        match (page.order, cursor.t, cursor.n) {
-            (Order::Name, None, Some(text)) => {
-                query.push_bind(text.clone()).push(" OR (").push(column).push(" = ").push_bind(text);
-            }
-            (Order::Created | Order::CreatedDescending, Some(at), None) => {
-                query.push_bind(at).push(" OR (").push(column).push(" = ").push_bind(at);
-            }
-            _ => return Err(Problem::new(&kinds::INVALID_PAGE_TOKEN)),
-        }
-        query.push(" AND id").push(sign).push_bind(cursor.i).push("))");
-    }
-    match page.order {
-        Order::Created => query.push(" ORDER BY created_at, id"),
-        Order::CreatedDescending => query.push(" ORDER BY created_at DESC, id DESC"),
-        Order::Name => query.push(" ORDER BY ").push(name).push(", id"),
-    };
-    query.push(" LIMIT ").push_bind(page.limit() as i64 + 1);
-    Ok(())
-}
-
-/// Cuts the item that only says that there is more, and makes the token of the next page.
-pub(crate) fn cut<T>(mut items: Vec<T>, page: &Page, keys: impl Fn(&T) -> (i64, String, String)) -> PageOf<T> {
-    let more = items.len() > page.limit();
-    items.truncate(page.limit());
-    let next_page_token = items.last().filter(|_| more).map(|last| {
-        let (at, name, id) = keys(last);
-        let (t, n) = if page.order == Order::Name { (None, Some(name)) } else { (Some(at), None) };
-        encode_token(&Cursor { t, n, i: id })
-    });
-    PageOf { items, next_page_token }
+    push_page(&mut query, &page, "username")?;
+    let rows = query.build().fetch_all(app.db.read()).await.map_err(DbError::from)?;
+    let users = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let page = cut(users, &page, |user| (user.created_at, &user.username, &user.id));
+    Ok(Json(page.map(|user| UserView::from(&user)).into()))
 }
 
 /// Decides for which organisation somebody may make a user or key with a role.
@@ -374,25 +198,29 @@ pub(crate) async fn organisation_for(
     role: Role,
     wanted: Option<String>,
 ) -> Result<Option<String>, Problem> {
-    let organisation = match (caller.role, wanted) {
-        (Role::PlatformAdmin, Some(wanted)) => {
+    let organisation = match wanted {
+        Some(wanted) if caller.role == Role::PlatformAdmin => {
             app.records
                 .find::<serde_json::Value>(Kind::Organisation, &wanted)
                 .await?
                 .ok_or_else(|| Problem::invalid_in("organisation", "there is no such organisation", "组织不存在"))?;
             Some(wanted)
         }
-        (Role::PlatformAdmin, None) if role == Role::PlatformAdmin => caller.organisation.clone(),
-        (_, None) => caller.organisation.clone(),
-        (_, Some(wanted)) if Some(&wanted) == caller.organisation.as_ref() => Some(wanted),
-        (_, Some(_)) => {
+        Some(wanted) if Some(&wanted) != caller.organisation.as_ref() => {
             return Err(Problem::invalid_in("organisation", "there is no such organisation", "组织不存在"));
         }
+        _ => caller.organisation.clone(),
     };
-    if organisation.is_none() && !matches!(role, Role::PlatformAdmin | Role::Auditor | Role::Operator) {
+    check_reach(role, organisation.as_deref())?;
+    Ok(organisation)
+}
+
+/// Refuses a role that is held in an organisation only, without one.
+pub(crate) fn check_reach(role: Role, organisation: Option<&str>) -> Result<(), Problem> {
+    if organisation.is_none() && role.needs_organisation() {
         return Err(Problem::invalid_in("organisation", "this role needs an organisation", "该角色须属于一个组织"));
     }
-    Ok(organisation)
+    Ok(())
 }
 
 /// Makes a user.
@@ -422,6 +250,9 @@ async fn create(
     let doc =
         UserDoc { display_name, role: request.role, language: request.language, disabled: false, external: false };
     let mut transaction = app.db.begin().await?;
+    if let Some(organisation) = &organisation {
+        organisation_exists(&mut transaction, "organisation", organisation).await?;
+    }
     let new = NewUser {
         id: &id,
         username: &request.username,
@@ -433,6 +264,7 @@ async fn create(
     insert(&mut transaction, new).await?;
     let user = find_in(&mut transaction, &id).await?;
     transaction.commit().await.map_err(DbError::from)?;
+    app.end_setup();
     let view = UserView::from(&user);
     let note = AuditNote { target: Some(id.clone()), after: Some(json!(view)), ..AuditNote::default() };
     let body = CreatedUser { user: view, initial_password };
@@ -449,7 +281,6 @@ async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Tagged<Us
 
 /// Refuses a change after which nobody could run the platform any more.
 async fn keep_an_admin(connection: &mut Connection, changed: &str) -> Result<(), Problem> {
-    // On PostgreSQL, where transactions run at the same time, two administrators must not remove each other.
     let rows = sqlx::query("SELECT id, doc FROM users").fetch_all(&mut *connection).await.map_err(DbError::from)?;
     for row in rows {
         let id: String = row.try_get("id").map_err(DbError::from)?;
@@ -500,12 +331,10 @@ async fn update(
         if caller.role != Role::PlatformAdmin && Some(&organisation) != user.organisation.as_ref() {
             return Err(Problem::new(&kinds::FORBIDDEN).with("field", "organisation"));
         }
-        Organisations::exists(&mut transaction, &organisation).await?;
+        organisation_exists(&mut transaction, "organisation", &organisation).await?;
         user.organisation = Some(organisation);
     }
-    if user.organisation.is_none() && !matches!(user.doc.role, Role::PlatformAdmin | Role::Auditor | Role::Operator) {
-        return Err(Problem::invalid_in("organisation", "this role needs an organisation", "该角色须属于一个组织"));
-    }
+    check_reach(user.doc.role, user.organisation.as_deref())?;
     if let Some(language) = change.language {
         user.doc.language = Some(language);
     }
@@ -517,32 +346,13 @@ async fn update(
     }
     store(&mut transaction, &user, expected).await?;
     if user.doc.disabled {
-        sqlx::query("DELETE FROM sessions WHERE account = $1")
-            .bind(&id)
-            .execute(&mut *transaction)
-            .await
-            .map_err(DbError::from)?;
+        end_sessions(&mut transaction, &id).await?;
     }
     let user = find_in(&mut transaction, &id).await?;
     transaction.commit().await.map_err(DbError::from)?;
     let view = UserView::from(&user);
     let note = AuditNote { before: Some(before), after: Some(json!(view)), ..AuditNote::default() };
     Ok(audited(note, Tagged::ok(user.version, view)))
-}
-
-struct Organisations;
-
-impl Organisations {
-    async fn exists(connection: &mut Connection, id: &str) -> Result<(), Problem> {
-        let found = sqlx::query("SELECT id FROM resources WHERE kind = 'organisation' AND id = $1")
-            .bind(id)
-            .fetch_optional(connection)
-            .await
-            .map_err(DbError::from)?;
-        found
-            .map(|_| ())
-            .ok_or_else(|| Problem::invalid_in("organisation", "there is no such organisation", "组织不存在"))
-    }
 }
 
 /// Removes a user with its sessions and keys.
@@ -584,41 +394,44 @@ async fn set_password(
     Path(id): Path<String>,
     Json(change): Json<PasswordChange>,
 ) -> Result<http::StatusCode, Problem> {
-    let mut user = find(&app.db, &id).await?;
+    let user = find(&app.db, &id).await?;
     if user.doc.external {
         return Err(Problem::new(&kinds::CONFLICT).details(
             "this user logs in by the outside provider and has no password here",
             "该用户通过统一登录服务登录，此处没有密码",
         ));
     }
-    if caller.user == id {
-        let keys = [format!("password:{id}")];
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let own = caller.user == id;
+    if own {
+        let key = format!("password:{id}");
         let now = std::time::Instant::now();
-        if let Some(wait) = app.auth.logins.wait(&keys, now) {
+        if let Some(wait) = app.auth.logins.wait(&[&key], now) {
             return Err(Problem::new(&kinds::RATE_LIMITED).retry_after(wait.as_secs() + 1));
         }
-        app.auth.logins.attempt(&keys, now);
+        app.auth.logins.attempt(&[&key], now);
         let current = change.current.unwrap_or_default();
         if !app.auth.passwords.verify(&current, user.password.as_deref()).await? {
             return Err(Problem::invalid_in("current", "this is not the present password", "当前密码不正确"));
         }
-        app.auth.logins.succeed(&keys);
-    } else {
-        if !matches!(caller.role, Role::PlatformAdmin | Role::OrganisationAdmin) {
-            return Err(Problem::not_found("user", &id));
-        }
-        may_touch(&caller, &user)?;
+        app.auth.logins.succeed(&[&key]);
+    } else if !matches!(caller.role, Role::PlatformAdmin | Role::OrganisationAdmin) {
+        return Err(Problem::not_found("user", &id));
     }
     password::check(&change.new, &user.username)?;
-    user.password = Some(app.auth.passwords.hash(&change.new).await?);
+    let hash = app.auth.passwords.hash(&change.new).await?;
     let mut transaction = app.db.begin().await?;
-    store(&mut transaction, &user, None).await?;
-    sqlx::query("DELETE FROM sessions WHERE account = $1")
-        .bind(&id)
-        .execute(&mut *transaction)
-        .await
-        .map_err(DbError::from)?;
+    // Hashing takes a while; what happened to the user in the meantime counts.
+    let mut present = find_in(&mut transaction, &id).await?;
+    if own {
+        if present.doc.disabled || present.password != user.password {
+            return Err(Problem::new(&kinds::SESSION_EXPIRED));
+        }
+    } else {
+        may_touch(&caller, &present)?;
+    }
+    present.password = Some(hash);
+    store(&mut transaction, &present, None).await?;
+    end_sessions(&mut transaction, &id).await?;
     transaction.commit().await.map_err(DbError::from)?;
     Ok(http::StatusCode::NO_CONTENT)
 }

@@ -5,7 +5,7 @@
 
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
-use super::{Backend, Db, DbError};
+use super::{Db, DbError};
 
 /// Number and SQL of each step. Owners of further tables add their own steps at the end.
 const STEPS: &[(i64, &str)] = &[(1, RECORDS), (2, crate::index::schema::TABLES)];
@@ -73,13 +73,10 @@ pub(super) async fn run(db: &Db) -> Result<(), DbError> {
         if done.contains(number) {
             continue;
         }
-        let (bytes, serial) = match db.backend {
-            Backend::Sqlite => ("BLOB", "INTEGER PRIMARY KEY AUTOINCREMENT"),
-            Backend::Postgres => ("BYTEA", "BIGSERIAL PRIMARY KEY"),
-        };
-        let (word, compact) = match db.backend {
-            Backend::Sqlite => ("TEXT", " WITHOUT ROWID"),
-            Backend::Postgres => ("TEXT COLLATE \"C\"", ""),
+        let (bytes, serial, word, compact) = if db.sole.is_some() {
+            ("BYTEA", "BIGSERIAL PRIMARY KEY", "TEXT COLLATE \"C\"", "")
+        } else {
+            ("BLOB", "INTEGER PRIMARY KEY AUTOINCREMENT", "TEXT", " WITHOUT ROWID")
         };
         let sql = sql.replace("{bytes}", bytes).replace("{serial}", serial).replace("{word}", word);
         let sql = sql.replace("{compact}", compact);

@@ -1,15 +1,14 @@
 //! Typed documents in the table `resources`, with versions, scopes and pages.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::page::{Page, PageOf, cut, push_page};
 use super::{Connection, Db, DbError, Query};
 use crate::access::ScopeFilter;
-use crate::problem::{Problem, kinds};
+use crate::problem::Problem;
 use crate::time;
 
 /// What a record is.
@@ -98,81 +97,6 @@ pub struct Filter {
     pub scope: ScopeFilter,
 }
 
-/// Order of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
-    /// Oldest first.
-    Created,
-    /// Newest first.
-    #[default]
-    CreatedDescending,
-    /// By name.
-    Name,
-}
-
-/// Which part of a list.
-#[derive(Debug, Clone, Default)]
-pub struct Page {
-    /// Most items, 1 to 200; 0 means 50.
-    pub size: u32,
-    /// `next_page_token` of the page before.
-    pub token: Option<String>,
-    /// Order.
-    pub order: Order,
-}
-
-/// A part of a list.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PageOf<T> {
-    /// The items.
-    pub items: Vec<T>,
-    /// Where the next page starts; `None` on the last one.
-    pub next_page_token: Option<String>,
-}
-
-impl<T> PageOf<T> {
-    /// The same page with other items.
-    pub fn map<U>(self, change: impl FnMut(T) -> U) -> PageOf<U> {
-        PageOf { items: self.items.into_iter().map(change).collect(), next_page_token: self.next_page_token }
-    }
-}
-
-/// Where a page starts: after this value of the ordering column and this id.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Cursor {
-    o: u8,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    t: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    n: Option<String>,
-    i: String,
-}
-
-impl Page {
-    /// Number of items to show.
-    pub fn limit(&self) -> usize {
-        if self.size == 0 { 50 } else { self.size.min(200) as usize }
-    }
-}
-
-/// Makes an opaque page token of what the next page needs to know.
-pub fn encode_token(cursor: &impl Serialize) -> String {
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor).unwrap_or_default())
-}
-
-/// Reads a page token.
-pub fn decode_token<T: DeserializeOwned>(token: &str) -> Result<T, Problem> {
-    if token.len() > 1024 {
-        return Err(Problem::new(&kinds::INVALID_PAGE_TOKEN));
-    }
-    URL_SAFE_NO_PAD
-        .decode(token)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .ok_or_else(|| Problem::new(&kinds::INVALID_PAGE_TOKEN))
-}
-
 /// Adds the condition that a row's `network` and `organisation` are in a scope. A network is seen by the organisation that made it
 /// and by those in it; what belongs to a network is seen by those who see the network; the rest by its organisation.
 pub fn push_scope(query: &mut Query, scope: &ScopeFilter, network_column: &'static str) {
@@ -187,6 +111,23 @@ pub fn push_scope(query: &mut Query, scope: &ScopeFilter, network_column: &'stat
             query.push(", ").push_bind(network.clone());
         }
         query.push(")");
+    }
+}
+
+fn push_kind_scope(query: &mut Query, scope: &ScopeFilter, kind: Kind) {
+    match (kind, &scope.organisation) {
+        // One sees one's own organisation and those one shares a network with.
+        (Kind::Organisation, Some(organisation)) => {
+            query.push(" AND (id = ").push_bind(organisation.clone());
+            query.push(
+                " OR id IN (SELECT m.organisation FROM memberships m JOIN memberships own ON own.network = m.network
+                 WHERE own.organisation = ",
+            );
+            query.push_bind(organisation.clone()).push("))");
+        }
+        (Kind::Organisation, None) => {}
+        (Kind::Network, _) => push_scope(query, scope, "id"),
+        _ => push_scope(query, scope, "network"),
     }
 }
 
@@ -403,73 +344,18 @@ impl Repository {
         if let Some(name) = &filter.name {
             query.push(" AND name = ").push_bind(name.clone());
         }
-        match kind {
-            Kind::Network => push_scope(&mut query, &filter.scope, "id"),
-            // One sees one's own organisation and those one shares a network with.
-            Kind::Organisation => {
-                if let Some(organisation) = &filter.scope.organisation {
-                    query.push(" AND (id = ").push_bind(organisation.clone());
-                    query.push(" OR id IN (SELECT m.organisation FROM memberships m JOIN memberships own ON own.network = m.network WHERE own.organisation = ");
-                    query.push_bind(organisation.clone()).push("))");
-                }
-            }
-            _ => push_scope(&mut query, &filter.scope, "network"),
-        }
-        if let Some(token) = &page.token {
-            let cursor: Cursor = decode_token(token)?;
-            let same_order = cursor.o == page.order as u8;
-            match (page.order, cursor.t, cursor.n) {
-                (Order::Created, Some(at), None) if same_order => {
-                    query.push(" AND (created_at > ").push_bind(at).push(" OR (created_at = ").push_bind(at);
-                    query.push(" AND id > ").push_bind(cursor.i).push("))");
-                }
-                (Order::CreatedDescending, Some(at), None) if same_order => {
-                    query.push(" AND (created_at < ").push_bind(at).push(" OR (created_at = ").push_bind(at);
-                    query.push(" AND id < ").push_bind(cursor.i).push("))");
-                }
-                (Order::Name, None, Some(name)) if same_order => {
-                    query.push(" AND (name > ").push_bind(name.clone()).push(" OR (name = ").push_bind(name);
-                    query.push(" AND id > ").push_bind(cursor.i).push("))");
-                }
-                _ => return Err(Problem::new(&kinds::INVALID_PAGE_TOKEN)),
-            }
-        }
-        query.push(match page.order {
-            Order::Created => " ORDER BY created_at, id",
-            Order::CreatedDescending => " ORDER BY created_at DESC, id DESC",
-            Order::Name => " ORDER BY name, id",
-        });
-        let limit = page.limit();
-        query.push(" LIMIT ").push_bind(limit as i64 + 1);
+        push_kind_scope(&mut query, &filter.scope, kind);
+        push_page(&mut query, page, "name")?;
         let rows = query.build().fetch_all(self.db.read()).await.map_err(DbError::from)?;
-        let mut items = rows.iter().map(read).collect::<Result<Vec<Record<T>>, DbError>>()?;
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next_page_token = items.last().filter(|_| more).map(|last| {
-            let (t, n) = match page.order {
-                Order::Name => (None, Some(last.name.clone())),
-                _ => (Some(last.created_at), None),
-            };
-            encode_token(&Cursor { o: page.order as u8, t, n, i: last.id.clone() })
-        });
-        Ok(PageOf { items, next_page_token })
+        let items = rows.iter().map(read).collect::<Result<Vec<Record<T>>, DbError>>()?;
+        Ok(cut(items, page, |record| (record.created_at, &record.name, &record.id)))
     }
 
     /// Whether a caller's scope includes a record.
     pub async fn sees(&self, scope: &ScopeFilter, kind: Kind, id: &str) -> Result<bool, DbError> {
         let mut query = Query::new("SELECT id FROM resources WHERE kind = ");
         query.push_bind(kind.name().to_owned()).push(" AND id = ").push_bind(id.to_owned());
-        match kind {
-            Kind::Network => push_scope(&mut query, scope, "id"),
-            Kind::Organisation => {
-                if let Some(organisation) = &scope.organisation {
-                    query.push(" AND (id = ").push_bind(organisation.clone());
-                    query.push(" OR id IN (SELECT m.organisation FROM memberships m JOIN memberships own ON own.network = m.network WHERE own.organisation = ");
-                    query.push_bind(organisation.clone()).push("))");
-                }
-            }
-            _ => push_scope(&mut query, scope, "network"),
-        }
+        push_kind_scope(&mut query, scope, kind);
         Ok(query.build().fetch_optional(self.db.read()).await?.is_some())
     }
 }

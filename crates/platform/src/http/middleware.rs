@@ -4,20 +4,24 @@
 mod idempotency;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use futures::FutureExt as _;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::Limited;
 
-use super::AuditNote;
+use super::{AuditNote, ReadOnly};
 use crate::access::{self, Caller, Proof, Role, Row, Scope};
 use crate::app::App;
 use crate::audit::{Actor, Entry};
+use crate::auth::Known;
 use crate::db::{DbError, Kind, Query, push_scope};
 use crate::language::Language;
 use crate::problem::{Problem, kinds};
@@ -65,7 +69,7 @@ pub(crate) async fn outermost(State(app): State<App>, mut request: Request, next
     let begun = Instant::now();
     let trace_id = trace_of(request.headers());
     let language = Language::of(request.headers());
-    let method = request.method().clone();
+    let method = method_label(request.method());
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
     request.extensions_mut().insert(TraceId(trace_id.clone()));
@@ -85,12 +89,12 @@ pub(crate) async fn outermost(State(app): State<App>, mut request: Request, next
         }
     }
     let status = response.status().as_u16();
-    app.figures.requests.with(&[method.as_str(), &route, &status.to_string()]).inc();
-    app.figures.duration.with(&[method.as_str(), &route]).observe_since(begun);
+    app.figures.requests.with(&[method, &route, &status.to_string()]).inc();
+    app.figures.duration.with(&[method, &route]).observe_since(begun);
     if status >= 500 {
-        tracing::error!(%trace_id, %method, path, status, "request failed");
+        tracing::error!(%trace_id, method, path, status, "request failed");
     } else {
-        tracing::debug!(%trace_id, %method, path, status, "request");
+        tracing::debug!(%trace_id, method, path, status, "request");
     }
     let api = path.starts_with("/v1/");
     let headers = response.headers_mut();
@@ -114,6 +118,20 @@ pub(crate) async fn outermost(State(app): State<App>, mut request: Request, next
     response
 }
 
+/// A name for figures: what callers make up must not make new ones.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
 fn writes(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
@@ -131,35 +149,53 @@ async fn guarded(app: &App, request: Request, next: Next) -> Result<Response, Pr
     let matched = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     let row = access::row(parts.method.as_str(), &matched)
         .ok_or_else(|| Problem::internal(&format!("{} {matched} has no row in the table", parts.method)))?;
-    let caller = if row.scope == Scope::Public { None } else { Some(admit(app, row, &mut parts).await?) };
-    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > row.body as u64) {
-        return Err(Problem::new(&kinds::TOO_LARGE).with("limit", row.body));
+    let known = if row.scope == Scope::Public {
+        None
+    } else {
+        let known = app.auth.identify(&parts.headers).await?;
+        Some(known.ok_or_else(|| Problem::new(&kinds::UNAUTHENTICATED))?)
+    };
+    let mut allowed = Ok(());
+    if let Some(known) = &known {
+        allowed = admit(app, row, known, &mut parts).await;
     }
-    let record = writes(&parts.method) || row.audited;
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if allowed.is_ok()
+        && length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > row.body as u64)
+    {
+        allowed = Err(Problem::new(&kinds::TOO_LARGE).with("limit", row.body));
+    }
+    let caller = known.as_ref().map(|known| known.caller.clone());
     let actor_address = Some(peer_of(&parts).to_string());
-    let target = parts.uri.path_and_query().map_or_else(String::new, |path| shorten(path.as_str(), 512));
+    // What an outside provider adds to its address are secrets of the login.
+    let target =
+        if caller.is_some() { parts.uri.path_and_query().map_or("", PathAndQuery::as_str) } else { parts.uri.path() };
+    let target = shorten(target, 512);
     let trace_id = parts.extensions.get::<TraceId>().map(|id| id.0.clone()).unwrap_or_default();
     let network = match row.scope {
-        Scope::Network(name) => parameter(&mut parts, name).await,
+        Scope::Network(name) if allowed.is_ok() => parameter(&mut parts, name).await,
         _ => None,
     };
-    if let Some(caller) = &caller {
-        parts.extensions.insert(caller.clone());
-    }
-    let body = Body::new(Limited::new(body, row.body));
-    let request = Request::from_parts(parts, body);
-    let response = match &caller {
-        Some(caller) if writes(request.method()) => idempotency::around(app, row, caller, request, next).await,
-        _ => next.run(request).await,
+    let response = match allowed {
+        Err(problem) => problem.into_response(),
+        Ok(()) => {
+            if let Some(known) = known {
+                parts.extensions.insert(known.caller.clone());
+                parts.extensions.insert(known);
+            }
+            let request = Request::from_parts(parts, Body::new(Limited::new(body, row.body)));
+            match &caller {
+                Some(caller) if writes(request.method()) => idempotency::around(app, row, caller, request, next).await,
+                _ => run(next, request).await,
+            }
+        }
     };
-    // Refused for being too many: recording each would only help to fill the disk.
-    if record && response.status().as_u16() != 429 {
+    if recorded(row, caller.as_ref(), &response) {
         let note = response.extensions().get::<AuditNote>().cloned().unwrap_or_default();
         let logged_in = response.extensions().get::<Caller>();
         let actor = match caller.as_ref().or(logged_in) {
             Some(caller) => Actor::of(caller, actor_address),
-            None => Actor::anonymous("", actor_address),
+            None => Actor::anonymous(actor_address),
         };
         let entry = Entry {
             actor,
@@ -169,7 +205,7 @@ async fn guarded(app: &App, request: Request, next: Next) -> Result<Response, Pr
                 .map_or(target.clone(), |id| if target.ends_with(&id) { target } else { format!("{target} {id}") }),
             network: network.or(note.network),
             status: response.status().as_u16(),
-            code: response.extensions().get::<Problem>().map(|problem| problem.kind().code.to_owned()),
+            code: code_of(&response).map(str::to_owned),
             before: note.before,
             after: note.after,
             trace_id,
@@ -181,6 +217,28 @@ async fn guarded(app: &App, request: Request, next: Next) -> Result<Response, Pr
     Ok(response)
 }
 
+/// The handler's answer. One that panics answers with a problem, so that what is around it is told that it has ended.
+async fn run(next: Next, request: Request) -> Response {
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    answer.unwrap_or_else(|_| Problem::internal(&"a handler panicked").into_response())
+}
+
+fn code_of(response: &Response) -> Option<&'static str> {
+    response.extensions().get::<Problem>().map(|problem| problem.kind().code)
+}
+
+/// Whether a request goes into the audit log. What anybody can send as often as they like would only fill the disk: of those who
+/// are not known, what succeeded and what was guessed is recorded, and guessing is slowed down; what was refused for being too
+/// many never is.
+fn recorded(row: &Row, caller: Option<&Caller>, response: &Response) -> bool {
+    let worth = row.recorded && response.extensions().get::<ReadOnly>().is_none();
+    let guessed = [kinds::WRONG_CREDENTIALS.code, kinds::SETUP_LINK.code];
+    let known = caller.is_some()
+        || response.status().is_success()
+        || code_of(response).is_some_and(|code| guessed.contains(&code));
+    worth && known && response.status() != StatusCode::TOO_MANY_REQUESTS
+}
+
 fn shorten(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
@@ -190,30 +248,27 @@ async fn parameter(parts: &mut Parts, name: &str) -> Option<String> {
     params.iter().find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
 }
 
-/// Who asks, when the table lets them do this with that.
-async fn admit(app: &App, row: &'static Row, parts: &mut Parts) -> Result<Caller, Problem> {
-    let known = app.auth.identify(&parts.headers).await?.ok_or_else(|| Problem::new(&kinds::UNAUTHENTICATED))?;
-    let caller = known.caller;
-    if let Some(expected) = known.csrf.filter(|_| writes(&parts.method)) {
+/// Whether the table lets somebody do this with that.
+async fn admit(app: &App, row: &'static Row, known: &Known, parts: &mut Parts) -> Result<(), Problem> {
+    let caller = &known.caller;
+    if let Some(expected) = known.csrf.as_ref().filter(|_| writes(&parts.method)) {
         let given = parts.headers.get("x-csrf-token").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if !crate::auth::same(given, &expected) {
+        if !crate::auth::same(given, expected) {
             return Err(Problem::new(&kinds::CSRF));
         }
     }
     if !row.roles.contains(&caller.role) {
         return Err(Problem::new(&kinds::FORBIDDEN).with("role", caller.role.name()));
     }
+    // People, keys, organisations and what is new are outside of the networks that a key may be limited to.
+    let outside =
+        matches!(row.scope, Scope::Any | Scope::User(_) | Scope::ApiKey(_) | Scope::Record(Kind::Organisation, _));
+    if outside && caller.networks.is_some() && writes(&parts.method) && row.path != "/v1/session" {
+        return Err(Problem::new(&kinds::FORBIDDEN)
+            .details("this API key is limited to some networks", "该 API 密钥仅限部分网络使用"));
+    }
     let (name, what) = match row.scope {
-        Scope::Public => return Ok(caller),
-        Scope::Any => {
-            // What a key for some networks makes would be outside of them.
-            let own_session = row.path == "/v1/session";
-            if caller.networks.is_some() && writes(&parts.method) && !own_session {
-                return Err(Problem::new(&kinds::FORBIDDEN)
-                    .details("this API key is limited to some networks", "该 API 密钥仅限部分网络使用"));
-            }
-            return Ok(caller);
-        }
+        Scope::Public | Scope::Any => return Ok(()),
         Scope::Network(name) => (name, "network"),
         Scope::Record(kind, name) => (name, kind.name()),
         Scope::Operation(name) => (name, "operation"),
@@ -221,8 +276,8 @@ async fn admit(app: &App, row: &'static Row, parts: &mut Parts) -> Result<Caller
         Scope::ApiKey(name) => (name, "api_key"),
     };
     let id = parameter(parts, name).await.ok_or_else(|| Problem::new(&kinds::INVALID_PARAMETER).with("name", name))?;
-    let seen = id.len() <= 64 && !id.contains('\0') && sees(app, &caller, row.scope, &id).await?;
-    if seen { Ok(caller) } else { Err(Problem::not_found(what, &shorten(&id, 64))) }
+    let seen = id.len() <= 64 && !id.contains('\0') && sees(app, caller, row.scope, &id).await?;
+    if seen { Ok(()) } else { Err(Problem::not_found(what, &shorten(&id, 64))) }
 }
 
 async fn sees(app: &App, caller: &Caller, scope: Scope, id: &str) -> Result<bool, DbError> {
@@ -263,5 +318,23 @@ async fn sees(app: &App, caller: &Caller, scope: Scope, id: &str) -> Result<bool
             let organisation: Option<String> = sqlx::Row::try_get(&row, 0)?;
             Ok((caller.user == owner && at_home(&organisation)) || administers(organisation))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_to_what_is_around_the_handler() {
+        async fn panics() {
+            panic!("on purpose");
+        }
+        let around = axum::middleware::from_fn(|request, next| async { run(next, request).await });
+        let router: axum::Router = axum::Router::new().route("/", axum::routing::get(panics)).layer(around);
+        let answer = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(code_of(&answer), Some("internal"));
     }
 }

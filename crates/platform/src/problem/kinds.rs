@@ -5,8 +5,6 @@ use super::Kind;
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $code:literal $status:literal [$title:literal, $title_zh:literal] [$hint:literal, $hint_zh:literal];)*) => {
         $($(#[$doc])* pub const $name: Kind = Kind { code: $code, status: $status, title: [$title, $title_zh], hint: [$hint, $hint_zh] };)*
-        /// All of them.
-        pub const ALL: &[Kind] = &[$($name),*];
     };
 }
 
@@ -75,10 +73,10 @@ kinds! {
     IDEMPOTENCY_OTHER = "idempotency_key_reused" 422
         ["This idempotency key was used for another request", "该幂等键已用于其他请求"]
         ["Use a new key for a new request", "新的请求请使用新的幂等键"];
-    /// The request was done, and its answer held a secret that is shown once.
+    /// The request was done, and its answer held a secret that is shown once, or was too large to be kept.
     IDEMPOTENCY_SECRET = "idempotency_answer_not_kept" 409
-        ["The request was carried out; its answer held a secret and was not kept", "请求已执行；响应含有密钥，未作保存"]
-        ["Look at the list for what was made; make a new one when the secret is lost", "请在列表中查看结果；若密钥遗失请重新创建"];
+        ["The request was carried out; its answer held a secret or was too large and was not kept", "请求已执行；响应含有密钥或过大，未作保存"]
+        ["Look at the list for what was made; make a new one when a secret is lost", "请在列表中查看结果；若密钥遗失请重新创建"];
     /// The thing was changed by somebody else.
     PRECONDITION_FAILED = "precondition_failed" 412
         ["Somebody changed this in the meantime", "对象已被他人修改"]

@@ -83,6 +83,25 @@ async fn every_way_to_tamper_shows() {
 }
 
 #[tokio::test]
+async fn many_writes_at_once_make_one_chain_and_strangers_fill_nothing() {
+    let platform = Platform::start().await;
+    let names: Vec<String> = (0..40).map(|index| format!("many {index}")).collect();
+    futures::future::join_all(names.iter().map(|name| platform.new_organisation(name))).await;
+    let verdict = verdict(&platform).await;
+    assert_eq!(verdict["ok"], true, "{verdict}");
+    let records = verdict["records"].as_i64().unwrap();
+    assert_eq!(records, 41, "one of the setup and one of each write");
+    // Nothing that anybody may send as often as they like is kept.
+    let again = json!({"token": "x", "username": "eve", "password": super::support::PASSWORD, "organisation": "Eve"});
+    for (path, body) in [("/v1/session", json!({"user": 1})), ("/v1/setup", again), ("/v1/users", json!({}))] {
+        let answer = platform.call(As::Nobody, "POST", path, Some(body)).await;
+        assert!((400..500).contains(&answer.status), "{path}: {}", answer.text());
+    }
+    assert_eq!(self::verdict(&platform).await["records"], records);
+    platform.server.stop().await;
+}
+
+#[tokio::test]
 async fn an_export_holds_every_record_and_no_formula() {
     let platform = Platform::start().await;
     platform.new_organisation("=HYPERLINK(1)").await;

@@ -1,5 +1,6 @@
 //! API keys: shown once, worth what they say and no more.
 
+use konsort_platform::db::{Kind, New};
 use serde_json::json;
 
 use super::support::{As, PASSWORD, Platform, browser};
@@ -61,5 +62,55 @@ async fn nobody_makes_a_key_above_their_own_worth() {
     platform.call(platform.root(), "DELETE", &format!("/v1/users/{owner}"), None).await.expect(204);
     let list = platform.call(platform.root(), "GET", "/v1/api_keys", None).await.expect(200).json();
     assert!(list["items"].as_array().unwrap().is_empty(), "{list}");
+    platform.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_for_some_networks_changes_nothing_outside_of_them() {
+    let platform = Platform::start().await;
+    let doc = json!({"spec": {"organisations": [{"id": platform.organisation}]}});
+    let network = "net_bbbbbbbbbbbbbbbbbbbb";
+    let own = Some(platform.organisation.as_str());
+    let new = New { id: network, network: None, organisation: own, name: "x", doc: &doc };
+    platform.server.app.records.create(Kind::Network, new).await.unwrap();
+    let user = platform.new_user("dora", "developer", &platform.organisation).await;
+    let body = json!({"name": "k", "role": "organisation_admin", "networks": [network]});
+    let made = platform.call(platform.root(), "POST", "/v1/api_keys", Some(body)).await.expect(201).json();
+    let secret = made["secret"].as_str().unwrap().to_owned();
+    let limited = As::Key(&secret);
+    for (method, path) in [
+        ("POST", "/v1/users".to_owned()),
+        ("PATCH", format!("/v1/users/{user}")),
+        ("DELETE", format!("/v1/users/{user}")),
+        ("POST", format!("/v1/users/{user}/password")),
+        ("POST", "/v1/api_keys".to_owned()),
+        ("DELETE", format!("/v1/api_keys/{}", made["id"].as_str().unwrap())),
+        ("PATCH", format!("/v1/organisations/{}", platform.organisation)),
+        ("POST", "/v1/networks".to_owned()),
+        ("POST", "/v1/projects".to_owned()),
+    ] {
+        let answer = platform.call(limited, method, &path, Some(json!({}))).await;
+        assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"), "{method} {path}: {}", answer.text());
+    }
+    platform.call(limited, "GET", &format!("/v1/users/{user}"), None).await.expect(200);
+    platform.call(limited, "PATCH", &format!("/v1/networks/{network}"), Some(json!([]))).await.expect(422);
+    // What was refused is known too.
+    let records = platform.call(platform.root(), "GET", "/v1/audit?action=PATCH%20/v1/users", None).await.expect(200);
+    assert_eq!(records.json()["items"][0]["code"], "forbidden");
+    platform.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_ends_when_its_owner_leaves_the_organisation() {
+    let platform = Platform::start().await;
+    let other = platform.new_organisation("Other").await;
+    let user = platform.new_user("dora", "developer", &platform.organisation).await;
+    let dora = browser(&platform.log_in("dora", PASSWORD).await.expect(201));
+    let made = platform.call(As::Browser(&dora), "POST", "/v1/api_keys", Some(json!({"name": "k"}))).await.expect(201);
+    let secret = made.json()["secret"].as_str().unwrap().to_owned();
+    platform.call(As::Key(&secret), "GET", "/v1/session", None).await.expect(200);
+    let change = Some(json!({"organisation": other}));
+    platform.call(platform.root(), "PATCH", &format!("/v1/users/{user}"), change).await.expect(200);
+    platform.call(As::Key(&secret), "GET", "/v1/session", None).await.expect(401);
     platform.server.stop().await;
 }

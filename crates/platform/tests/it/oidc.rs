@@ -186,13 +186,21 @@ async fn people_log_in_by_their_provider_and_nobody_else_does() {
     let addr = platform.server.addr;
     let provider = Provider::start().await;
     call(addr, As::Nobody, "GET", "/v1/oidc/login", None, &[]).await.expect(404);
+    // Roles that are held in an organisation want one, which then stays.
+    let nowhere = json!({"oidc": {
+        "enabled": true, "issuer": provider.issuer(), "client_id": "konsort", "default_role": "developer",
+    }});
+    let answer = platform.call(platform.root(), "PATCH", "/v1/settings", Some(nowhere)).await.expect(422);
+    assert_eq!(answer.json()["params"]["field"], "oidc.organisation");
+    let guests = platform.new_organisation("Guests").await;
     let settings = json!({"oidc": {
         "enabled": true, "issuer": provider.issuer(), "client_id": "konsort", "client_secret": "hush hush",
         "roles": {"chain-operators": "operator", "chain-developers": "developer"},
-        "organisation": platform.organisation,
+        "organisation": guests,
     }});
     let answer = platform.call(platform.root(), "PATCH", "/v1/settings", Some(settings)).await.expect(200);
     assert!(!answer.text().contains("hush") && answer.json()["oidc_client_secret_set"] == true);
+    platform.call(platform.root(), "DELETE", &format!("/v1/organisations/{guests}"), None).await.expect(409);
     let database = std::fs::read(platform.folder.path().join("data/server.db-wal")).unwrap_or_default();
     assert!(!database.windows(9).any(|window| window == b"hush hush"), "the client secret is stored in the clear");
 
@@ -208,6 +216,9 @@ async fn people_log_in_by_their_provider_and_nobody_else_does() {
     assert_eq!(view["user"]["external"], true);
     assert_ne!(view["user"]["username"], "root");
     let first = view["user"]["id"].clone();
+    let audit = platform.call(platform.root(), "GET", "/v1/audit?action=GET%20/v1/oidc", None).await.expect(200).json();
+    assert_eq!(audit["items"][0]["actor"]["id"], first, "{audit}");
+    assert!(!audit.to_string().contains("code="), "{audit}");
 
     // The same person again, with the other algorithm and other groups: the same user, another role.
     {
@@ -243,7 +254,7 @@ async fn people_log_in_by_their_provider_and_nobody_else_does() {
     }
     provider.state.lock().lie = Lie::None;
 
-    // A login that was begun in another browser, or twice used, is none.
+    // A login that was begun in another browser is none, and no code works twice.
     let begin = call(addr, As::Nobody, "GET", "/v1/oidc/login", None, &[]).await.expect(302);
     let (code, state) = provider.authorize(begin.header("location"));
     let path = format!("/v1/oidc/callback?code={code}&state={state}");
@@ -252,6 +263,10 @@ async fn people_log_in_by_their_provider_and_nobody_else_does() {
     call(addr, As::Nobody, "GET", &path, None, &[("cookie", other)]).await.expect(403);
     let cookie = begin.header("set-cookie").split(';').next().unwrap().to_owned();
     call(addr, As::Nobody, "GET", &path, None, &[("cookie", &cookie)]).await.expect(200);
-    call(addr, As::Nobody, "GET", &path, None, &[("cookie", &cookie)]).await.expect(403);
+    call(addr, As::Nobody, "GET", &path, None, &[("cookie", &cookie)]).await.expect(502);
+    // Who has been disabled stays out.
+    let user = format!("/v1/users/{}", first.as_str().unwrap());
+    platform.call(platform.root(), "PATCH", &user, Some(json!({"disabled": true}))).await.expect(200);
+    assert_eq!(log_in(&platform, &provider).await.expect(403).code(), "forbidden");
     platform.server.stop().await;
 }

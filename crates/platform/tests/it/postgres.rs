@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use konsort_platform::server::Server;
 use tempfile::TempDir;
 
-use super::support::{As, Platform};
+use super::support::{As, Platform, config};
 use super::{audit, sessions, writes};
 
 /// Folder of the server programs; not every system has them on the path.
@@ -114,7 +115,12 @@ async fn the_same_stories_and_an_outage() {
         return;
     };
     let postgres = tokio::task::spawn_blocking(|| Postgres::start(programs)).await.unwrap();
-    let platform = Platform::on(Some(postgres.database("stories"))).await;
+    let url = postgres.database("stories");
+    let platform = Platform::on(Some(url.clone())).await;
+    // A second server on the same database would not know what the first one does.
+    let other = tempfile::tempdir().unwrap();
+    let refused = Server::start(config(&other, Some(url))).await.unwrap_err().to_string();
+    assert!(refused.contains("another server works with this database"), "{refused}");
     sessions::whole_story(&platform).await;
     writes::whole_story(&platform).await;
     audit::whole_story(&platform).await;
@@ -130,6 +136,7 @@ async fn the_same_stories_and_an_outage() {
     platform.call(As::Nobody, "GET", "/livez", None).await.expect(200);
     postgres.up();
     platform.call(platform.root(), "GET", "/v1/users", None).await.expect(200);
+    platform.call(As::Nobody, "GET", "/readyz", None).await.expect(200);
     platform.new_organisation("after the outage").await;
     let verified = platform.call(platform.root(), "GET", "/v1/audit/verify", None).await.expect(200).json();
     assert_eq!(verified["ok"], true, "{verified}");

@@ -2,7 +2,7 @@
 
 use http::header;
 use konsort_platform::server::Server;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::{As, Browser, PASSWORD, Platform, browser, call, config};
 
@@ -18,6 +18,7 @@ pub(crate) async fn whole_story(platform: &Platform) {
     let session = platform.call(platform.root(), "GET", "/v1/session", None).await.expect(200).json();
     assert_eq!(session["role"], "platform_admin");
     assert_eq!(session["csrf_token"], platform.admin.csrf);
+    assert!(session["expires_at"].as_str().unwrap().ends_with('Z'));
     assert!(session["permissions"].as_array().unwrap().iter().any(|row| row == "POST /v1/organisations"));
 
     platform.new_user("Alice", "developer", &platform.organisation).await;
@@ -109,6 +110,10 @@ async fn setup_wants_the_printed_link_and_good_values() {
         Some(json!({"token": token, "username": username, "password": password, "organisation": "One"}))
     };
     let token = first.split_once("token=").unwrap().1.to_owned();
+    let record = || -> Value {
+        serde_json::from_slice(&std::fs::read(folder.path().join("data/server.json")).unwrap()).unwrap()
+    };
+    assert_eq!(record()["setup_link"], first);
     let wrong = call(addr, As::Nobody, "POST", "/v1/setup", body("guess", "root", PASSWORD), &[]).await.expect(403);
     assert_eq!(wrong.code(), "setup_link_wrong");
     for (username, password, field) in
@@ -128,6 +133,9 @@ async fn setup_wants_the_printed_link_and_good_values() {
     let answer =
         call(server.addr, As::Nobody, "POST", "/v1/setup", body(&token, "root", PASSWORD), &[]).await.expect(403);
     assert_eq!(answer.code(), "setup_link_wrong");
+    let token = server.setup_link.clone().unwrap().split_once("token=").unwrap().1.to_owned();
+    call(server.addr, As::Nobody, "POST", "/v1/setup", body(&token, "root", PASSWORD), &[]).await.expect(201);
+    assert_eq!(record()["setup_link"], Value::Null);
     server.stop().await;
 }
 

@@ -60,6 +60,21 @@ pub(crate) async fn whole_story(platform: &Platform) {
     let own = format!("/v1/organisations/{}", platform.organisation);
     platform.call(root, "DELETE", &own, None).await.expect(409);
 
+    // Of changes at the same time none is lost: each reads what the one before wrote.
+    let path = format!("/v1/organisations/{}", platform.new_organisation("Together").await);
+    for round in 0..5 {
+        let name = json!({"name": format!("Together {round}")});
+        let words = json!({"description": format!("round {round}")});
+        let (one, other) = tokio::join!(
+            platform.call(root, "PATCH", &path, Some(name)),
+            platform.call(root, "PATCH", &path, Some(words)),
+        );
+        assert_eq!((one.status, other.status), (200, 200), "{} {}", one.text(), other.text());
+        let both = platform.call(root, "GET", &path, None).await.expect(200).json();
+        assert_eq!(both["name"], format!("Together {round}"));
+        assert_eq!(both["description"], format!("round {round}"));
+    }
+
     // Lists page through everything once, in each order.
     for index in 0..7 {
         platform.new_organisation(&format!("Page {index}")).await;
@@ -89,6 +104,31 @@ pub(crate) async fn whole_story(platform: &Platform) {
 async fn repeated_and_colliding_writes() {
     let platform = Platform::start().await;
     whole_story(&platform).await;
+    platform.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_write_may_carry_an_idempotency_key() {
+    let platform = Platform::start().await;
+    let root = platform.root();
+    let project = json!({"name": "large", "language": "solidity"});
+    let project = platform.call(root, "POST", "/v1/projects", Some(project)).await.expect(201).json();
+    let path = format!("/v1/projects/{}/files/data.txt", project["id"].as_str().unwrap());
+    let put = |key: &str| {
+        Request::put(&path)
+            .header(header::HOST, "x")
+            .header(header::COOKIE, &platform.admin.cookie)
+            .header("x-csrf-token", &platform.admin.csrf)
+            .header("idempotency-key", key)
+            .header(header::CONTENT_TYPE, "text/plain")
+            .body(Full::new(Bytes::from(vec![b'a'; 3 * 1024 * 1024])))
+            .unwrap()
+    };
+    let addr = platform.server.addr;
+    let answer = send(addr, put("large-1")).await;
+    assert!((200..300).contains(&answer.status), "{} {}", answer.status, answer.text());
+    let again = send(addr, put("large-1")).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (answer.status, "true"));
     platform.server.stop().await;
 }
 

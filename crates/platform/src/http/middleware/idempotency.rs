@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use konsort_crypto::hash::{sha256, sha256_parts};
 use sqlx::Row as _;
 
+use super::run;
 use crate::access::{Caller, Row};
 use crate::app::App;
 use crate::db::{Db, DbError};
@@ -21,7 +22,7 @@ use crate::time;
 
 /// How long answers are kept.
 const KEPT: i64 = 24 * 3_600_000;
-/// Largest answer that is kept; all answers of writes are far smaller.
+/// Largest answer that is kept; nearly all answers of writes are far smaller.
 const LARGEST: usize = 1024 * 1024;
 
 /// Forgets keys whose request was cut off by the end of the server, and those that are too old.
@@ -41,7 +42,7 @@ pub(super) async fn around(app: &App, row: &Row, caller: &Caller, request: Reque
 }
 
 async fn kept(app: &App, row: &Row, caller: &Caller, request: Request, next: Next) -> Result<Response, Problem> {
-    let Some(value) = request.headers().get("idempotency-key") else { return Ok(next.run(request).await) };
+    let Some(value) = request.headers().get("idempotency-key") else { return Ok(run(next, request).await) };
     let key = value
         .to_str()
         .ok()
@@ -54,7 +55,10 @@ async fn kept(app: &App, row: &Row, caller: &Caller, request: Request, next: Nex
         })?
         .to_owned();
     let (parts, content) = request.into_parts();
-    let content = body(Request::new(content), &()).await?;
+    let mut whole = Request::new(content);
+    // Among them is what says how large a body may be.
+    whole.extensions_mut().clone_from(&parts.extensions);
+    let content = body(whole, &()).await?;
     let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     let digest = hex::encode(sha256_parts(&[
         parts.method.as_str().as_bytes(),
@@ -67,7 +71,7 @@ async fn kept(app: &App, row: &Row, caller: &Caller, request: Request, next: Nex
     if let Some(answer) = begin(app, &caller.id, &key, &digest).await? {
         return Ok(answer);
     }
-    let response = next.run(request).await;
+    let response = run(next, request).await;
     if !response.status().is_success() {
         forget(app, &caller.id, &key).await;
         return Ok(response);
@@ -78,9 +82,7 @@ async fn kept(app: &App, row: &Row, caller: &Caller, request: Request, next: Nex
 /// Takes the key; or the answer that was given for it, or why it cannot be used.
 async fn begin(app: &App, caller: &str, key: &str, digest: &str) -> Result<Option<Response>, Problem> {
     let now = time::now();
-    sqlx::query("DELETE FROM idempotency WHERE caller = $1 AND token = $2 AND created_at < $3")
-        .bind(caller)
-        .bind(key)
+    sqlx::query("DELETE FROM idempotency WHERE created_at < $1")
         .bind(now - KEPT)
         .execute(app.db.write())
         .await
@@ -116,7 +118,7 @@ async fn begin(app: &App, caller: &str, key: &str, digest: &str) -> Result<Optio
     }
     match status {
         0 => Err(Problem::new(&kinds::IDEMPOTENCY_RUNNING).retry_after(1)),
-        // Kept without its answer, because that held a secret.
+        // Kept without its answer, because that held a secret or was too large.
         1 => Err(Problem::new(&kinds::IDEMPOTENCY_SECRET)),
         status => {
             let status = u16::try_from(status).ok().and_then(|code| StatusCode::from_u16(code).ok());
@@ -147,7 +149,8 @@ async fn forget(app: &App, caller: &str, key: &str) {
 
 async fn keep(app: &App, row: &Row, caller: &str, key: &str, response: Response) -> Result<Response, Problem> {
     let (parts, content) = response.into_parts();
-    let (status, headers, bytes, content) = if row.secret {
+    let known = content.size_hint().exact().is_some_and(|length| length <= LARGEST as u64);
+    let (status, headers, bytes, content) = if row.secret || !known {
         (1, "{}".to_owned(), Vec::new(), content)
     } else {
         let bytes = to_bytes(content, LARGEST).await.map_err(|error| Problem::internal(&error))?;
