@@ -128,6 +128,17 @@ async function stopServer({ child }, page) {
   if (child.exitCode === null) child.kill('SIGKILL')
 }
 
+/** Somebody else writes the file that is open. */
+async function meanwhile(page) {
+  const status = await page.evaluate(async () => {
+    const { csrf_token } = await (await fetch('/v1/session')).json()
+    const project = location.pathname.split('/').pop()
+    const answer = await fetch(`/v1/projects/${project}/files/index.js`, { method: 'PUT', headers: { 'x-csrf-token': csrf_token, 'content-type': 'text/plain' }, body: '// by somebody else' })
+    return answer.status
+  })
+  if (status !== 200) throw new Error(`the file could not be written by somebody else: ${status}`)
+}
+
 async function journey(browser, language) {
   const folder = mkdtempSync(join(tmpdir(), 'konsort-console-'))
   const server = await startServer(folder)
@@ -221,7 +232,22 @@ async function journey(browser, language) {
       await t('project-go').click()
       await page.waitForFunction(() => document.querySelector('.cm-content')?.textContent?.length > 20)
       // First with a mistake, which shows at its line.
+      if (engine === 'fabric') await meanwhile(page)
       await type(own.mistake)
+      if (engine === 'fabric') {
+        // What is not saved is not lost by a step back.
+        const asked = page.waitForEvent('dialog')
+        const place = page.url()
+        await page.evaluate(() => history.back())
+        await (await asked).dismiss()
+        await page.waitForFunction((url) => location.href.startsWith(url.split('?')[0]), place)
+        // Nor is what somebody else has written.
+        await t('save').click()
+        await t('overwrite').waitFor()
+        await look('fabric-conflict')
+        await t('overwrite').click()
+        await t('overwrite').waitFor({ state: 'detached' })
+      }
       await t('build').click()
       await page.locator('.cm-lintRange-error, .cm-lint-marker-error').first().waitFor({ timeout: 300_000 }) // The first build fetches a compiler.
       await look(`${engine}-error-inline`)

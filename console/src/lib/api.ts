@@ -77,7 +77,7 @@ export function address(path: string, query: Query = {}): string {
   return `/v1${path}${text ? (path.includes('?') ? '&' : '?') + text : ''}`
 }
 
-// A write that got no answer keeps its key: sent again, it is carried out once. An answer of any kind ends it.
+// A write that got no answer keeps its key: sent again, it is carried out once. What was refused changed nothing and may use it again.
 const unanswered = new Map<string, string>()
 
 async function send(method: string, path: string, options: Options): Promise<Response> {
@@ -106,8 +106,10 @@ async function send(method: string, path: string, options: Options): Promise<Res
     if ((error as Error).name === 'AbortError') throw error
     throw new Problem(0, 'unreachable', t('problem.unreachable'), t('problem.unreachable_cause'), t('problem.unreachable_hint'))
   }
-  unanswered.delete(request)
-  if (answer.ok) return answer
+  if (answer.ok) {
+    unanswered.delete(request)
+    return answer
+  }
   const problem = await toProblem(answer)
   if (answer.status === 401 && !options.quiet) onSignedOut()
   throw problem
