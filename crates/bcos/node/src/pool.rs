@@ -334,24 +334,26 @@ impl Pool {
     }
 
     /// Takes the transactions of somebody's proposal: neither the limit nor the pool's own nonces may stand in the way of a
-    /// block, nor may this node's head, which may be behind. Those with a bad signature or for another chain are left out.
-    pub(crate) async fn admit_proposed(&self, transactions: Vec<Transaction>) {
+    /// block, nor may this node's head, which may be behind. Those with a bad signature or for another chain are left out. Says
+    /// whether any of them is in the pool now.
+    pub(crate) async fn admit_proposed(&self, transactions: Vec<Transaction>) -> bool {
         let pool = self.clone();
         let work = move || {
-            on_all_cores(transactions, |transaction| {
+            let here = on_all_cores(transactions, |transaction| {
                 // A push may have been faster: nothing is verified twice.
                 let known = pool.0.waiting.lock().contains(&transaction.hash(pool.0.rules.suite));
-                if !known
-                    && pool.static_check(&transaction).is_ok()
-                    && let Ok(verified) = VerifiedTx::verify(transaction, pool.0.rules.suite)
-                {
-                    // Known in the meantime is as good as new.
-                    let _known = pool.insert(&verified, None, true);
+                if known || pool.static_check(&transaction).is_err() {
+                    return known;
                 }
+                let Ok(verified) = VerifiedTx::verify(transaction, pool.0.rules.suite) else { return false };
+                // Known in the meantime is as good as new.
+                let _known = pool.insert(&verified, None, true);
+                true
             });
+            here.into_iter().any(|here| here)
         };
         // It fails only with the runtime.
-        let _stopped = tokio::task::spawn_blocking(work).await;
+        tokio::task::spawn_blocking(work).await.unwrap_or(false)
     }
 
     /// Takes transactions for block `number`, oldest first; they stay in the pool until they are committed. `first`, a

@@ -26,8 +26,10 @@ const BATCH: usize = 50;
 /// How often the height is asked while blocks come, and while none do.
 const BUSY: Duration = Duration::from_millis(40);
 const QUIET: Duration = Duration::from_millis(250);
-/// Without a block for so long the chain is quiet.
+const ASLEEP: Duration = Duration::from_secs(1);
+/// Without a block for so long the chain is quiet, and after so long it may be asleep.
 const RECENT: Duration = Duration::from_secs(3);
+const LONG_AGO: Duration = Duration::from_mins(5);
 
 /// One group as the stream reads it.
 struct Reader {
@@ -85,7 +87,17 @@ impl Reader {
                 }
                 Ok(false) => {
                     failures = 0;
-                    tokio::time::sleep(if seen.elapsed() < RECENT { BUSY } else { QUIET }).await;
+                    let quiet = seen.elapsed();
+                    if quiet >= RECENT {
+                        // It may be this node alone that gets no blocks any more.
+                        at += 1;
+                    }
+                    let pause = match quiet {
+                        quiet if quiet < RECENT => BUSY,
+                        quiet if quiet < LONG_AGO => QUIET,
+                        _ => ASLEEP,
+                    };
+                    tokio::time::sleep(pause).await;
                 }
                 Err(error) => {
                     failures += 1;

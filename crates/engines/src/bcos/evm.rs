@@ -208,7 +208,7 @@ impl Bcos {
             ));
         }
         let clients = self.clients.of_group(place, group, None)?;
-        let last = from.saturating_add(PAGE);
+        let last = from.saturating_add(PAGE).min(usize::MAX - 1);
         let (tree, difference, mut steps) = first(&clients, |client| async move {
             let (tree, changes, steps) = tokio::join!(
                 trace(&client, id, json!({ "tracer": "callTracer" })),
@@ -302,7 +302,7 @@ fn events(tree: &Value) -> Vec<EventRecord> {
         }
         let logs = call["logs"].as_array().map_or(&[][..], Vec::as_slice);
         for log in logs {
-            let at = number(&log["index"]).unwrap_or(into.len() as u64);
+            let at = number(&log["index"]).unwrap_or(u64::MAX);
             if let Ok(log) = serde_json::from_value::<Log>(log.clone()) {
                 into.push((at, log.record()));
             }

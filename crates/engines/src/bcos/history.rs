@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use alloy_sol_types::SolCall as _;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -148,9 +149,12 @@ pub(super) fn path(place: Place<'_>, group: &str) -> PathBuf {
     place.folder.join("history").join(format!("{group}.json"))
 }
 
-/// What is known of every group's changes, by the file that keeps it.
+/// What is known of every group's changes, by the file that keeps it. Each group waits for itself only.
 #[derive(Debug, Default)]
-pub(super) struct Histories(tokio::sync::Mutex<HashMap<PathBuf, Entry>>);
+pub(super) struct Histories(Mutex<HashMap<PathBuf, Arc<Slot>>>);
+
+/// One group's changes; `None` while they were neither read nor asked for.
+type Slot = tokio::sync::Mutex<Option<Entry>>;
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -183,24 +187,19 @@ impl Entry {
 impl Histories {
     /// Takes note of a block that was read anyway. It does not matter when one is missed: who asks for the history reads on.
     pub(super) async fn note(&self, file: &Path, client: &Client, group: &str, web3: bool, block: &Block) {
-        let Ok(mut all) = self.0.try_lock() else { return };
-        if !all.contains_key(file) {
-            let entry = match Entry::load(file) {
-                Some(entry) => entry,
-                None if block.number == 0 => match beginning(client, group, block).await {
-                    Ok(known) => Entry { known, kept: (0, 0) },
-                    Err(_) => return,
-                },
-                None => return,
-            };
-            all.insert(file.to_path_buf(), entry);
+        let known = self.0.lock().get(file).cloned();
+        let slot = known.unwrap_or_else(|| {
+            // Looked for once: without a file there is nothing to go on from until somebody asks for the history.
+            let loaded = Arc::new(Slot::new(Entry::load(file)));
+            Arc::clone(self.0.lock().entry(file.to_path_buf()).or_insert(loaded))
+        });
+        let Ok(mut held) = slot.try_lock() else { return };
+        if block.number == 0 && held.as_ref().is_none_or(|entry| entry.known.genesis != block.hash) {
+            // The beginning, or another chain in the same place.
+            let known = beginning(client, group, block).await.ok();
+            *held = known.map(|known| Entry { known, kept: (0, 0) });
         }
-        let Some(entry) = all.get_mut(file) else { return };
-        if block.number == 0 && entry.known.genesis != block.hash {
-            // Another chain in the same place.
-            all.remove(file);
-            return;
-        }
+        let Some(entry) = held.as_mut() else { return };
         if entry.known.next != block.number || take(client, group, web3, &mut entry.known, block).await.is_err() {
             return;
         }
@@ -210,8 +209,8 @@ impl Histories {
     }
 
     /// Forgets the groups of a network that is gone.
-    pub(super) async fn forget(&self, network: &Path) {
-        self.0.lock().await.retain(|file, _| !file.starts_with(network));
+    pub(super) fn forget(&self, network: &Path) {
+        self.0.lock().retain(|file, _| !file.starts_with(network));
     }
 }
 
@@ -219,8 +218,9 @@ impl Bcos {
     pub(super) async fn history(&self, place: Place<'_>, group: &str) -> Result<Vec<ConfigChange>, EngineError> {
         let clients = self.clients.of_group(place, group, None)?;
         let file = path(place, group);
-        let mut all = self.histories.0.lock().await;
-        let entry = all.remove(&file).or_else(|| Entry::load(&file)).unwrap_or_default();
+        let slot = Arc::clone(self.histories.0.lock().entry(file.clone()).or_default());
+        let mut held = slot.lock().await;
+        let entry = held.take().or_else(|| Entry::load(&file)).unwrap_or_default();
         let web3 = is_first(place, group);
         let kept = &entry.known;
         let known = first(&clients, |client| async move {
@@ -235,8 +235,8 @@ impl Bcos {
         let mut entry = Entry { kept: if changed { (0, 0) } else { entry.kept }, known };
         entry.keep(&file)?;
         let known = entry.known.clone();
-        all.insert(file, entry);
-        drop(all);
+        *held = Some(entry);
+        drop(held);
         let names: BTreeMap<String, String> = accounts::accounts(place.folder)
             .into_iter()
             .map(|account| (account.address, format!("{}/{}", account.organisation, account.name)))

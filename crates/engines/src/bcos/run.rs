@@ -389,7 +389,7 @@ impl Bcos {
             files::remove_folder(&place.folder.join(part))?;
         }
         self.clients.forget(place.folder);
-        self.histories.forget(place.folder).await;
+        self.histories.forget(place.folder);
         self.interfaces.lock().retain(|(folder, _, _), _| folder != place.folder);
         Ok(())
     }

@@ -20,6 +20,8 @@ use crate::{EngineError, Place};
 const BLOCK_LIMIT: u64 = 500;
 /// How long a transaction may take to be in a block.
 const COMMIT: Duration = Duration::from_secs(90);
+/// How long one node may take for it while there are others to try.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Interfaces of contracts that are remembered.
 const MOST_INTERFACES: usize = 1_000;
@@ -135,12 +137,22 @@ fn signed(place: Place<'_>, group: &str, key: &SuiteKey, content: &Content, head
     Sent { hash: format!("0x{}", hex::encode(hash)), raw: format!("0x{}", hex::encode(transaction.encode())) }
 }
 
-/// Sends through one node and waits for the receipt.
-async fn deliver(client: &Client, group: &str, sent: &Sent) -> RpcResult<Receipt> {
-    match tokio::time::timeout(COMMIT, try_deliver(client, group, sent)).await {
+/// Sends through one node after the other until one has the receipt. A node that takes a transaction and gets no further does not
+/// hold it up: the others know the same transaction again.
+async fn deliver(clients: &[Arc<Client>], group: &str, sent: &Sent) -> RpcResult<Receipt> {
+    let Some((last, others)) = clients.split_last() else {
+        return Err(RpcError::Final(EngineError::NotFound { what: "a node to send through".into() }));
+    };
+    for client in others {
+        match tokio::time::timeout(PATIENCE, try_deliver(client, group, sent)).await {
+            Ok(Err(RpcError::Unreachable(_))) | Err(_) => {}
+            Ok(answer) => return answer,
+        }
+    }
+    match tokio::time::timeout(COMMIT, try_deliver(last, group, sent)).await {
         Ok(answer) => answer,
         Err(_) => Err(RpcError::Final(EngineError::Unreachable {
-            node: client.node.clone(),
+            node: last.node.clone(),
             why: format!(
                 "the transaction {} is in no block after {} s; check that enough sealers run",
                 sent.hash,
@@ -204,7 +216,7 @@ impl Bcos {
         let clients = self.clients.of_group(place, group, organisation)?;
         let head = super::rpc::first(&clients, |client| async move { client.recent_height(group).await }).await?;
         let sent = &signed(place, group, key, content, head);
-        super::rpc::first(&clients, |client| async move { deliver(&client, group, sent).await }).await
+        deliver(&clients, group, sent).await.map_err(EngineError::from)
     }
 
     /// As [`Bcos::send`], for a step that may run again: what was sent is kept under a name, and the next run waits for the same
@@ -221,24 +233,16 @@ impl Bcos {
         let path = sent_path(place, name);
         let kept: Option<Sent> = std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok());
         if let Some(kept) = kept {
-            let kept = &kept;
-            let found = super::rpc::first(&clients, |client| async move {
-                if let Some(receipt) = find_receipt(&client, group, &kept.hash).await? {
-                    return Ok(Some(receipt));
-                }
-                match deliver(&client, group, kept).await {
-                    // Its time is over and it is in no block: it never will be.
-                    Err(RpcError::Refused(failure))
-                        if failure.code == i64::from(bcos_types::status::BLOCK_LIMIT_CHECK_FAIL) =>
-                    {
-                        Ok(None)
-                    }
-                    other => other.map(Some),
-                }
-            })
-            .await?;
-            if let Some(receipt) = found {
+            let hash = &kept.hash;
+            let find = |client: Arc<Client>| async move { find_receipt(&client, group, hash).await };
+            if let Some(receipt) = super::rpc::first(&clients, find).await? {
                 return Ok(receipt);
+            }
+            match deliver(&clients, group, &kept).await {
+                // Its time is over and it is in no block: it never will be.
+                Err(RpcError::Refused(failure))
+                    if failure.code == i64::from(bcos_types::status::BLOCK_LIMIT_CHECK_FAIL) => {}
+                other => return other.map_err(EngineError::from),
             }
         }
         let head = super::rpc::first(&clients, |client| async move { client.recent_height(group).await }).await?;
@@ -247,7 +251,7 @@ impl Bcos {
             files::private_folder(folder)?;
         }
         files::write(&path, &serde_json::to_vec(fresh).unwrap_or_default())?;
-        super::rpc::first(&clients, |client| async move { deliver(&client, group, fresh).await }).await
+        deliver(&clients, group, fresh).await.map_err(EngineError::from)
     }
 
     pub(super) async fn submitted(&self, place: Place<'_>, call: &CallRequest) -> Result<CallResult, EngineError> {

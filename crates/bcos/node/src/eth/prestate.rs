@@ -1,6 +1,6 @@
 //! The answers of `prestateTracer`, in geth's shape: accounts as a transaction found them, or what it changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use alloy_primitives::B256;
 use bcos_chain::executor::trace::{AccountState, Touched};
@@ -83,7 +83,7 @@ fn changes(touched: &Touched, options: StateOptions) -> Value {
         }
         let created = account.is_empty();
         // Slots that stayed, and zeros, are left out on both sides.
-        let stayed: Vec<B256> = before
+        let stayed: HashSet<B256> = before
             .storage
             .iter()
             .filter(|(slot, value)| after.storage.get(*slot) == Some(value))

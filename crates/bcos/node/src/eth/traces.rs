@@ -205,6 +205,7 @@ fn call_json(call: &TracedCall) -> Value {
                 "topics": text::list(&log.log.topics),
                 "data": text::data(&log.log.data),
                 "position": text::quantity(log.position as u64),
+                "index": text::quantity(log.index as u64),
             })
         };
         put("logs", call.logs.iter().map(log).collect());

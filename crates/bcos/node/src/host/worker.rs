@@ -188,7 +188,12 @@ impl Worker {
                     self.carry_out()?;
                 }
                 () = pool.arrived() => {}
-                () = tokio::time::sleep(pause) => self.step(Input::Tick)?,
+                () = tokio::time::sleep(pause) => {
+                    // One that has rung is over: agreement does not say so when it wants none any more.
+                    let now = self.now_ms();
+                    self.timer = self.timer.filter(|at| *at > now);
+                    self.step(Input::Tick)?;
+                }
             }
             self.work_changed()?;
         }

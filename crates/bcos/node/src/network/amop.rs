@@ -49,10 +49,11 @@ impl AmopLink {
         let mut known: HashMap<NodeId, u64> = HashMap::new();
         loop {
             tokio::select! {
-                message = messages.recv() => match message {
-                    Some((from, message)) => self.message(from, message),
-                    None => return,
-                },
+                message = messages.recv() => {
+                    let Some((from, message)) = message else { return };
+                    self.message(from, message);
+                    continue;
+                }
                 changed = changes.changed() => {
                     if changed.is_err() {
                         return;
@@ -60,12 +61,10 @@ impl AmopLink {
                 }
             }
             let now = self.network.all();
-            // What was announced over a connection that another one has replaced since is lost, so connections count, not nodes.
+            // What was announced over a connection that another one has replaced since is lost, so connections count, not nodes; that
+            // there is nothing any more is news, too.
             for (node, _) in now.iter().filter(|(node, serial)| known.get(*node) != Some(serial)) {
-                let own = self.own.lock().clone();
-                if !own.is_empty() {
-                    self.network.send_plain(node, &Message::Topics(own));
-                }
+                self.network.send_plain(node, &Message::Topics(self.own.lock().clone()));
             }
             self.topics.write().retain(|node, _| now.contains_key(node));
             // Answers of nodes that are gone will never come; the publisher need not wait for the time-out.

@@ -224,8 +224,10 @@ impl Gossip {
                 let parts = Arc::clone(&self.parts);
                 tokio::spawn(async move {
                     let (transactions, _) = decode(items);
-                    parts.pool.admit_proposed(transactions).await;
-                    let _stopped = parts.events.send(Event::Transactions);
+                    // What cannot be used wakes nobody.
+                    if parts.pool.admit_proposed(transactions).await {
+                        let _stopped = parts.events.send(Event::Transactions);
+                    }
                 });
             }
             Message::WantBlocks { id, from: first, count } => {

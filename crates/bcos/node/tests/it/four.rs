@@ -154,3 +154,40 @@ async fn rivals_at_different_nodes_do_not_stop_the_chain() {
         node.stop().await;
     }
 }
+
+/// How often the workers of a group gave up the processor so far.
+fn wakes(group: &str) -> u64 {
+    let name = format!("group {group}");
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten().map(|task| task.path());
+    let of_group =
+        tasks.filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name));
+    of_group
+        .filter_map(|task| std::fs::read_to_string(task.join("status")).ok())
+        .filter_map(|status| {
+            let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"))?;
+            line.split_whitespace().last()?.parse::<u64>().ok()
+        })
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_without_work_sleep() {
+    let cluster = Cluster::build(4);
+    cluster.edit_genesis("group_id=group0", "group_id=sleepy");
+    let running = cluster.start_all().await;
+    until("all nodes are connected", 20, || running.iter().all(|node| node.node().peers().len() == 3)).await;
+    let sleepy = running[0].node().group("sleepy").unwrap().clone();
+    deploy(&sleepy, &Account::new()).await;
+    let heights = || running.iter().map(|node| node.node().group("sleepy").unwrap().chain().height()).min();
+    until("all have the block", 20, || heights() == Some(1)).await;
+    // Time-outs of the block that was made may still be under way.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let before = wakes("sleepy");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let wakes = wakes("sleepy") - before;
+    // Each looks around twice a second, and hears of the others now and then.
+    assert!(before > 0 && wakes < 4 * 4 * 15, "{wakes} in 4 s");
+    for node in running {
+        node.stop().await;
+    }
+}

@@ -96,6 +96,9 @@ fn events_are_shown_in_their_calls_unless_they_were_undone() {
     assert_eq!(shown(&tree), [(1, 1), (5, 2)]);
     assert_eq!(tree.logs[0].log.address, Address::with_last_byte(outer));
     assert_eq!(shown(&tree.calls[0]), [(2, 0)]);
+    // As they stand in the receipt: the call's own comes first, the undone ones are not counted.
+    let places: Vec<usize> = tree.calls[0].logs.iter().chain(&tree.logs).map(|log| log.index).collect();
+    assert_eq!(places, [0, 1, 2]);
     // The second call failed, and what it had called is undone with it.
     assert!(tree.calls[1].error.is_some() && tree.calls[1].logs.is_empty());
     assert!(tree.calls[1].calls[0].error.is_none() && tree.calls[1].calls[0].logs.is_empty());

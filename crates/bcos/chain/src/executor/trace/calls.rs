@@ -63,6 +63,8 @@ pub struct TracedLog {
     pub log: Log,
     /// How many calls its call had made before.
     pub position: usize,
+    /// Its place among the transaction's events.
+    pub index: usize,
 }
 
 /// One call and the calls it made.
@@ -162,6 +164,12 @@ impl CallTracer {
         }
         name_reasons(&mut root, suite);
         drop_undone(&mut root, false);
+        let mut logs = Vec::new();
+        all_logs(&mut root, &mut logs);
+        logs.sort_unstable_by_key(|log| log.index);
+        for (index, log) in logs.into_iter().enumerate() {
+            log.index = index;
+        }
         root
     }
 }
@@ -191,6 +199,13 @@ fn drop_undone(call: &mut TracedCall, undone: bool) {
     }
     for inner in &mut call.calls {
         drop_undone(inner, undone);
+    }
+}
+
+fn all_logs<'a>(call: &'a mut TracedCall, into: &mut Vec<&'a mut TracedLog>) {
+    into.extend(&mut call.logs);
+    for inner in &mut call.calls {
+        all_logs(inner, into);
     }
 }
 
@@ -233,7 +248,7 @@ impl<CTX: ContextTr, INTR: InterpreterTypes> Inspector<CTX, INTR> for CallTracer
         let Some(call) = self.open.last_mut().filter(|_| wanted) else { return };
         let (topics, data) = log.data.split();
         let position = call.calls.len();
-        call.logs.push(TracedLog { log: Log { address: log.address, topics, data }, position });
+        call.logs.push(TracedLog { log: Log { address: log.address, topics, data }, position, index: self.seen });
     }
 
     fn create(&mut self, _context: &mut CTX, inputs: &mut CreateInputs) -> Option<CreateOutcome> {

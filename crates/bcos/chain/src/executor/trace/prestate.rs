@@ -76,7 +76,11 @@ impl Executor {
             touched.before.entry(address).or_default().storage.insert(slot, value);
         }
         touched.after = touched.before.clone();
-        let written = |key: &StateKey| outcome.writes.iter().find(|(of, _)| of == key).map(|(_, value)| value.clone());
+        // The writes are in the keys' order.
+        let written = |key: &StateKey| {
+            let at = outcome.writes.binary_search_by(|(of, _)| of.cmp(key)).ok()?;
+            outcome.writes.get(at).map(|(_, value)| value.clone())
+        };
         for (key, value) in &outcome.writes {
             match key {
                 StateKey::Account(address) => {
