@@ -18,6 +18,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,7 +128,8 @@ func (client *Client) Request(ctx context.Context, method, path string, body, an
 // act goes on.
 func (client *Client) Wait(ctx context.Context, operation *api.OperationView) (*api.OperationView, error) {
 	pause := 100 * time.Millisecond
-	for operation.State == api.OPERATIONSTATE_PENDING || operation.State == api.OPERATIONSTATE_RUNNING {
+	ends := []api.OperationState{api.OPERATIONSTATE_DONE, api.OPERATIONSTATE_FAILED, api.OPERATIONSTATE_CANCELLED}
+	for !slices.Contains(ends, operation.State) {
 		if err := sleep(ctx, pause); err != nil {
 			return nil, fmt.Errorf("operation %s goes on: %w", operation.Id, err)
 		}

@@ -68,13 +68,14 @@ class Client:
     def wait(self, operation, timeout=600.0):
         """Waits for the end of a long act and gives it; raises `OperationFailed`, or `TimeoutError` (the act goes on)."""
         until, pause = time.monotonic() + timeout, 0.1
-        while operation.state in (api.OperationState.PENDING, api.OperationState.RUNNING):
+        states = api.OperationState
+        while operation.state not in (states.DONE, states.FAILED, states.CANCELLED):
             if time.monotonic() > until:
                 raise TimeoutError(f"operation {operation.id} is not done after {timeout:g} s; it goes on by itself")
             time.sleep(pause)
             pause = min(pause * 1.5, 2.0)
             operation = self.operations.get_operation(operation.id)
-        if operation.state is not api.OperationState.DONE:
+        if operation.state is not states.DONE:
             raise OperationFailed(operation)
         return operation
 

@@ -121,7 +121,8 @@ export class Client {
   async wait(begun: api.OperationView | Promise<api.OperationView>, timeoutMs = 600_000): Promise<api.OperationView> {
     const until = Date.now() + timeoutMs;
     let operation = await begun;
-    for (let pause = 100; ["pending", "running"].includes(operation.state); pause = Math.min(pause * 1.5, 2000)) {
+    const ends: string[] = ["done", "failed", "cancelled"];
+    for (let pause = 100; !ends.includes(operation.state); pause = Math.min(pause * 1.5, 2000)) {
       if (Date.now() > until) {
         throw new Error(`operation ${operation.id} is not done after ${timeoutMs} ms; it goes on by itself`);
       }

@@ -16,6 +16,7 @@ import java.security.KeyStore;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
 import java.time.Duration;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -216,7 +217,8 @@ public final class Client {
     OperationView operation = begun;
     long until = System.nanoTime() + timeout.toNanos();
     long pause = 100;
-    while (operation.getState() == OperationState.PENDING || operation.getState() == OperationState.RUNNING) {
+    var ends = EnumSet.of(OperationState.DONE, OperationState.FAILED, OperationState.CANCELLED);
+    while (!ends.contains(operation.getState())) {
       if (System.nanoTime() > until) {
         throw new TimeoutException("operation " + operation.getId() + " is not done after " + timeout + "; it goes on by itself");
       }
