@@ -35,6 +35,11 @@ impl ExternalDriver {
         self.nodes.write().insert(node, endpoints);
     }
 
+    /// Forgets every node of a network.
+    pub fn forget(&self, network: &str) {
+        self.nodes.write().retain(|node, _| node.network != network);
+    }
+
     fn refusal(node: &NodeRef, what: &str) -> DriverError {
         DriverError::Failed {
             what: format!("{what} {}", node.node),

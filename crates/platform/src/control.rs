@@ -242,6 +242,11 @@ impl Control {
         }
     }
 
+    /// Forgets where others' nodes of a network are.
+    pub(crate) fn forget_external(&self, network: &str) {
+        self.adapters.external.forget(network);
+    }
+
     /// Every network, whoever may see it.
     pub(crate) async fn every_network(&self) -> Result<Vec<Record<NetworkDoc>>, Problem> {
         let mut all = Vec::new();

@@ -231,9 +231,10 @@ pub(crate) async fn store_batch(
     let after = write::write(telling.connection(), cursor, batch).await?;
     for block in batch {
         let failed = block.transactions.iter().filter(|transaction| !transaction.ok).count();
+        let events: usize = block.transactions.iter().map(|transaction| transaction.events.len()).sum();
         let doc = json!({
             "height": block.height, "hash": rows::lower(&block.hash), "time": block.time, "producer": block.producer,
-            "transactions": block.transactions.len(), "failed": failed, "size": block.size, "config": block.config,
+            "transactions": block.transactions.len(), "failed": failed, "events": events, "size": block.size, "config": block.config,
         });
         telling.tell(Topic::Block, Some(network), Some(channel), doc).await.map_err(database)?;
     }
@@ -245,7 +246,7 @@ pub(crate) async fn store_batch(
         row.problem = None;
         control.index.note(row);
     }
-    control.live.count(network, channel, batch);
+    control.live.count(network, batch);
     Ok(after)
 }
 

@@ -21,7 +21,7 @@ use crate::events::Topic;
 use crate::networks::model::{NetworkDoc, NetworkState};
 use crate::time;
 
-pub(crate) use history::{History, Sample, prune, read_coarse, write_coarse};
+pub(crate) use history::{BUCKET, History, MINUTE, Sample, prune, read_coarse, write_coarse};
 
 /// How often nodes of a running network are looked at.
 const EVERY: Duration = Duration::from_secs(2);
@@ -98,7 +98,7 @@ impl Live {
     }
 
     /// Counts committed blocks.
-    pub(crate) fn count(&self, network: &str, _channel: &str, blocks: &[BlockRecord]) {
+    pub(crate) fn count(&self, network: &str, blocks: &[BlockRecord]) {
         let network = self.of(network);
         let mut history = network.history.lock();
         for block in blocks {

@@ -2,15 +2,15 @@
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use sqlx::{Any, AssertSqlSafe, Row as _};
+use sqlx::Row as _;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::access::{Caller, ScopeFilter};
 use crate::app::{App, Routes};
 use crate::contracts::known::find;
-use crate::db::{DbError, Filter, Kind, Page};
-use crate::http::{Json, Query};
+use crate::db::{DbError, Filter, Kind, Page, Query, push_scope};
+use crate::http::{self, Json};
 use crate::index::query::{self, LedgerRow, TransactionFilter};
 use crate::networks::model::NetworkDoc;
 use crate::problem::Problem;
@@ -64,7 +64,7 @@ pub struct SearchResult {
 async fn search(
     State(app): State<App>,
     caller: Caller,
-    Query(asked): Query<SearchQuery>,
+    http::Query(asked): http::Query<SearchQuery>,
 ) -> Result<Json<SearchResult>, Problem> {
     let text = asked.q.trim();
     let text = text[..text.floor_char_boundary(LONGEST)].to_owned();
@@ -178,19 +178,19 @@ async fn records(
             continue;
         }
         let escaped = needle.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        let text = format!(
-            "SELECT id, name, network FROM resources WHERE kind = $1 AND (LOWER(name) LIKE $2 ESCAPE '\\' OR id = $3){} \
-             ORDER BY name LIMIT 200",
-            if network.is_some() { " AND network = $4" } else { "" }
-        );
-        let mut query = sqlx::query::<Any>(AssertSqlSafe(text))
-            .bind(kind.name())
-            .bind(format!("%{escaped}%"))
-            .bind(exact.to_owned());
+        let mut query = Query::new("SELECT id, name, network FROM resources WHERE kind = ");
+        query.push_bind(kind.name().to_owned()).push(" AND (LOWER(name) LIKE ").push_bind(format!("%{escaped}%"));
+        query.push(" ESCAPE '\\' OR id = ").push_bind(exact.to_owned()).push(")");
         if let Some(network) = network {
-            query = query.bind(network.to_owned());
+            query.push(" AND network = ").push_bind(network.to_owned());
         }
-        let rows = query.fetch_all(app.db.read()).await.map_err(DbError::from)?;
+        // Organisations are few, and have a rule of their own.
+        let ask = kind == Kind::Organisation && *scope != ScopeFilter::default();
+        if kind != Kind::Organisation {
+            push_scope(&mut query, scope, "network");
+        }
+        query.push(" ORDER BY name LIMIT 200");
+        let rows = query.build().fetch_all(app.db.read()).await.map_err(DbError::from)?;
         let mut taken = 0;
         for row in rows {
             if taken == OF_A_KIND {
@@ -200,7 +200,7 @@ async fn records(
                 Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
             };
             let (id, name, of) = read().map_err(DbError::from)?;
-            if *scope != ScopeFilter::default() && !app.records.sees(scope, kind, &id).await? {
+            if ask && !app.records.sees(scope, kind, &id).await? {
                 continue;
             }
             taken += 1;

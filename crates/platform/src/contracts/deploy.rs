@@ -109,7 +109,7 @@ async fn deploy(
     let channel = channel_of(&network.record.doc, request.channel.as_deref())
         .map_err(|_| Problem::invalid_in("channel", "a channel of the network", "必须是网络中的通道"))?;
     let version = request.version.clone().unwrap_or_else(|| "1.0".to_owned());
-    let ready = artifacts::ready(&app, &caller, &network, &request, &version).await?;
+    let ready = artifacts::ready(&app, &caller, &network, &request, &version, dry_run).await?;
     let name = request.name.clone().unwrap_or_else(|| ready.name.clone());
     check_contract_name(network.spec().engine, &name)?;
     // Asked again below, together with storing it; here so that a dry run says it too.
@@ -158,7 +158,7 @@ async fn upgrade(
     }
     let network = running(&app, record.network.as_deref().unwrap_or_default()).await?;
     let version = request.version.clone().unwrap_or_else(|| next_version(&record.doc.made.version));
-    let ready = artifacts::ready(&app, &caller, &network, &request, &version).await?;
+    let ready = artifacts::ready(&app, &caller, &network, &request, &version, dry_run).await?;
     let wanted = Wanted {
         contract: Some(id),
         name: record.name,
@@ -210,7 +210,11 @@ async fn begin(
         signer,
     };
     if dry_run {
-        return Ok(Json(ActPlan { steps: steps_of(network, &Act::Deploy(Box::new(deployment)))? }).into_response());
+        // What was uploaded is there, though a dry run does not keep it.
+        let packaged = ready.origin.is_none();
+        let act = Act::Deploy(Box::new(deployment));
+        let steps = if packaged { network.engine.steps(network.spec(), &act)? } else { steps_of(network, &act)? };
+        return Ok(Json(ActPlan { steps }).into_response());
     }
     let interface = ready.interface.as_ref().and_then(|interface| serde_json::to_value(interface).ok());
     let made = Made { version: wanted.version, interface, origin: ready.origin, code_hash: ready.code_hash };

@@ -264,7 +264,8 @@ impl Reader {
                 return Ok(false);
             }
         }
-        if self.topics.contains(&Topic::ContractEvent) {
+        let none = event.doc.get("events").and_then(Value::as_u64) == Some(0);
+        if self.topics.contains(&Topic::ContractEvent) && !none {
             let told = self.place.parts.saturating_sub(count);
             let rows = query::events_of_block(pool, ledger, height).await?;
             for (place, row) in rows.into_iter().enumerate().skip(usize::try_from(told).unwrap_or(usize::MAX)) {

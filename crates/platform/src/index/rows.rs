@@ -88,11 +88,11 @@ impl Rows {
     }
 
     /// Inserts them all.
-    pub(crate) async fn insert(self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    pub(crate) async fn insert(mut self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
         let width = self.columns.len();
         let full = self.statement(ROWS);
-        let mut cells = self.cells.clone().into_iter();
         let mut left = self.cells.len() / width;
+        let mut cells = std::mem::take(&mut self.cells).into_iter();
         while left > 0 {
             let rows = left.min(ROWS);
             // Only the full statement is worth keeping prepared; the rests differ each time.

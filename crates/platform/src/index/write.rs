@@ -135,6 +135,8 @@ pub(crate) async fn disown(connection: &mut AnyConnection, network: &str) -> Res
 pub(crate) async fn purge(pool: &AnyPool, pause: Duration) -> Result<usize, sqlx::Error> {
     /// Rows of one transaction.
     const PORTION: i64 = 4000;
+    /// Terms looked at at once.
+    const TERMS: i64 = if cfg!(test) { 4 } else { 20_000 };
     let mut last = i64::MIN;
     let mut purged = 0;
     loop {
@@ -149,33 +151,31 @@ pub(crate) async fn purge(pool: &AnyPool, pause: Duration) -> Result<usize, sqlx
         }
         purged += 1;
         // Terms are in the order of their texts: a walk over all of them, portion by portion.
-        let mut from = String::new();
+        let mut from = (String::new(), i64::MIN, i64::MIN);
         loop {
-            let row = sqlx::query::<Any>("SELECT term FROM terms WHERE term >= $1 ORDER BY term LIMIT 1 OFFSET 20000")
-                .bind(from.clone())
-                .fetch_optional(pool)
-                .await?;
-            let to: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
-            match &to {
-                Some(to) if *to > from => {
-                    sqlx::query::<Any>("DELETE FROM terms WHERE ledger = $1 AND term >= $2 AND term < $3")
-                        .bind(ledger)
-                        .bind(from.clone())
-                        .bind(to.clone())
-                        .execute(pool)
-                        .await?;
-                }
-                // One term with more rows than a portion, or the last portion: the rest at once.
-                _ => {
-                    sqlx::query::<Any>("DELETE FROM terms WHERE ledger = $1 AND term >= $2")
-                        .bind(ledger)
-                        .bind(from.clone())
-                        .execute(pool)
-                        .await?;
-                    break;
-                }
+            let row = sqlx::query::<Any>(
+                "SELECT term, ledger, position FROM terms WHERE (term, ledger, position) >= ($1, $2, $3) \
+                 ORDER BY term, ledger, position LIMIT 1 OFFSET $4",
+            )
+            .bind(from.0.clone())
+            .bind(from.1)
+            .bind(from.2)
+            .bind(TERMS)
+            .fetch_optional(pool)
+            .await?;
+            let to: Option<(String, i64, i64)> =
+                row.map(|row| Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).transpose()?;
+            let below = if to.is_some() { " AND (term, ledger, position) < ($5, $6, $7)" } else { "" };
+            let text =
+                format!("DELETE FROM terms WHERE ledger = $1 AND (term, ledger, position) >= ($2, $3, $4){below}");
+            let mut delete =
+                sqlx::query::<Any>(AssertSqlSafe(text)).bind(ledger).bind(from.0).bind(from.1).bind(from.2);
+            if let Some((term, ledger, position)) = &to {
+                delete = delete.bind(term.clone()).bind(*ledger).bind(*position);
             }
-            from = to.unwrap_or_default();
+            delete.execute(pool).await?;
+            let Some(to) = to else { break };
+            from = to;
             tokio::time::sleep(pause).await;
         }
         // Blocks go last: as long as one is there, a purge that was cut off is taken up again.

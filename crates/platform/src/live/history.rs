@@ -10,7 +10,9 @@ use crate::time;
 /// Samples kept of each node: an hour, one every other second.
 const SAMPLES: usize = 1800;
 /// Width of a bucket that transactions are counted in, milliseconds.
-const BUCKET: i64 = 2000;
+pub(crate) const BUCKET: i64 = 2000;
+/// Width of what is kept in the database, milliseconds.
+pub(crate) const MINUTE: i64 = 60_000;
 /// Buckets kept: an hour.
 const BUCKETS: usize = 1800;
 /// How long minutes are kept in the database, milliseconds.
@@ -94,7 +96,7 @@ impl History {
     pub(crate) fn coarse(&self, at: i64) -> Vec<Coarse> {
         let mut rows = Vec::new();
         for node in self.nodes.keys() {
-            let samples = self.samples(node, at, at + 60_000, 1);
+            let samples = self.samples(node, at, at + MINUTE, 1);
             let Some(last) = samples.last() else { continue };
             let count = samples.len() as u64;
             rows.push(Coarse {
@@ -106,7 +108,7 @@ impl History {
                 memory: last.memory,
             });
         }
-        let (transactions, _) = self.committed(at, at + 60_000);
+        let (transactions, _) = self.committed(at, at + MINUTE);
         rows.push(Coarse { node: String::new(), at, height: self.height(), transactions, cpu: 0, memory: 0 });
         rows
     }
@@ -134,23 +136,26 @@ pub(crate) async fn write_coarse(db: &Db, network: &str, at: i64, rows: &[Coarse
     Ok(())
 }
 
-/// Stored minutes of a span of time: of one node, or of all.
+/// Stored minutes of a span of time, put together in steps: of the network and of one node, or of all.
 pub(crate) async fn read_coarse(
     db: &Db,
     network: &str,
     node: Option<&str>,
     from: i64,
     to: i64,
+    step: i64,
 ) -> Result<Vec<Coarse>, DbError> {
     let rows = sqlx::query::<Any>(
-        "SELECT node, at, height, transactions, cpu, memory FROM metrics \
-         WHERE network = $1 AND at >= $2 AND at < $3 AND (node = $4 OR $5 = 1) ORDER BY node, at LIMIT 200000",
+        "SELECT node, (at - $2) / $6, MAX(height), CAST(SUM(transactions) AS BIGINT), CAST(SUM(cpu) / COUNT(*) AS BIGINT), \
+         MAX(memory) FROM metrics WHERE network = $1 AND at >= $2 AND at < $3 AND (node = '' OR node = $4 OR $5 = 1) \
+         GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 200000",
     )
     .bind(network.to_owned())
     .bind(from)
     .bind(to)
     .bind(node.unwrap_or_default().to_owned())
     .bind(i64::from(node.is_none()))
+    .bind(step.max(1))
     .fetch_all(db.read())
     .await?;
     let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -158,7 +163,7 @@ pub(crate) async fn read_coarse(
         .map(|row| {
             Ok(Coarse {
                 node: row.try_get(0)?,
-                at: row.try_get(1)?,
+                at: from + row.try_get::<i64, _>(1)? * step.max(1),
                 height: unsigned(row.try_get(2)?),
                 transactions: unsigned(row.try_get(3)?),
                 cpu: unsigned(row.try_get(4)?),
@@ -192,5 +197,29 @@ mod tests {
         assert_eq!((minute[0].cpu, minute[0].height), (100, 3959));
         assert_eq!((minute[1].transactions, minute[1].node.as_str()), (180, ""));
         assert_eq!(history.samples("node0", 3_900_000, 3_960_000, 10_000).len(), 6);
+    }
+
+    #[tokio::test]
+    async fn minutes_are_put_together_in_steps() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(folder.path(), None).await.unwrap();
+        for minute in 0..4 {
+            let row = |node: &str, transactions| Coarse {
+                node: node.to_owned(),
+                at: minute * MINUTE,
+                height: minute as u64,
+                transactions,
+                cpu: 10 * minute as u64,
+                memory: 7,
+            };
+            let rows = [row("", 5), row("node0", 0), row("node1", 0)];
+            write_coarse(&db, "net_a", minute * MINUTE, &rows).await.unwrap();
+        }
+        let read = |node: Option<&'static str>| read_coarse(&db, "net_a", node, MINUTE, 10 * MINUTE, 2 * MINUTE);
+        let found = read(Some("node1")).await.unwrap();
+        let shown: Vec<_> =
+            found.iter().map(|row| (row.node.as_str(), row.at / MINUTE, row.transactions, row.cpu)).collect();
+        assert_eq!(shown, [("", 1, 10, 15), ("", 3, 5, 30), ("node1", 1, 0, 15), ("node1", 3, 0, 30)]);
+        assert_eq!(read(None).await.unwrap().len(), 6);
     }
 }

@@ -16,6 +16,7 @@ use super::model::{NetworkDoc, NetworkState};
 use super::view::NetworkView;
 use crate::access::Caller;
 use crate::app::{App, Routes};
+use crate::control::Network;
 use crate::db::{Kind, New, Record, Repository};
 use crate::http::{AuditNote, DryRun, Json, Query, Tagged, audited};
 use crate::ids;
@@ -86,6 +87,11 @@ fn plain(name: &str) -> bool {
         && !name.contains("..")
 }
 
+/// The domain of an organisation that names none.
+fn domain_of(organisation: &str) -> String {
+    organisation.to_ascii_lowercase()
+}
+
 fn endpoint(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -105,16 +111,19 @@ fn spec_of(id: &str, request: &ImportRequest) -> Result<NetworkSpec, Problem> {
     if !(1..=64).contains(&request.channels.len()) || !request.channels.iter().all(|name| plain(name)) {
         return Err(invalid("channels", "1 to 64 names of channels or groups", "通道或群组名称应为 1 至 64 个"));
     }
-    let mut names = BTreeSet::new();
+    let (mut names, mut domains) = (BTreeSet::new(), BTreeSet::new());
     for (index, organisation) in request.organisations.iter().enumerate() {
-        if !plain(&organisation.organisation) || !names.insert(organisation.organisation.as_str()) {
+        let name = organisation.organisation.as_str();
+        // Keys lie in a folder that is named after their organisation.
+        if !plain(name) || !domains.insert(domain_of(name)) {
             let field = format!("organisations[{index}].organisation");
             return Err(invalid(
                 &field,
-                "letters, digits and dashes, each name once",
-                "仅限字母、数字和短横线，且不能重复",
+                "letters, digits and dashes, each name once whatever its case",
+                "仅限字母、数字和短横线，且不能重复（不区分大小写）",
             ));
         }
+        names.insert(name);
     }
     let mut nodes = Vec::new();
     let mut ids = BTreeSet::new();
@@ -156,9 +165,15 @@ fn spec_of(id: &str, request: &ImportRequest) -> Result<NetworkSpec, Problem> {
             let field = format!("nodes[{index}].endpoints");
             return Err(invalid(&field, "at least one address", "至少需要一个地址"));
         };
+        let hostname = node.hostname.clone().unwrap_or(host);
+        // It becomes a folder's name; an address may be one of version 6.
+        if !plain(&hostname) && hostname.parse::<std::net::IpAddr>().is_err() {
+            let field = format!("nodes[{index}].hostname");
+            return Err(invalid(&field, "a host name or address", "必须是主机名或地址"));
+        }
         nodes.push(NodeSpec {
             id: node.id.clone(),
-            hostname: node.hostname.clone().unwrap_or(host),
+            hostname,
             role: node.role.clone(),
             organisation: node.organisation.clone(),
             ports,
@@ -173,12 +188,11 @@ fn spec_of(id: &str, request: &ImportRequest) -> Result<NetworkSpec, Problem> {
             id: None,
             name: organisation.organisation.clone(),
             mspid: organisation.mspid.clone(),
-            domain: String::new(),
-            orders_only: request.engine == EngineKind::Fabric
-                && nodes
-                    .iter()
-                    .filter(|node| node.organisation == organisation.organisation)
-                    .all(|node| node.role == "orderer"),
+            domain: domain_of(&organisation.organisation),
+            orders_only: {
+                let mut own = nodes.iter().filter(|node| node.organisation == organisation.organisation).peekable();
+                request.engine == EngineKind::Fabric && own.peek().is_some() && own.all(|node| node.role == "orderer")
+            },
         })
         .collect();
     let members: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -223,7 +237,6 @@ async fn import(
         first.id = Some(own.clone());
     }
     let control = &app.control;
-    let engine = control.engine(spec.engine)?;
     let doc = NetworkDoc {
         spec,
         state: NetworkState::Running,
@@ -244,27 +257,36 @@ async fn import(
         updated_at: now,
     };
     let network = control.network_of(record)?;
-    let folder = network.folder.clone();
-    let made = async {
-        private_folder(&folder).await?;
-        engine.import(network.place(), &request.organisations)?;
-        Ok::<Vec<NodeHealth>, Problem>(engine.health(network.place()).await)
+    let made = take_in(&app, &caller, &network, &request, dry_run).await;
+    if dry_run || made.is_err() {
+        control.forget_external(&id);
+        let _not_there_yet = tokio::fs::remove_dir_all(&network.folder).await;
     }
-    .await;
-    let answering = match made {
-        Ok(health) if dry_run => {
-            let _ = tokio::fs::remove_dir_all(&folder).await;
-            let spec = network.record.doc.spec;
-            return Ok(Json(ImportPlan { spec, nodes: health }).into_response());
-        }
-        Ok(health) => health,
-        Err(problem) => {
-            let _ = tokio::fs::remove_dir_all(&folder).await;
-            return Err(problem);
-        }
-    };
+    let nodes = made?;
+    if dry_run {
+        return Ok(Json(ImportPlan { spec: network.record.doc.spec, nodes }).into_response());
+    }
+    control.changed.notify_one();
+    let view = NetworkView::of(control, &network.record);
+    let note = AuditNote { network: Some(id.clone()), target: Some(id.clone()), ..AuditNote::default() };
+    Ok(audited(note, Tagged::created(1, format!("/v1/networks/{id}"), view)))
+}
+
+/// Looks at the nodes of a network that somebody else runs and, unless it is a dry run, records it.
+async fn take_in(
+    app: &App,
+    caller: &Caller,
+    network: &Network,
+    request: &ImportRequest,
+    dry_run: bool,
+) -> Result<Vec<NodeHealth>, Problem> {
+    private_folder(&network.folder).await?;
+    network.engine.import(network.place(), &request.organisations)?;
+    let answering = network.engine.health(network.place()).await;
+    if dry_run {
+        return Ok(answering);
+    }
     if !answering.iter().any(|node| node.reachable) {
-        let _ = tokio::fs::remove_dir_all(&folder).await;
         let why: Vec<String> = answering
             .iter()
             .map(|node| format!("{}: {}", node.node, node.problem.as_deref().unwrap_or("no answer")))
@@ -275,9 +297,9 @@ async fn import(
             &format!("没有节点响应（{}）；请检查地址与证书", why.join("；")),
         ));
     }
-    let mut telling = control.outbox.begin().await?;
+    let mut telling = app.control.outbox.begin().await?;
     let new = New {
-        id: &id,
+        id: &network.record.id,
         network: None,
         organisation: caller.organisation.as_deref(),
         name: &request.name,
@@ -285,10 +307,7 @@ async fn import(
     };
     Repository::create_in(telling.connection(), Kind::Network, new).await?;
     telling.commit().await?;
-    control.changed.notify_one();
-    let view = NetworkView::of(control, &network.record);
-    let note = AuditNote { network: Some(id.clone()), target: Some(id.clone()), ..AuditNote::default() };
-    Ok(audited(note, Tagged::created(1, format!("/v1/networks/{id}"), view)))
+    Ok(answering)
 }
 
 /// Makes a network's folder, for nobody else's eyes.
@@ -354,6 +373,18 @@ mod tests {
             assert_eq!(field(problem.unwrap_err()), "nodes[0].endpoints.rpc", "{wrong}");
         }
         assert_eq!(field(request(|r| r.organisations.clear()).unwrap_err()), "organisations");
+        let hostname = request(|r| r.nodes[0].hostname = Some("../../up".to_owned()));
+        assert_eq!(field(hostname.unwrap_err()), "nodes[0].hostname");
+        let again = request(|r| {
+            r.organisations.push(Trust { organisation: "Agency".to_owned(), ..Trust::default() });
+        });
+        assert_eq!(field(again.unwrap_err()), "organisations[1].organisation");
+        let two = request(|r| {
+            r.organisations.push(Trust { organisation: "Other".to_owned(), ..Trust::default() });
+        });
+        let domains: Vec<String> =
+            two.unwrap().organisations.into_iter().map(|organisation| organisation.domain).collect();
+        assert_eq!(domains, ["agency", "other"]);
         assert_eq!(field(request(|r| r.channels = vec!["a/b".to_owned()]).unwrap_err()), "channels");
     }
 }

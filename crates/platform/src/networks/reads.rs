@@ -18,7 +18,7 @@ use crate::db::Kind;
 use crate::download;
 use crate::faults::{FaultBudget, fault_budget};
 use crate::http::{Json, Path, Query};
-use crate::live::{read_coarse, status_of};
+use crate::live::{BUCKET, MINUTE, read_coarse, status_of};
 use crate::nodes::NodeView;
 use crate::problem::{Problem, kinds};
 use crate::time;
@@ -193,16 +193,20 @@ pub(crate) async fn figures(app: &App, id: &str, only: Option<&str>, query: &Met
         }),
     };
     let to = read("to", &query.to, now)?.min(now);
-    let from = read("from", &query.from, to - 600_000)?;
+    let from = read("from", &query.from, to.saturating_sub(600_000))?.max(0);
     if from >= to {
         return Err(Problem::new(&kinds::INVALID_PARAMETER)
             .details("from must be before to, and not in the future", "from 必须早于 to，且不能晚于当前时间"));
     }
     let span = to - from;
     let wanted = query.step.map_or(span / 200, |seconds| i64::from(seconds) * 1000);
-    let mut step = wanted.clamp(2000, 86_400_000).max(span / POINTS);
+    let recent = from >= now - IN_MEMORY;
+    // Steps begin and end where what is counted does, so that nothing is counted twice or not at all.
+    let unit = if recent { BUCKET } else { MINUTE };
+    let step = (wanted.min(86_400_000).max(span / POINTS).max(unit) + unit - 1) / unit * unit;
+    let from = from - from % unit;
     let mut metrics = Metrics { from, to, step, network: Vec::new(), nodes: BTreeMap::new() };
-    if from >= now - IN_MEMORY {
+    if recent {
         let record = app.records.get::<NetworkDoc>(Kind::Network, id).await?;
         let live = app.control.live.of(id);
         let history = live.history.lock();
@@ -228,28 +232,15 @@ pub(crate) async fn figures(app: &App, id: &str, only: Option<&str>, query: &Met
         }
         return Ok(metrics);
     }
-    step = step.max(60_000);
-    metrics.step = step;
-    let mut network: BTreeMap<i64, u64> = BTreeMap::new();
-    let mut nodes: BTreeMap<String, BTreeMap<i64, NodePoint>> = BTreeMap::new();
-    for row in read_coarse(&app.db, id, None, from, to).await? {
-        let slot = (row.at - from) / step;
+    for row in read_coarse(&app.db, id, only, from, to, step).await? {
         if row.node.is_empty() {
-            *network.entry(slot).or_default() += row.transactions;
-        } else if only.is_none_or(|only| only == row.node) {
+            let tps = row.transactions as f64 * 1000.0 / step as f64;
+            metrics.network.push(NetworkPoint { at: row.at, tps, block_time: None });
+        } else {
             let point = NodePoint { at: row.at, height: row.height, cpu: row.cpu as f64 / 1000.0, memory: row.memory };
-            nodes.entry(row.node).or_default().insert(slot, point);
+            metrics.nodes.entry(row.node).or_default().push(point);
         }
     }
-    metrics.network = network
-        .into_iter()
-        .map(|(slot, transactions)| NetworkPoint {
-            at: from + slot * step,
-            tps: transactions as f64 * 1000.0 / step as f64,
-            block_time: None,
-        })
-        .collect();
-    metrics.nodes = nodes.into_iter().map(|(node, points)| (node, points.into_values().collect())).collect();
     Ok(metrics)
 }
 

@@ -1,6 +1,6 @@
 //! What follows from an operation for the records of its network: stored in the same transaction as the operation.
 
-use konsort_engines::{Act, NetworkSpec};
+use konsort_engines::{Act, EngineError, NetworkSpec};
 use serde_json::{Value, json};
 use sqlx::Any;
 
@@ -10,6 +10,7 @@ use crate::db::{Connection, DbError, Kind, Repository};
 use crate::events::{Telling, Topic};
 use crate::index::write;
 use crate::networks::model::{NetworkDoc, NetworkState};
+use crate::problem::Problem;
 
 /// Changes the records: the specification after a step, the network's state, the contract that was deployed.
 pub(crate) async fn apply(
@@ -95,16 +96,16 @@ async fn remove_all_of(connection: &mut Connection, network: &str) -> Result<(),
     Ok(())
 }
 
-/// What must be gone before an operation may be called done: after a crash the step before is run again, and this too.
-pub(crate) async fn before_end(control: &Control, operation: &Operation) {
-    let (Some(Act::Delete), Some(network)) = (operation.act(), &operation.network) else { return };
+/// What must be gone before the last step of an operation may be called done; after a crash the step is run again, and this too.
+/// The folder of a network has its keys: one that stays would be a removal that has not happened.
+pub(crate) async fn before_end(control: &Control, operation: &Operation) -> Result<(), Problem> {
+    let (Some(Act::Delete), Some(network)) = (operation.act(), &operation.network) else { return Ok(()) };
     let folder = control.network_folder(network);
     match tokio::fs::remove_dir_all(&folder).await {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => {
-            tracing::warn!(folder = %folder.display(), %error, "the folder of a removed network could not be removed");
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(EngineError::Io { what: format!("remove the folder {}", folder.display()), source }.into())
         }
+        _ => Ok(()),
     }
 }
 

@@ -200,7 +200,6 @@ async fn advance(control: &Arc<Control>, mut operation: Operation, lane: &Lane) 
     let mut log = Log::open(control, &operation.id).await;
     loop {
         let Some(index) = operation.begin(&now()) else {
-            finish::before_end(control, &operation).await;
             return persist(control, &operation, None).await;
         };
         persist(control, &operation, None).await?;
@@ -212,9 +211,7 @@ async fn advance(control: &Arc<Control>, mut operation: Operation, lane: &Lane) 
         };
         match outcome {
             Ok((spec, result)) => {
-                if operation.succeed(result, &now()) {
-                    finish::before_end(control, &operation).await;
-                }
+                operation.succeed(result, &now());
                 persist(control, &operation, spec.as_ref()).await?;
                 control.changed.notify_one();
             }
@@ -241,6 +238,9 @@ async fn advance(control: &Arc<Control>, mut operation: Operation, lane: &Lane) 
 async fn settle(control: &Arc<Control>, operation: &Operation) {
     let Some(network) = &operation.network else { return };
     control.contracts.forget(network);
+    if operation.act() == Some(&Act::Delete) {
+        control.forget_external(network);
+    }
     // Nodes that were started before a crash of the server have been going on without anybody who starts them again.
     let starts = matches!(
         operation.act(),
@@ -294,11 +294,14 @@ async fn run_step(
                 }
                 let network = control.network(id).await?;
                 let outcome = network.engine.run(network.place(), act, step, &progress).await?;
+                if operation.steps.last().is_some_and(|last| last.name == step.name) {
+                    finish::before_end(control, operation).await?;
+                }
                 Ok((outcome.spec, outcome.result))
             }
             (Work::Network { .. }, None) => Err(Problem::not_found("network", "")),
             (Work::Build { project, version }, _) => {
-                let result = crate::projects::build::run(control, project, *version, step, &progress).await?;
+                let result = crate::projects::build::run(control, project, *version, &progress).await?;
                 Ok((None, result))
             }
         }

@@ -25,7 +25,7 @@ pub enum Work {
         /// The project's id.
         project: String,
         /// Its version; absent: the files as they are now.
-        version: Option<u64>,
+        version: Option<u32>,
     },
 }
 

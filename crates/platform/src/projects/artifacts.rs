@@ -42,13 +42,14 @@ fn wrong(field: &str, english: &str, chinese: &str) -> Problem {
     Problem::invalid_in(field, english, chinese)
 }
 
-/// Makes ready what is asked for. Chaincode of a project is packaged later, by the first step of the operation.
+/// Makes ready what is asked for; a dry run keeps nothing of it. Chaincode of a project is packaged later, by the first step of the operation.
 pub(crate) async fn ready(
     app: &App,
     caller: &Caller,
     network: &Network,
     request: &DeployRequest,
     version: &str,
+    dry_run: bool,
 ) -> Result<Ready, Problem> {
     if version.is_empty()
         || version.len() > 32
@@ -59,8 +60,8 @@ pub(crate) async fn ready(
     match (&request.project, &request.artifact) {
         (Some(_), Some(_)) => Err(wrong("artifact", "give a project or an artifact, not both", "项目与制品只能二选一")),
         (None, None) => Err(wrong("project", "give a project or an artifact", "请提供项目或制品")),
-        (Some(project), None) => from_project(app, caller, network, request, project, version).await,
-        (None, Some(artifact)) => from_artifact(app, network, request, artifact, version).await,
+        (Some(project), None) => from_project(app, caller, network, request, (project, version), dry_run).await,
+        (None, Some(artifact)) => from_artifact(app, network, request, artifact, version, dry_run).await,
     }
 }
 
@@ -69,8 +70,8 @@ async fn from_project(
     caller: &Caller,
     network: &Network,
     request: &DeployRequest,
-    project: &str,
-    version: &str,
+    (project, version): (&str, &str),
+    dry_run: bool,
 ) -> Result<Ready, Problem> {
     if !app.records.sees(&caller.scope(), Kind::Project, project).await? {
         return Err(wrong("project", "there is no such project", "没有该项目"));
@@ -88,7 +89,9 @@ async fn from_project(
         let label = format!("{}_{version}", request.name.as_deref().unwrap_or(&name));
         let path = package_path(&app.control, project, &hash, &label);
         // What the package is built from must not change until its step runs.
-        keep_sources(&path, files).await?;
+        if !dry_run {
+            keep_sources(&path, files).await?;
+        }
         let told = kept_result(&path).await.and_then(|mut result| result.remove("interface"));
         return Ok(Ready {
             artifact: Artifact::Package { path, label },
@@ -132,8 +135,10 @@ async fn from_project(
     origin.contract = Some(chosen.name.clone());
     let code_hash = hex::encode(sha256(chosen.bytecode.as_bytes()));
     // Traces are explained by it for as long as the contract is there.
-    let kept = serde_json::to_vec(&compilation).map_err(|error| Problem::internal(&error))?;
-    write_file(compilation_path(&app.control, &code_hash), kept).await?;
+    if !dry_run {
+        let kept = serde_json::to_vec(&compilation).map_err(|error| Problem::internal(&error))?;
+        write_file(compilation_path(&app.control, &code_hash), kept).await?;
+    }
     Ok(Ready {
         artifact: Artifact::Evm { bytecode: chosen.bytecode.clone(), abi: chosen.abi.clone() },
         interface: Some(chosen.interface.clone()),
@@ -149,6 +154,7 @@ async fn from_artifact(
     request: &DeployRequest,
     artifact: &ArtifactRequest,
     version: &str,
+    dry_run: bool,
 ) -> Result<Ready, Problem> {
     let engine = network.spec().engine;
     match artifact {
@@ -217,7 +223,9 @@ async fn from_artifact(
             let hash = hex::encode(sha256(&bytes));
             let label = format!("{name}_{version}");
             let path = package_path(&app.control, "uploaded", &hash, &label);
-            write_file(path.clone(), bytes).await?;
+            if !dry_run {
+                write_file(path.clone(), bytes).await?;
+            }
             Ok(Ready {
                 artifact: Artifact::Package { path, label },
                 interface: None,

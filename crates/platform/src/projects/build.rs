@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use konsort_engines::act::{Deployment, StepPlan};
 use konsort_workbench::builder::BuildRequest;
-use konsort_workbench::compiler::{Compilation, CompileRequest};
+use konsort_workbench::compiler::{Compilation, CompileRequest, CompilerError};
 use konsort_workbench::project::Files;
 use konsort_workbench::{Diagnostic, Severity};
 use serde::Deserialize;
@@ -65,7 +65,7 @@ async fn build(
         // One that is not there is refused now.
         with_project(&app.control, &id, move |project| project.version(number)).await?;
     }
-    let work = Work::Build { project: id, version: body.version.map(u64::from) };
+    let work = Work::Build { project: id, version: body.version };
     let now = time::rfc3339(time::now());
     let mut operation = Operation::new(ids::new("op"), None, record.name.clone(), work, caller.id.clone(), &now);
     operation.plan(steps());
@@ -93,8 +93,37 @@ pub(crate) async fn compile(
 }
 
 /// What is wrong with a compiler, as opposed to sources.
-pub(crate) fn compiler_problem(error: konsort_workbench::compiler::CompilerError) -> Problem {
-    Problem::new(&kinds::UNSUPPORTED).detail(error.to_string())
+pub(crate) fn compiler_problem(error: CompilerError) -> Problem {
+    let text = error.to_string();
+    let unsupported = |chinese: String| Problem::new(&kinds::UNSUPPORTED).details(text.clone(), chinese);
+    match error {
+        CompilerError::Unknown { version, known } => {
+            unsupported(format!("没有可安装的编译器 {version}；可用版本为 {known}，其他版本可以上传"))
+        }
+        CompilerError::NotInstalled(version) => {
+            unsupported(format!("编译器 {version} 尚未安装；请在设置中安装，或上传其 soljson 文件"))
+        }
+        CompilerError::MissingProgram { program, .. } => {
+            unsupported(format!("服务器的 PATH 中没有 {program}；请先安装"))
+        }
+        CompilerError::Download { version, why } => {
+            unsupported(format!("无法下载编译器 {version}：{why}；请检查软件源与网络，或上传文件"))
+        }
+        CompilerError::Integrity { version, found, expected } => Problem::invalid_in(
+            "body",
+            &text,
+            &format!("编译器 {version} 文件的哈希为 {found}，应为 {expected}；该文件不会被使用"),
+        ),
+        CompilerError::NotACompiler(why) => Problem::invalid_in(
+            "body",
+            &text,
+            &format!("该文件不是 Solidity 编译器：{why}；请上传发行版中未经修改的 soljson 文件"),
+        ),
+        CompilerError::Process(why) => {
+            Problem::new(&kinds::INTERNAL).details(text.clone(), format!("编译器进程失败：{why}"))
+        }
+        CompilerError::Io { what, source } => konsort_engines::EngineError::Io { what, source }.into(),
+    }
 }
 
 /// The first faults, for a text.
@@ -126,11 +155,9 @@ pub(crate) fn package_step() -> StepPlan {
 pub(crate) async fn run(
     control: &Control,
     project: &str,
-    version: Option<u64>,
-    _step: &StepPlan,
+    number: Option<u32>,
     progress: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Map<String, Value>, Problem> {
-    let number = version.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
     let files = with_project(control, project, move |project| project.files(number)).await?;
     let hash = hash_of(&files);
     let label = format!("{}_{}", "package", number.map_or_else(|| "draft".to_owned(), |number| number.to_string()));
