@@ -42,7 +42,6 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// Types and messages are right, the build keeps its budgets, and what the program holds is this build.
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn the_console_is_checked_and_is_what_the_program_holds() {
     let folder = console();
     npm(&folder, &["run", "check"]);
@@ -86,13 +85,13 @@ fn a_stranger_finds_the_way(language: &str) {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
+#[ignore = "nine nodes, builds of contracts and a browser take minutes; run it with -- --ignored"]
 fn a_stranger_finds_the_way_in_english() {
     a_stranger_finds_the_way("en");
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
+#[ignore = "nine nodes, builds of contracts and a browser take minutes; run it with -- --ignored"]
 fn a_stranger_finds_the_way_in_chinese() {
     a_stranger_finds_the_way("zh");
 }
