@@ -19,7 +19,7 @@ fn request(entries: &[(&str, &str)]) -> CompileRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
+#[ignore = "downloads and tries four more compilers; cargo xtask test --all runs it"]
 async fn old_and_new_compilers_install_and_compile() {
     let compilers = compilers().await;
     for version in ["0.4.25", "0.5.2", "0.6.10", "0.8.11"] {
@@ -42,7 +42,7 @@ async fn old_and_new_compilers_install_and_compile() {
         let error = made.diagnostics.iter().find(|one| one.severity == Severity::Error).unwrap();
         assert_eq!(
             (error.file.as_str(), error.line, error.column, error.end_column),
-            ("A.sol", 4, 39, 40),
+            ("A.sol", 4, 40, 41),
             "{version}: {error:?}"
         );
     }
@@ -59,7 +59,6 @@ async fn old_and_new_compilers_install_and_compile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn errors_stand_where_an_editor_shows_them() {
     let compilers = compilers().await;
     let text = "// SPDX-License-Identifier: Apache-2.0\npragma solidity ^0.8.11;\ncontract A {\n  string s = unicode\"存证𝔸\"; uint256 x = y;\n}\n";
@@ -91,7 +90,6 @@ async fn errors_stand_where_an_editor_shows_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn the_version_follows_the_pragmas() {
     let compilers = compilers().await;
     let choose = async |entries: &[(&str, &str)]| compilers.choose(&sources(entries)).await;
@@ -122,7 +120,6 @@ async fn the_version_follows_the_pragmas() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn imports_come_from_the_project_and_the_library() {
     compilers().await;
     let library = tempfile::tempdir().unwrap();
@@ -163,7 +160,7 @@ fn endless() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
+#[ignore = "lets a compiler run into its limit of 25 seconds; cargo xtask test --all runs it"]
 async fn a_contract_that_never_ends_is_stopped_and_the_next_one_compiles() {
     compilers().await;
     let mut settings = CompilerSettings::new(kept("compilers"), tools());
@@ -180,7 +177,6 @@ async fn a_contract_that_never_ends_is_stopped_and_the_next_one_compiles() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn memory_and_the_size_of_sources_are_bounded() {
     compilers().await;
     let mut settings = CompilerSettings::new(kept("compilers"), tools());
@@ -194,7 +190,6 @@ async fn memory_and_the_size_of_sources_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn an_administrator_uploads_a_compiler() {
     let published = compilers().await.soljson(SOLC).unwrap();
     let file = std::fs::read(published).unwrap();
@@ -241,7 +236,6 @@ async fn an_administrator_uploads_a_compiler() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn a_native_compiler_on_the_path_is_used() {
     let soljson = compilers().await.soljson(SOLC).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -268,7 +262,6 @@ async fn a_native_compiler_on_the_path_is_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn without_node_the_text_says_what_to_do() {
     compilers().await;
     let compilers =

@@ -34,7 +34,6 @@ fn read() -> Interface {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn an_abi_with_its_documentation_becomes_a_document() {
     let contract = read();
     assert_eq!(contract.description, "A shop\nSells things.");
@@ -57,7 +56,6 @@ fn an_abi_with_its_documentation_becomes_a_document() {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn overloads_are_told_apart_by_count_or_signature() {
     let contract = read();
     assert!(matches!(contract.method("find", None), Err(InterfaceError::Ambiguous { .. })));
@@ -68,7 +66,6 @@ fn overloads_are_told_apart_by_count_or_signature() {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn the_abi_comes_back_from_the_document() {
     let contract = read();
     let again = Interface::from_abi("Shop", "1.0", &contract.to_abi(), None, None).unwrap();
@@ -82,7 +79,6 @@ fn the_abi_comes_back_from_the_document() {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn firefly_documents_go_both_ways() {
     let contract = read();
     let ffi = contract.to_ffi();
@@ -104,7 +100,6 @@ fn firefly_documents_go_both_ways() {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn metadata_of_the_node_contract_api_is_read() {
     let metadata: Value = serde_json::from_str(include_str!("../data/node-metadata.json")).unwrap();
     let contract = Interface::from_fabric_metadata("basic", "1.0", &metadata).unwrap();
@@ -127,7 +122,6 @@ fn metadata_of_the_node_contract_api_is_read() {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn metadata_of_the_go_contract_api_is_read() {
     let metadata = json!({
         "info": { "title": "undefined", "version": "latest" },
@@ -150,7 +144,6 @@ fn metadata_of_the_go_contract_api_is_read() {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn what_is_wrong_is_named_by_its_place() {
     for (abi, place) in [
         (json!({}), "abi"),
@@ -181,7 +174,6 @@ fn what_is_wrong_is_named_by_its_place() {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn rest_of_a_contract_is_described() {
     let openapi = read().to_openapi("/v1/contracts/ctr_1/methods");
     let paths = openapi["paths"].as_object().unwrap();
@@ -193,7 +185,6 @@ fn rest_of_a_contract_is_described() {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn the_published_schema_is_the_one_of_the_code() {
     let text = format!("{}\n", serde_json::to_string_pretty(&json_schema()).unwrap());
     let made = crate::kept("interface.schema.json");
@@ -239,7 +230,6 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    #[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
     fn nothing_from_outside_panics(value in any_json()) {
         let _ = Interface::from_abi("x", "", &value, Some(&value), Some(&value)).map(|contract| (contract.to_ffi(), contract.to_openapi("/x")));
         let _ = Interface::from_fabric_metadata("x", "", &value);

@@ -210,7 +210,6 @@ fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn archives_go_out_and_in() {
     let folder = tempfile::tempdir().unwrap();
     let project = project(&folder);
@@ -233,7 +232,6 @@ fn archives_go_out_and_in() {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn archives_with_tricks_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let project = project(&folder);

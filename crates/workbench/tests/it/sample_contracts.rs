@@ -14,7 +14,6 @@ fn texts(files: &konsort_workbench::project::Files) -> std::collections::BTreeMa
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn the_library_is_complete_and_in_both_languages() {
     let all = samples::all();
     let ids: BTreeSet<&str> = all.iter().map(|sample| sample.id).collect();
@@ -50,7 +49,6 @@ fn the_library_is_complete_and_in_both_languages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn every_solidity_sample_compiles_without_a_remark() {
     let compilers = compilers().await;
     let all = samples::all().into_iter().filter(|sample| sample.language == Language::Solidity);

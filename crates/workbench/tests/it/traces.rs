@@ -49,7 +49,6 @@ fn changes(trace: &Trace) -> BTreeMap<&str, (Option<&str>, &str)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn storage_is_shown_by_variable_and_failures_by_line() {
     let made = sample("solidity-points").await;
     let points = named(&made, "Points");
@@ -90,7 +89,6 @@ async fn storage_is_shown_by_variable_and_failures_by_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn nested_mappings_structs_and_arrays_have_names() {
     let made = sample("solidity-evidence").await;
     let evidence = named(&made, "Evidence");
@@ -122,7 +120,6 @@ async fn nested_mappings_structs_and_arrays_have_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn calls_between_contracts_are_a_tree() {
     let source = "// SPDX-License-Identifier: Apache-2.0\npragma solidity ^0.8.11;\n\
         contract Inner { uint256 public x; function set(uint256 v) external { require(v < 10, \"too large\"); x = v; } function noop() external {} }\n\
@@ -159,7 +156,6 @@ async fn calls_between_contracts_are_a_tree() {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn strange_traces_are_read_without_panic() {
     let steps = [
         json!({}),

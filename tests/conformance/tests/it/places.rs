@@ -52,7 +52,7 @@ fn fabric() -> Fabric {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
+#[ignore = "takes some minutes; cargo xtask test --all runs it"]
 fn the_same_networks_run_as_processes() {
     let folder = tempfile::tempdir().unwrap();
     let _nodes = Nodes(folder.path().join("driver"));
@@ -62,7 +62,7 @@ fn the_same_networks_run_as_processes() {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
+#[ignore = "takes some minutes; cargo xtask test --all runs it"]
 fn the_same_networks_run_as_containers() {
     if std::env::var_os(INSIDE).is_some() {
         return;
