@@ -7,13 +7,16 @@ use anyhow::{Context as _, ensure};
 
 use crate::{cargo, check, succeed, workspace};
 
-/// Checks, the release build that clients are tested against, then every test of the workspace.
-pub(crate) fn everything() -> anyhow::Result<()> {
+/// Checks, the release build that clients are tested against, then every test of the workspace; with `all` also the long ones.
+pub(crate) fn everything(all: bool) -> anyhow::Result<()> {
     check()?;
     succeed(&mut cargo(&["build", "--release", "-p", "konsort"]))?;
     // `--no-fail-fast`: the closing line counts all tests, also after a failed binary.
-    let counts = count(cargo(&["test", "--workspace", "--no-fail-fast"]).env("KONSORT_BIN", program()))?;
-    counts.close()
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    if all {
+        command.args(["--", "--include-ignored"]);
+    }
+    count(command.env("KONSORT_BIN", program()))?.close()
 }
 
 /// Only the stock clients.
