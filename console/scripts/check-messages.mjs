@@ -30,6 +30,7 @@ const VALUES = {
   'deploy.no_network_*': ENGINES,
   'driver.*': ['process', 'docker', 'external'],
   'engine.*': ENGINES,
+  'home.quick_*': [1, 2, 3, 4],
   'identity.issue_text_*': ENGINES,
   'identityrole.*': ['admin', 'client', 'peer', 'orderer', 'account', 'auditor'],
   'monitoring.*': ['15m', '1h', '6h', '24h', '7d'],

@@ -331,6 +331,7 @@ async function journey(browser, language) {
     ]) {
       await page.goto(path)
       await settled()
+      if (name === 'home') await page.locator('.quick li.done').nth(3).waitFor()
       const alert = page.locator('[role=alert]')
       if (await alert.count()) faults.push(`${name}: ${(await alert.first().innerText()).replaceAll('\n', ' | ')}`)
       const missing = await page.evaluate(() => document.body.innerText.match(/\b[a-z]+\.[a-z_]+(?=\s|$)/g)?.filter((w) => /^(common|nav|network|node|status|operation|explorer|contract|deploy|call|home|wizard|audit|access|members|workbench)\./.test(w)))

@@ -7,6 +7,14 @@ export const txHref = (network: string, id: string, channel?: string) =>
 export const blockHref = (network: string, height: number | string, channel?: string) =>
   `/explorer/${network}/blocks/${height}${channel ? `?channel=${encodeURIComponent(channel)}` : ''}`
 
+const SEEN = 'konsort.transaction_seen'
+
+/** Whether somebody has looked at a transaction in this browser: the last step of the quick start. */
+export const transactionSeen = (): boolean => localStorage.getItem(SEEN) !== null
+
+/** Notes that somebody looks at one. */
+export const seeTransaction = (): void => localStorage.setItem(SEEN, '1')
+
 /** Where a search hit leads. */
 export function hitHref(hit: SearchHit): string {
   const network = hit.network ?? ''
