@@ -140,8 +140,11 @@ fn capability(name: &str) -> std::collections::BTreeMap<String, bool> {
     [(name.to_owned(), true)].into()
 }
 
+/// Where a consenter is, and its certificate.
+type Seat = (String, u32, Vec<u8>);
+
 /// Who makes up a channel: its organisations of peers and its consenters.
-fn makeup(block: &Block) -> Option<(BTreeSet<String>, BTreeSet<(String, u32, Vec<u8>)>)> {
+fn makeup(block: &Block) -> Option<(BTreeSet<String>, BTreeSet<Seat>)> {
     let (_, config) = fabric_channel::protoutil::config_of_block(block).ok()?;
     let group = config.channel_group?;
     let organisations = group.groups.get(keys::APPLICATION)?.groups.keys().cloned().collect();

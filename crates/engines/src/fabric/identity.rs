@@ -215,10 +215,10 @@ impl Net<'_> {
                     .ok()
                     .filter(|all| !all.is_empty())
                     .map(Some)
-                    .ok_or_else(|| invalid(&field(name), "it is no certificate in PEM form"))
+                    .ok_or_else(|| invalid(field(name), "it is no certificate in PEM form"))
             };
             let ca =
-                pem("ca", &given.ca)?.ok_or_else(|| invalid(&field("ca"), "the organisation's authority is needed"))?;
+                pem("ca", &given.ca)?.ok_or_else(|| invalid(field("ca"), "the organisation's authority is needed"))?;
             let tls = pem("tls_ca", &given.tls_ca)?.unwrap_or_else(|| ca.clone());
             let mut folders = vec![self.layout().msp(organisation)];
             let user = self.layout().user(organisation, "Admin").join("msp");
@@ -226,17 +226,17 @@ impl Net<'_> {
                 (None, None) => {}
                 (Some(certificates), Some(key)) => {
                     let key = konsort_crypto::PrivateKey::from_pem(key)
-                        .map_err(|error| invalid(&field("key"), error.to_string()))?;
+                        .map_err(|error| invalid(field("key"), error.to_string()))?;
                     if certificates[0].public_key() != key.public_key() {
-                        return Err(invalid(&field("key"), "it does not belong to the certificate"));
+                        return Err(invalid(field("key"), "it does not belong to the certificate"));
                     }
                     std::fs::create_dir_all(user.join("keystore")).map_err(io("make", &user))?;
                     key_file::write(&user.join("keystore/priv_sk"), &key).map_err(failed("key file"))?;
                     write(&user.join("signcerts/cert.pem"), certificates[0].pem().as_bytes())?;
                     folders.push(user);
                 }
-                (None, Some(_)) => return Err(invalid(&field("certificate"), "the key's certificate is missing")),
-                (Some(_), None) => return Err(invalid(&field("key"), "the certificate's key is missing")),
+                (None, Some(_)) => return Err(invalid(field("certificate"), "the key's certificate is missing")),
+                (Some(_), None) => return Err(invalid(field("key"), "the certificate's key is missing")),
             }
             for folder in folders {
                 for (place, certificates) in [("cacerts", &ca), ("tlscacerts", &tls)] {

@@ -46,12 +46,12 @@ impl<'a> Net<'a> {
         for (key, value) in transient {
             let bytes = base64::engine::general_purpose::STANDARD
                 .decode(value)
-                .map_err(|error| invalid(&format!("input.transient.{key}"), format!("it is not base64: {error}")))?;
+                .map_err(|error| invalid(format!("input.transient.{key}"), format!("it is not base64: {error}")))?;
             call = call.transient(key.as_str(), bytes);
         }
         for (index, name) in request.endorsers.iter().enumerate() {
             let known = organisation(self.spec(), name)
-                .map_err(|error| invalid(&format!("endorsers[{index}]"), error.to_string()))?;
+                .map_err(|error| invalid(format!("endorsers[{index}]"), error.to_string()))?;
             call = call.endorsed_by([known.msp()]);
         }
         Ok(call)
@@ -76,7 +76,7 @@ impl<'a> Net<'a> {
         let mut peers = self.peers_of(&call.channel, Some(&caller.name))?;
         let own = |node: &&NodeSpec| node.organisation == caller.name;
         if !call.transient.is_empty() && peers.iter().any(own) {
-            peers.retain(|node| own(&node));
+            peers.retain(own);
         }
         Ok(peers)
     }

@@ -307,7 +307,7 @@ fn create_channel(spec: &NetworkSpec, name: &str, organisations: &[String]) -> R
     for (index, member) in organisations.iter().enumerate() {
         let found = organisation(spec, member)?;
         if found.orders_only || !members.insert(&found.name) {
-            return Err(invalid(&format!("organisations[{index}]"), "name every organisation of peers once"));
+            return Err(invalid(format!("organisations[{index}]"), "name every organisation of peers once"));
         }
     }
     let with_peers = |member: &&&String| spec.nodes.iter().any(|node| node.is_peer() && node.organisation == ***member);
