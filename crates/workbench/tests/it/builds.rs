@@ -152,8 +152,8 @@ async fn errors_of_each_toolchain_stand_at_their_line() {
             "typescript-evidence",
             "src/evidence.ts",
             "await read(ctx, hash);",
-            "await reed(ctx, hash);",
-            "TS2552",
+            "await nowhere(ctx, hash);",
+            "TS2304",
         ),
         (Language::Go, "go-evidence", "contract.go", "digest.MatchString(hash)", "digets.MatchString(hash)", "go"),
     ] {
