@@ -283,7 +283,7 @@ async fn call(
     let begun = Instant::now();
     let network = &prepared.network;
     let outcome = match mode {
-        Mode::Evaluate => network.engine.simulate(network.place(), &prepared.request).await.map(Outcome::Simulated),
+        Mode::Evaluate => network.engine.evaluate(network.place(), &prepared.request).await.map(Outcome::Simulated),
         Mode::Submit => network.engine.submit(network.place(), &prepared.request).await.map(Outcome::Sent),
     };
     let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
