@@ -176,18 +176,17 @@ async fn guarded(app: &App, request: Request, next: Next) -> Result<Response, Pr
         Scope::Network(name) if allowed.is_ok() => parameter(&mut parts, name).await,
         _ => None,
     };
-    let response = match allowed {
-        Err(problem) => problem.into_response(),
-        Ok(()) => {
-            if let Some(known) = known {
-                parts.extensions.insert(known.caller.clone());
-                parts.extensions.insert(known);
-            }
-            let request = Request::from_parts(parts, Body::new(Limited::new(body, row.body)));
-            match &caller {
-                Some(caller) if writes(request.method()) => idempotency::around(app, row, caller, request, next).await,
-                _ => run(next, request).await,
-            }
+    let response = if let Err(problem) = allowed {
+        problem.into_response()
+    } else {
+        if let Some(known) = known {
+            parts.extensions.insert(known.caller.clone());
+            parts.extensions.insert(known);
+        }
+        let request = Request::from_parts(parts, Body::new(Limited::new(body, row.body)));
+        match &caller {
+            Some(caller) if writes(request.method()) => idempotency::around(app, row, caller, request, next).await,
+            _ => run(next, request).await,
         }
     };
     if recorded(row, caller.as_ref(), &response) {
