@@ -146,7 +146,7 @@ pub struct Toolchain {
     pub program: String,
     /// What it says of its version; empty when missing.
     pub version: String,
-    /// Whether it is there, with what projects need besides.
+    /// Whether it is there.
     pub found: bool,
     /// What to do when it is not, English.
     pub remedy: String,

@@ -55,7 +55,7 @@ impl Workshop {
     }
 }
 
-/// Contracts to start from; those that cannot be built here are left out.
+/// Contracts to start from.
 #[utoipa::path(get, path = "/v1/samples", tag = "projects", operation_id = "list_samples",
     responses((status = 200, body = ListOf<Sample>)))]
 async fn list_samples(State(app): State<App>) -> Result<Json<ListOf<Sample>>, Problem> {
@@ -88,12 +88,12 @@ struct CompilerRequest {
     version: String,
 }
 
-/// Installs a published compiler (JSON `{version}`), or takes an uploaded soljson file (`text/javascript`) or published package
-/// (`application/gzip`).
+/// Installs a published compiler (JSON `{version}`), or takes an uploaded soljson file (`text/javascript`).
 #[utoipa::path(post, path = "/v1/compilers", tag = "projects", operation_id = "install_compiler",
     request_body = CompilerRequest, responses((status = 200, body = CompilerInfo)))]
 async fn install(State(app): State<App>, request: Request) -> Result<Json<CompilerInfo>, Problem> {
     let media = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // The last is the package of a published compiler, for servers that cannot fetch it.
     let uploaded = ["text/javascript", "application/javascript", "application/gzip"];
     let uploaded = uploaded.iter().any(|kind| media.starts_with(kind));
     let content = body(request, &app).await?;
