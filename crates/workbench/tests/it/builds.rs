@@ -83,7 +83,7 @@ async fn samples_of(language: Language, kind: &str, expected: &[&str], forbidden
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
+#[ignore = "fetches packages with the real build tools; cargo xtask test --all runs it"]
 async fn javascript_samples_become_packages_that_need_no_registry() {
     let expected = [
         "src/node_modules/.bin/fabric-chaincode-node",
@@ -96,14 +96,14 @@ async fn javascript_samples_become_packages_that_need_no_registry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
+#[ignore = "fetches packages with the real build tools; cargo xtask test --all runs it"]
 async fn typescript_samples_are_compiled_before_they_are_packed() {
     let expected = ["src/node_modules/.bin/fabric-chaincode-node", "src/package.json", "src/dist/index.js"];
     samples_of(Language::Typescript, "node", &expected, &["node_modules/typescript", "src/src/", "tsconfig"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
+#[ignore = "fetches packages with the real build tools; cargo xtask test --all runs it"]
 async fn go_samples_become_packages_with_their_dependencies() {
     let expected = [
         "src/go.mod",
@@ -134,7 +134,7 @@ fn line_of(files: &Files, path: &str, part: &str) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
+#[ignore = "fetches packages with the real build tools; cargo xtask test --all runs it"]
 async fn errors_of_each_toolchain_stand_at_their_line() {
     let scratch = tempfile::tempdir().unwrap();
     let builder = builder(scratch.path());
@@ -174,7 +174,6 @@ async fn errors_of_each_toolchain_stand_at_their_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn projects_cannot_reach_into_the_server() {
     let scratch = tempfile::tempdir().unwrap();
     let builder = builder(scratch.path());
@@ -250,7 +249,6 @@ async fn projects_cannot_reach_into_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn a_missing_toolchain_is_said_with_its_remedy() {
     let scratch = tempfile::tempdir().unwrap();
     let settings =
@@ -272,7 +270,6 @@ async fn a_missing_toolchain_is_said_with_its_remedy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn a_build_that_takes_too_long_is_stopped() {
     let scratch = tempfile::tempdir().unwrap();
     let mut settings = BuilderSettings::new(scratch.path().to_path_buf(), scratch.path().join("cache"), tools());
