@@ -220,13 +220,12 @@ async fn begin(
     let made = Made { version: wanted.version, interface, origin: ready.origin, code_hash: ready.code_hash };
     let (name, channel) = (wanted.name, wanted.channel);
     let mut telling = app.control.outbox.begin().await?;
-    let known = match wanted.contract {
-        Some(contract) => Some(contract),
-        None => {
-            let found = record::named(telling.connection(), &network.record.id, &channel, &name).await?;
-            free(&name, &channel, found.as_ref())?;
-            found.map(|(contract, _)| contract)
-        }
+    let known = if wanted.contract.is_some() {
+        wanted.contract
+    } else {
+        let found = record::named(telling.connection(), &network.record.id, &channel, &name).await?;
+        free(&name, &channel, found.as_ref())?;
+        found.map(|(contract, _)| contract)
     };
     let contract = known.clone().unwrap_or_else(|| ids::new("ctr"));
     deployment.contract.clone_from(&contract);

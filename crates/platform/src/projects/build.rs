@@ -172,16 +172,15 @@ pub(crate) async fn package_for(
     progress: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Map<String, Value>, Problem> {
     let Some((path, label)) = missing_package(deployment) else { return Ok(Map::new()) };
-    let mut result = match kept_result(path).await {
+    let mut result = if let Some(result) = kept_result(path).await {
         // Made by a run that was cut off before it could say so.
-        Some(result) => result,
-        None => {
-            let record = control.repository.get::<ContractDoc>(Kind::Contract, &deployment.contract).await?;
-            let origin = record.doc.next.and_then(|(_, made)| made.origin);
-            let project = origin.ok_or_else(|| Problem::not_found("package", label))?.project;
-            let files = kept_sources(path).await?;
-            package(control, &project, files, label, path.clone(), progress).await?
-        }
+        result
+    } else {
+        let record = control.repository.get::<ContractDoc>(Kind::Contract, &deployment.contract).await?;
+        let origin = record.doc.next.and_then(|(_, made)| made.origin);
+        let project = origin.ok_or_else(|| Problem::not_found("package", label))?.project;
+        let files = kept_sources(path).await?;
+        package(control, &project, files, label, path.clone(), progress).await?
     };
     if let Some(interface) = result.remove("interface").filter(|interface| !interface.is_null()) {
         let mut transaction = control.db().begin().await?;

@@ -158,3 +158,85 @@ async fn things_of_another_organisation_are_not_there() {
     platform.call(As::Key(&outsider), "GET", &format!("/v1/users/{user}"), None).await.expect(404);
     platform.server.stop().await;
 }
+
+/// Two organisations in a network that the first made: everybody acts on their own things, whoever asked for an operation first.
+#[tokio::test]
+async fn nobody_acts_on_what_another_organisation_of_the_network_has() {
+    let platform = Platform::start().await;
+    let own = platform.organisation.clone();
+    let other = platform.new_organisation("Other").await;
+    let operator = platform.key("operator", &own).await;
+    let developer = platform.key("developer", &own).await;
+    let member = platform.key("operator", &other).await;
+    let (network, contract, operation) =
+        ("net_dddddddddddddddddddd", "con_dddddddddddddddddddd", "op_dddddddddddddddddddd");
+    let node = |id: &str, organisation: &str| json!({"id": id, "hostname": "127.0.0.1", "role": "sealer", "organisation": organisation, "ports": {}, "node_id": null});
+    let doc = json!({
+        "spec": {
+            "id": network, "name": "shared", "engine": "bcos", "driver": "process", "consensus": "pbft", "chain_id": "chain0",
+            "organisations": [
+                {"id": null, "name": "Mine", "mspid": null, "domain": ""},
+                {"id": other, "name": "Theirs", "mspid": null, "domain": ""},
+            ],
+            "channels": [{"name": "group0", "organisations": ["Mine", "Theirs"], "nodes": ["node0", "node1"]}],
+            "nodes": [node("node0", "Mine"), node("node1", "Theirs")],
+            "block_time_ms": 500, "block_transactions": 100,
+        },
+        "state": "running", "created_by": "x",
+    });
+    let records = &platform.server.app.records;
+    let new = New { id: network, network: None, organisation: Some(own.as_str()), name: "shared", doc: &doc };
+    records.create(Kind::Network, new).await.unwrap();
+    let doc = json!({
+        "engine": "bcos", "channel": "group0", "state": "running", "address": "0x00", "made": {"version": "1.0"},
+        "created_by": "x", "deployed_at": 1,
+    });
+    let new = New { id: contract, network: Some(network), organisation: Some(own.as_str()), name: "Asset", doc: &doc };
+    records.create(Kind::Contract, new).await.unwrap();
+    let doc = json!({
+        "id": operation, "kind": "delete", "network": network, "subject": "shared",
+        "work": {"on": "network", "act": {"kind": "delete"}}, "steps": [], "state": "failed", "result": {},
+        "created_by": "x", "created_at": "t", "updated_at": "t", "ended_at": "t",
+    });
+    sqlx::query(
+        "INSERT INTO operations (id, network, organisation, kind, state, created_by, version, doc, created_at, updated_at)
+         VALUES ($1, $2, $3, 'delete', 'failed', 'x', 1, $4, 1, 1)",
+    )
+    .bind(operation)
+    .bind(network)
+    .bind(&own)
+    .bind(doc.to_string())
+    .execute(platform.server.app.db.write())
+    .await
+    .unwrap();
+
+    let path = format!("/v1/networks/{network}");
+    let act = format!("/v1/operations/{operation}");
+    let wanted = [
+        // A developer may not finish what an operator began.
+        (&developer, "POST", format!("{act}/retry"), 403),
+        (&developer, "POST", format!("{act}/cancel"), 403),
+        (&member, "POST", format!("{act}/retry"), 403),
+        (&member, "POST", format!("{act}/cancel"), 403),
+        (&member, "POST", format!("{path}/stop?dry_run=true"), 403),
+        (&member, "DELETE", path.clone(), 403),
+        (&member, "PATCH", path.clone(), 403),
+        (&member, "POST", format!("{path}/nodes/node0/stop?dry_run=true"), 403),
+        (&member, "POST", format!("{path}/nodes/node1/stop?dry_run=true"), 200),
+        (&member, "GET", format!("{path}/connection_profile?organisation=Mine"), 404),
+        (&member, "PUT", format!("/v1/contracts/{contract}/interface"), 403),
+        (&operator, "POST", format!("{path}/stop?dry_run=true"), 200),
+        (&operator, "POST", format!("{path}/nodes/node1/stop?dry_run=true"), 403),
+        (&operator, "PATCH", path.clone(), 200),
+    ];
+    for (key, method, path, status) in wanted {
+        let body = (method != "GET").then(|| if method == "PATCH" { json!({"name": "renamed"}) } else { json!({}) });
+        let answer = platform.call(As::Key(key), method, &path, body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+    }
+    // A removal that never began, given up, leaves the network as it was.
+    platform.call(As::Key(&operator), "POST", &format!("{act}/cancel"), None).await.expect(202);
+    let view = platform.call(As::Key(&operator), "GET", &path, None).await.expect(200).json();
+    assert!(matches!(view["state"].as_str(), Some("running" | "degraded")), "{view:#}");
+    platform.server.stop().await;
+}

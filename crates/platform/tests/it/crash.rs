@@ -11,7 +11,7 @@ use super::real::{Events, Real, sample, small, write};
 /// Most kills of one operation.
 const KILLS: usize = 12;
 
-/// An operation of the story: what it is called here, method, path below the network, body.
+/// An operation of the story: what it is called here, method, path below the network (of an upgrade: below the contract), body.
 fn acts(engine: &str) -> Vec<(&'static str, &'static str, String, Option<Value>)> {
     let mut acts = vec![
         ("deploy", "POST", "/contracts".to_owned(), Some(sample(engine))),
@@ -45,6 +45,7 @@ fn acts(engine: &str) -> Vec<(&'static str, &'static str, String, Option<Value>)
                 "/members".to_owned(),
                 Some(json!({"organisation": {"name": "Org2", "nodes": 1}})),
             ),
+            ("remove a node", "DELETE", "/nodes/peer1-org1".to_owned(), None),
         ]),
         _ => acts.extend([
             (
@@ -54,8 +55,16 @@ fn acts(engine: &str) -> Vec<(&'static str, &'static str, String, Option<Value>)
                 Some(json!({"key": "tx_count_limit", "value": "700"})),
             ),
             ("add a node", "POST", "/nodes".to_owned(), Some(json!({"organisation": "Agency1", "role": "observer"}))),
+            ("promote a node", "PUT", "/nodes/node1/role".to_owned(), Some(json!({"role": "sealer", "weight": 1}))),
+            ("demote a node", "PUT", "/nodes/node1/role".to_owned(), Some(json!({"role": "observer"}))),
+            ("remove a node", "DELETE", "/nodes/node1".to_owned(), None),
         ]),
     }
+    let mut further = sample(engine);
+    further["version"] = json!("2.0");
+    further.as_object_mut().unwrap().remove("name");
+    acts.push(("revoke", "POST", format!("/identities/{}/Alice/revoke", organisation(engine)), None));
+    acts.push(("upgrade", "POST", "/upgrade".to_owned(), Some(further)));
     acts
 }
 
@@ -68,13 +77,17 @@ fn organisation(engine: &str) -> &'static str {
 }
 
 /// What must be the same at the end, whatever happened on the way.
-async fn end_state(real: &Real, network: &str) -> Value {
+async fn end_state(real: &Real, network: &str, what: &str) -> Value {
     let path = format!("/v1/networks/{network}");
     let view = real
         .until(&path, "settled", |view| {
             view["busy"] == false
                 && view["nodes"]["pending"] == 0
-                && (view["state"] != "degraded" || view["nodes"]["stopped"] != 0)
+                && match what {
+                    "stop" => view["nodes"]["stopped"] == view["nodes"]["total"],
+                    "stop a node" => view["nodes"]["stopped"] == 1,
+                    _ => view["nodes"]["running"] == view["nodes"]["total"],
+                }
         })
         .await;
     let pick = |list: &Value, fields: &[&str]| -> Value {
@@ -93,14 +106,24 @@ async fn end_state(real: &Real, network: &str) -> Value {
     };
     let nodes = real.get(&format!("{path}/nodes")).await;
     let identities = real.get(&format!("{path}/identities")).await;
-    let contracts = real.get(&format!("/v1/contracts?network={network}")).await;
+    let mut contracts = Vec::new();
+    for listed in real.get(&format!("/v1/contracts?network={network}")).await["items"].as_array().unwrap() {
+        let contract = real.get(&format!("/v1/contracts/{}", listed["id"].as_str().unwrap())).await;
+        let place = |of: &Value| json!([of["version"], of["address"].is_string(), of["package_id"], of["code_hash"]]);
+        let deployments: Vec<Value> =
+            contract["deployments"].as_array().map(|all| all.iter().map(place).collect()).unwrap_or_default();
+        contracts.push(json!({
+            "name": contract["name"], "channel": contract["channel"], "state": contract["state"], "now": place(&contract),
+            "has_interface": contract["has_interface"], "deploying": contract["deploying"], "deployments": deployments,
+        }));
+    }
     json!({
         "state": view["state"],
         "nodes": pick(&nodes["items"], &["id", "role", "organisation", "status", "hostname"]),
         "channels": pick(&view["channels"], &["name", "organisations", "nodes"]),
         "organisations": pick(&view["organisations"], &["name", "mspid", "orders_only"]),
         "identities": pick(&identities["items"], &["organisation", "name", "role", "revoked"]),
-        "contracts": pick(&contracts["items"], &["name", "state", "version", "channel"]),
+        "contracts": contracts,
     })
 }
 
@@ -145,16 +168,22 @@ async fn story(engine: &str, kill: bool) -> Vec<(&'static str, Value)> {
     } else {
         real.ended(&id).await
     };
-    ends.push(("create", end_state(&real, &network).await));
+    ends.push(("create", end_state(&real, &network, "create").await));
     for (what, method, path, body) in acts(engine) {
         let before = real.pids(&network).await;
-        let begun = real.begin(method, &format!("/v1/networks/{network}{path}"), body).await;
+        let place = if what == "upgrade" {
+            let contracts = real.get(&format!("/v1/contracts?network={network}")).await;
+            format!("/v1/contracts/{}{path}", contracts["items"][0]["id"].as_str().unwrap())
+        } else {
+            format!("/v1/networks/{network}{path}")
+        };
+        let begun = real.begin(method, &place, body).await;
         let id = begun["id"].as_str().unwrap().to_owned();
         let ended = if kill { disturbed(&mut real, what, &id).await } else { real.ended(&id).await };
         assert_eq!(ended["state"], "done", "{what}: {ended:#}");
-        ends.push((what, end_state(&real, &network).await));
+        ends.push((what, end_state(&real, &network, what).await));
         // What the act does not touch has gone on running: the same processes, adopted.
-        if matches!(what, "deploy" | "issue" | "configure" | "channel") {
+        if matches!(what, "deploy" | "issue" | "configure" | "channel" | "upgrade") {
             assert_eq!(real.pids(&network).await, before, "{what}");
         }
     }

@@ -5,7 +5,6 @@ use serde_json::json;
 use super::real::{Real, small};
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn a_taken_port_fails_the_step_and_retry_works_once_it_is_free() {
     let folder = tempfile::tempdir().unwrap();
     let real = Real::start(folder.path(), None).await;
@@ -51,6 +50,16 @@ async fn a_network_given_up_half_way_leaves_nothing() {
         let made = real.begin("POST", "/v1/networks", Some(small(engine, "half"))).await;
         let id = made["id"].as_str().unwrap();
         let path = format!("/v1/networks/{}", made["network"].as_str().unwrap());
+        // In the midst of it: something has been made.
+        loop {
+            let now = real.get(&format!("/v1/operations/{id}")).await;
+            if now["steps"].as_array().unwrap().iter().skip(1).any(|step| step["state"] == "running") {
+                break;
+            }
+            assert!(matches!(now["state"].as_str(), Some("pending" | "running")), "{now:#}");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert!(real.data.join(&path["/v1/".len()..]).exists());
         let answer = real.call("POST", &format!("/v1/operations/{id}/cancel"), None).await.expect(202);
         assert_eq!(answer.json()["state"], "cancelled");
         let removal = answer.header("location").rsplit('/').next().unwrap().to_owned();
@@ -70,7 +79,6 @@ async fn a_network_given_up_half_way_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn edits_that_conflict_and_acts_on_what_is_not_there_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let real = Real::start(folder.path(), None).await;
@@ -130,7 +138,6 @@ async fn edits_that_conflict_and_acts_on_what_is_not_there_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn a_node_that_dies_is_seen_and_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let real = Real::start(folder.path(), None).await;
