@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use http::{HeaderMap, Method, header};
+use http::{Method, header};
 use konsort_node::{ClientTls, DialOptions, Roots, http_request};
 use serde_json::Value;
 
@@ -39,6 +39,8 @@ pub(crate) struct ServerRecord {
     /// Where it answers.
     pub(crate) url: String,
     key: String,
+    /// Where its first administrator is made, until there is one.
+    pub(crate) setup_link: Option<String>,
 }
 
 impl ServerRecord {
@@ -46,15 +48,6 @@ impl ServerRecord {
     pub(crate) fn read(data: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(data.join("server.json")).ok()?).ok()
     }
-}
-
-/// An answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// Its body; a text when it is not JSON.
-    pub(crate) body: Value,
-    /// Its headers.
-    pub(crate) headers: HeaderMap,
 }
 
 impl Api {
@@ -79,24 +72,15 @@ impl Api {
         Self::new(&record.url, &record.key, None, language)
     }
 
-    /// A request; a refusal becomes an error with the server's words.
-    pub(crate) async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-        headers: &[(&str, String)],
-    ) -> anyhow::Result<Answer> {
+    /// A request; a refusal becomes an error with the server's words. An answer that is not JSON is a text.
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let language = self.language.pick("en", "zh");
-        let mut request = http::Request::builder()
+        let request = http::Request::builder()
             .method(&method)
             .uri(path)
             .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
             .header(header::ACCEPT_LANGUAGE, language)
             .header(header::CONTENT_TYPE, "application/json");
-        for (name, value) in headers {
-            request = request.header(*name, value);
-        }
         let bytes = body.map(serde_json::to_vec).transpose()?.unwrap_or_default();
         let host = self.url.split_once("://").map_or(self.url.as_str(), |(_, host)| host);
         let answer = http_request(host, &self.options, request.body(bytes.into())?, MAX_ANSWER)
@@ -106,7 +90,7 @@ impl Api {
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
         if parts.status.is_success() {
-            return Ok(Answer { body, headers: parts.headers });
+            return Ok(body);
         }
         let text = |name: &str| body[name].as_str().filter(|text| !text.is_empty());
         let said = [text("detail").or_else(|| text("title")), text("hint")];
@@ -119,12 +103,12 @@ impl Api {
 
     /// Reads.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        Ok(self.send(Method::GET, path, None, &[]).await?.body)
+        self.send(Method::GET, path, None).await
     }
 
     /// Writes.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        Ok(self.send(Method::POST, path, Some(body), &[]).await?.body)
+        self.send(Method::POST, path, Some(body)).await
     }
 
     /// Every item of a list, page after page, at most `limit`.

@@ -2,6 +2,7 @@
 
 mod chain;
 mod display;
+mod doctor;
 mod remote;
 mod server;
 mod up;
@@ -66,6 +67,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
         Some(("down", arguments)) => down(arguments, surroundings),
         Some(("status", arguments)) => status(arguments, surroundings),
         Some(("logs", arguments)) => logs(arguments, surroundings),
+        Some(("doctor", arguments)) => doctor::run(arguments, surroundings),
         Some(("completion", arguments)) => {
             if let Some(&shell) = arguments.get_one::<clap_complete::Shell>("shell") {
                 clap_complete::generate(shell, &mut command(language), "konsort", &mut std::io::stdout());
@@ -130,6 +132,7 @@ fn command(language: Language) -> Command {
                 .about(pick("Show every node, its process and ledger height", "显示各节点的进程与账本高度"))
                 .arg(data_argument(language)),
         )
+        .subcommand(doctor::command(language))
         .subcommand(
             Command::new("logs")
                 .about(pick("Show the log of a node", "显示节点日志"))
@@ -217,7 +220,7 @@ fn logs(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow::Result<()
     let data = data_of(arguments);
     let name = arguments.get_one::<String>("node").map(String::as_str).unwrap_or_default();
     if whole::is_in(&data) {
-        return remote::logs(&data, name, surroundings);
+        return remote::logs(&data, name, arguments.get_flag("follow"), surroundings);
     }
     let path = if LocalChain::is_in(&data) {
         LocalChain::open(&data)?.log_of(name)?

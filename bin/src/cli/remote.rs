@@ -5,10 +5,11 @@ mod print;
 mod table;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use http::{Method, header};
+use http::Method;
 use konsort_node::Environment;
 use serde_json::{Value, json};
 
@@ -16,6 +17,9 @@ use super::{Surroundings, display::paint, runtime};
 use crate::api::{Api, ServerRecord, escape};
 use crate::language::Language;
 use table::{Kind, NOUNS, Noun, Place, Verb};
+
+/// Between two looks at a log that is followed.
+const FOLLOW: Duration = Duration::from_millis(500);
 
 /// Whether a word is one of these commands.
 pub(super) fn knows(name: &str) -> bool {
@@ -115,14 +119,17 @@ fn api(arguments: &ArgMatches, language: Language) -> anyhow::Result<Api> {
     let url =
         arguments.get_one::<String>("server").cloned().or_else(|| environment.get("KONSORT_SERVER").map(str::to_owned));
     let Some(url) = url else {
+        if path("key-file").is_some() {
+            bail!(
+                "{}",
+                language.pick(
+                    "--key-file needs --server URL (or KONSORT_SERVER): a server on this machine is used with its own key",
+                    "--key-file 需与 --server URL（或 KONSORT_SERVER）同用：本机服务器使用其自身的密钥"
+                )
+            );
+        }
         let data = path("data").unwrap_or(Path::new(".konsort"));
-        let record = ServerRecord::read(data).with_context(|| {
-            format!(
-                "no server works in {}; start one with `konsort up` or `konsort server`, or name one with --server",
-                data.display()
-            )
-        })?;
-        return Api::of(&record, language);
+        return Api::of(&record(data, language)?, language);
     };
     let key = match path("key-file") {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,
@@ -163,21 +170,8 @@ async fn request(api: &Api, verb: &Verb, arguments: &ArgMatches, surroundings: S
         return Ok(());
     }
     let body = bodies::body(verb, arguments)?;
-    let mut headers = Vec::new();
-    if verb.method == "PATCH"
-        || (verb.method == "POST" && path.ends_with("/upgrade"))
-        || (verb.method == "DELETE" && verb.kind == Kind::Show)
-    {
-        // What is changed is what was read a moment ago.
-        let read = path.trim_end_matches("/upgrade");
-        if let Ok(answer) = api.send(Method::GET, read, None, &[]).await
-            && let Some(tag) = answer.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok())
-        {
-            headers.push(("if-match", tag.to_owned()));
-        }
-    }
     let method = Method::from_bytes(verb.method.as_bytes())?;
-    let answer = api.send(method, &whole, body.as_ref(), &headers).await?.body;
+    let answer = api.send(method, &whole, body.as_ref()).await?;
     let waits = verb.kind == Kind::Act && answer["steps"].is_array() && answer["id"].is_string();
     if waits && !arguments.get_flag("no-wait") {
         let started = std::time::Instant::now();
@@ -229,10 +223,20 @@ async fn resolve(api: &Api, field: &str, value: &str) -> anyhow::Result<String> 
     }
 }
 
+/// The server that works in a folder.
+pub(super) fn record(data: &Path, language: Language) -> anyhow::Result<ServerRecord> {
+    ServerRecord::read(data).with_context(|| {
+        let (english, chinese) = (
+            "no server works here; start one with `konsort up` or `konsort server`, or name one with --server",
+            "此处没有运行中的服务器，请执行 `konsort up` 或 `konsort server`，或用 --server 指定",
+        );
+        format!("{}: {}", data.display(), language.pick(english, chinese))
+    })
+}
+
 /// The log of a node of any network: `konsort logs NODE`.
-pub(super) fn logs(data: &Path, node: &str, surroundings: Surroundings) -> anyhow::Result<()> {
-    let record = ServerRecord::read(data).with_context(|| format!("no server works in {}", data.display()))?;
-    let api = Api::of(&record, surroundings.language)?;
+pub(super) fn logs(data: &Path, node: &str, follow: bool, surroundings: Surroundings) -> anyhow::Result<()> {
+    let api = Api::of(&record(data, surroundings.language)?, surroundings.language)?;
     runtime()?.block_on(async {
         let mut found = None;
         for network in api.list("/v1/networks", 1000).await? {
@@ -247,17 +251,34 @@ pub(super) fn logs(data: &Path, node: &str, surroundings: Surroundings) -> anyho
             }
         }
         let network = found.with_context(|| format!("there is no node {node}; see `konsort node list NETWORK`"))?;
-        let answer = api.get(&format!("/v1/networks/{network}/nodes/{}/logs?tail=1000", escape(node))).await?;
+        let path = format!("/v1/networks/{network}/nodes/{}/logs", escape(node));
+        let answer = api.get(&format!("{path}?tail=1000")).await?;
         print::show(&answer, surroundings);
-        Ok(())
+        if !follow {
+            return Ok(());
+        }
+        let mut seen: Vec<Value> = lines(&answer);
+        loop {
+            tokio::time::sleep(FOLLOW).await;
+            let now = lines(&api.get(&format!("{path}?tail=1000")).await?);
+            // What came since: behind the longest end of what was seen that the new lines begin with.
+            let overlap =
+                (0..seen.len()).find(|from| now.starts_with(&seen[*from..])).map_or(0, |from| seen.len() - from);
+            if now.len() > overlap {
+                print::show(&json!({ "lines": &now[overlap..] }), surroundings);
+            }
+            seen = now;
+        }
     })
+}
+
+fn lines(answer: &Value) -> Vec<Value> {
+    answer["lines"].as_array().cloned().unwrap_or_default()
 }
 
 /// Every network and node of a server: `konsort status`. False when a node does not run.
 pub(super) fn status(data: &Path, surroundings: Surroundings) -> anyhow::Result<bool> {
-    let record = ServerRecord::read(data)
-        .with_context(|| format!("no server works in {}; start it with `konsort up`", data.display()))?;
-    let api = Api::of(&record, surroundings.language)?;
+    let api = Api::of(&record(data, surroundings.language)?, surroundings.language)?;
     runtime()?.block_on(async {
         let (mut all, mut run) = (Vec::new(), true);
         for network in api.list("/v1/networks", 1000).await? {
@@ -273,7 +294,7 @@ pub(super) fn status(data: &Path, surroundings: Surroundings) -> anyhow::Result<
     })
 }
 
-/// A file's text as JSON or YAML.
+/// A file's text as JSON.
 fn document(path: &str) -> anyhow::Result<Value> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     serde_json::from_str(&text).with_context(|| format!("{path} is not JSON"))

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use konsort_platform::local::chain::LocalChain;
 use konsort_platform::local::{LocalNetwork, NodeProcess, Ports, Request, Step};
@@ -72,8 +73,8 @@ pub(super) fn command(language: Language) -> Command {
             "示例合约的背书策略，如 AND('Org1MSP.member','Org2MSP.member')［默认任一组织］",
         )))
         .arg(Arg::new("ports").long("ports").value_name("default|free|PORT").default_value("default").help(pick(
-            "The usual ports (7050, 7051, …), free ones, or from PORT on",
-            "常用端口（7050、7051…）、空闲端口，或从 PORT 起",
+            "The usual ports (7050, 7051, …; the console's is 8080), free ones, or from PORT on",
+            "常用端口（7050、7051…，控制台为 8080）、空闲端口，或从 PORT 起",
         )))
         .arg(
             Arg::new("batch-size")
@@ -91,6 +92,10 @@ pub(super) fn command(language: Language) -> Command {
                 .help(pick("Longest wait for more transactions, as 2s or 100ms", "出块前的最长等待，如 2s 或 100ms")),
         )
 }
+
+/// Options that say what a single network is to be.
+const ONE_NETWORK: [&str; 8] =
+    ["nodes", "consensus", "orgs", "orderers", "channel", "policy", "batch-size", "batch-timeout"];
 
 /// What `--ports` says.
 pub(super) fn ports(arguments: &ArgMatches) -> anyhow::Result<Ports> {
@@ -122,7 +127,15 @@ pub(super) fn run(arguments: &ArgMatches, surroundings: Surroundings) -> anyhow:
     let named = arguments.get_one::<String>("engine").is_some();
     if whole::is_in(&data) || !(named || data.join("network.json").exists() || LocalChain::is_in(&data)) {
         anyhow::ensure!(!named, "{} holds a server with its networks; leave --engine out", data.display());
-        return whole::up(&data, arguments.get_flag("detach"), surroundings);
+        let given = |name: &&str| arguments.value_source(name) == Some(ValueSource::CommandLine);
+        if let Some(option) = ONE_NETWORK.iter().find(|name| given(name)) {
+            let (english, chinese) = (
+                "is for a single network: add --engine fabric or --engine bcos, or make one with `konsort network create`",
+                "仅用于单个网络：请加上 --engine fabric 或 --engine bcos，或使用 `konsort network create`",
+            );
+            anyhow::bail!("--{option} {}", surroundings.language.pick(english, chinese));
+        }
+        return whole::up(&data, arguments.get_flag("detach"), ports(arguments)?, surroundings);
     }
     let wants_chain = arguments.get_one::<String>("engine").is_some_and(|engine| engine == "bcos");
     if wants_chain || LocalChain::is_in(&data_of(arguments)) {

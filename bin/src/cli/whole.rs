@@ -3,6 +3,7 @@
 
 use std::io::BufRead as _;
 use std::net::TcpListener;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use http::Method;
-use konsort_platform::local::NodeProcess;
 use konsort_platform::local::chain::{SAMPLE_ABI, SAMPLE_BYTECODE};
+use konsort_platform::local::{NodeProcess, Ports};
 use serde_json::{Value, json};
 
 use super::display::paint;
@@ -71,20 +72,32 @@ fn step(what: &str, started: Instant, surroundings: Surroundings) {
 }
 
 /// The running server of a folder, or one started for it; and the link that opens its console.
-pub(super) fn server(data: &Path, surroundings: Surroundings) -> anyhow::Result<(Api, NodeProcess, String)> {
+pub(super) fn server(
+    data: &Path,
+    ports: Ports,
+    surroundings: Surroundings,
+) -> anyhow::Result<(Api, NodeProcess, String)> {
     if let Some(record) = ServerRecord::read(data)
         && let Some(process) = NodeProcess::of("server", record.pid)
     {
         let api = Api::of(&record, surroundings.language)?;
         if runtime()?.block_on(api.get("/v1/version")).is_ok() {
-            let link = record.url;
+            let link = record.setup_link.unwrap_or(record.url);
             return Ok((api, process, link));
         }
     }
-    let listen = if TcpListener::bind(("127.0.0.1", PORT)).is_ok() { PORT } else { 0 };
-    std::fs::create_dir_all(data).with_context(|| format!("cannot make the folder {}", data.display()))?;
+    let listen = match ports {
+        Ports::WellKnown if TcpListener::bind(("127.0.0.1", PORT)).is_ok() => PORT,
+        Ports::WellKnown | Ports::Free => 0,
+        Ports::From(port) => port,
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .with_context(|| format!("cannot make the folder {}", data.display()))?;
     let log = data.join("server.log");
-    let errors = std::fs::OpenOptions::new().create(true).append(true).open(&log);
+    let errors = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&log);
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--output", "json", "server", "--listen", &format!("127.0.0.1:{listen}"), "--data"])
         .arg(data)
@@ -111,11 +124,11 @@ pub(super) fn server(data: &Path, surroundings: Surroundings) -> anyhow::Result<
 }
 
 /// `konsort up`
-pub(super) fn up(data: &Path, detach: bool, surroundings: Surroundings) -> anyhow::Result<()> {
+pub(super) fn up(data: &Path, detach: bool, ports: Ports, surroundings: Surroundings) -> anyhow::Result<()> {
     let started = Instant::now();
     let pick = |english, chinese| surroundings.language.pick(english, chinese);
     step(pick("starting the server", "启动服务器"), started, surroundings);
-    let (api, process, link) = server(data, surroundings)?;
+    let (api, process, link) = server(data, ports, surroundings)?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         tokio::select! {
@@ -165,13 +178,10 @@ async fn demo(api: &Api, demo: &Demo, started: Instant, surroundings: Surroundin
     let found = api.list(&format!("/v1/networks?name={}", demo.name), 1).await?;
     let id = if let Some(network) = found.first() {
         let id = network["id"].as_str().unwrap_or_default().to_owned();
-        match network["state"].as_str().unwrap_or_default() {
-            "stopped" => {
-                let operation = api.post(&format!("/v1/networks/{id}/start"), &json!({})).await?;
-                api.wait(&operation, &told).await?;
-            }
-            "pending" | "failed" => unfinished(api, &id, &told).await?,
-            _ => {}
+        unfinished(api, &id, &told).await?;
+        if network["state"] == "stopped" {
+            let operation = api.post(&format!("/v1/networks/{id}/start"), &json!({})).await?;
+            api.wait(&operation, &told).await?;
         }
         id
     } else {
@@ -217,19 +227,33 @@ async fn demo(api: &Api, demo: &Demo, started: Instant, surroundings: Surroundin
     Ok(network)
 }
 
-/// Takes up the operation that an interrupted run left.
+/// Takes up the operation that an interrupted run left: one that still goes on, or the last one when it failed.
 async fn unfinished(api: &Api, network: &str, told: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
-    for operation in api.list(&format!("/v1/operations?network={network}"), 10).await? {
-        let id = operation["id"].as_str().unwrap_or_default();
+    let operations = api.list(&format!("/v1/operations?network={network}"), 10).await?;
+    for (at, operation) in operations.iter().enumerate() {
         match operation["state"].as_str().unwrap_or_default() {
-            "failed" => {
+            "failed" if at == 0 => {
+                let id = operation["id"].as_str().unwrap_or_default();
                 let again = api.post(&format!("/v1/operations/{id}/retry"), &json!({})).await?;
                 api.wait(&again, told).await?;
             }
             "pending" | "running" => {
-                api.wait(&operation, told).await?;
+                api.wait(operation, told).await?;
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Gives up what is still being done to a network, and waits until that has ended.
+async fn give_up(api: &Api, network: &str) -> anyhow::Result<()> {
+    for operation in api.list(&format!("/v1/operations?network={network}"), 10).await? {
+        if matches!(operation["state"].as_str(), Some("pending" | "running")) {
+            let id = operation["id"].as_str().unwrap_or_default();
+            // It may have ended by itself; and how it ended does not matter here.
+            let _ended = api.post(&format!("/v1/operations/{id}/cancel"), &json!({})).await;
+            let _outcome = api.wait(&operation, &|_| {}).await;
         }
     }
     Ok(())
@@ -274,11 +298,12 @@ fn report(data: &Path, link: &str, elapsed: Duration, networks: &[Value], surrou
 
 /// Stops every network and the server of a folder.
 pub(super) fn stop(data: &Path, surroundings: Surroundings) -> anyhow::Result<()> {
-    let (api, process, _) = server(data, surroundings)?;
+    let (api, process, _) = server(data, Ports::Free, surroundings)?;
     runtime()?.block_on(async {
         for network in api.list("/v1/networks", 1000).await? {
-            if network["state"] == "running" || network["state"] == "degraded" {
-                let id = network["id"].as_str().unwrap_or_default();
+            let id = network["id"].as_str().unwrap_or_default();
+            give_up(&api, id).await?;
+            if network["state"] != "stopped" && network["driver"] != "external" {
                 let operation = api.post(&format!("/v1/networks/{id}/stop"), &json!({})).await?;
                 api.wait(&operation, &|_| {}).await?;
             }
@@ -303,11 +328,12 @@ fn end(process: &NodeProcess) -> anyhow::Result<()> {
 
 /// `konsort down`: removes every network, the server and what it kept.
 pub(super) fn remove(data: &Path, surroundings: Surroundings) -> anyhow::Result<()> {
-    let (api, process, _) = server(data, surroundings)?;
+    let (api, process, _) = server(data, Ports::Free, surroundings)?;
     runtime()?.block_on(async {
         for network in api.list("/v1/networks", 1000).await? {
             let id = network["id"].as_str().unwrap_or_default();
-            let operation = api.send(Method::DELETE, &format!("/v1/networks/{id}"), None, &[]).await?.body;
+            give_up(&api, id).await?;
+            let operation = api.send(Method::DELETE, &format!("/v1/networks/{id}"), None).await?;
             api.wait(&operation, &|_| {}).await?;
         }
         anyhow::Ok(())

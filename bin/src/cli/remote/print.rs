@@ -57,7 +57,8 @@ fn cell(value: &Value) -> String {
 fn line(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.replace('\n', " "),
+        // What others wrote must not move the cursor or set colours.
+        Value::String(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
         other => other.to_string(),
     }
 }
@@ -88,7 +89,11 @@ pub(super) fn show(value: &Value, surroundings: Surroundings) {
             }
         }
         Value::Null => {}
-        Value::String(text) => println!("{text}"),
+        Value::String(text) => {
+            for text in text.lines() {
+                println!("{}", line(&text.into()));
+            }
+        }
         other => println!("{other}"),
     }
 }
@@ -103,6 +108,7 @@ mod tests {
     fn cells_are_cut_in_the_middle_and_chinese_is_wide() {
         assert_eq!(cell(&json!("a".repeat(100))).chars().count(), WIDEST);
         assert_eq!(width("会盟ab"), 6);
+        assert_eq!(line(&json!("a\u{1b}[2Jb\nc")), "a [2Jb c");
         assert_eq!(at(&json!({ "a": { "b": 3 } }), "a.b"), &json!(3));
     }
 }

@@ -89,6 +89,16 @@ fn is_free(port: u16) -> bool {
 /// connections, any of which may come and go.
 const RANGES: [(u16, u16); 3] = [(FIRST_PORT, 32_768), (10_000, FIRST_PORT), (32_768, 65_000)];
 
+/// Where a network looks first: in different places by their ids, so that networks which are made at the same moment, and ports
+/// of stopped ones, are rarely met.
+fn first_of(id: &str, wanted: usize) -> u16 {
+    let (from, to) = RANGES[0];
+    let wanted = u16::try_from(wanted).unwrap_or(u16::MAX).max(1);
+    let places = u32::from(((to - from) / wanted).max(1));
+    let spread = id.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    from + u16::try_from(spread % places).unwrap_or_default() * wanted
+}
+
 /// As many free ports in a row as asked for, from `first` on where that is possible.
 fn free_row(first: u16, count: usize, taken: &[u16]) -> Option<u16> {
     let count = u16::try_from(count).ok()?;
@@ -190,30 +200,31 @@ impl Bcos {
             return Err(invalid("block_transactions", "a block holds 1 to 100000 transactions"));
         }
         let wanted = count * PORTS.len();
-        let start =
-            match request.first_port {
-                Some(first) => {
-                    let last = usize::from(first) + wanted;
-                    if first < 1024 || last > 65_536 {
-                        return Err(invalid(
-                            "first_port",
-                            format!("{wanted} ports from {first} on do not fit between 1024 and 65535"),
-                        ));
-                    }
-                    if let Some(used) =
-                        (usize::from(first)..last).find(|port| taken.iter().any(|taken| usize::from(*taken) == *port))
-                    {
-                        return Err(invalid(
-                            "first_port",
-                            format!("port {used} belongs to another network; choose another first port"),
-                        ));
-                    }
-                    first
+        let start = match request.first_port {
+            Some(first) => {
+                let last = usize::from(first) + wanted;
+                if first < 1024 || last > 65_536 {
+                    return Err(invalid(
+                        "first_port",
+                        format!("{wanted} ports from {first} on do not fit between 1024 and 65535"),
+                    ));
                 }
-                None => free_row(FIRST_PORT, wanted, taken).or_else(|| free_row(10_000, wanted, taken)).ok_or_else(
+                if let Some(used) =
+                    (usize::from(first)..last).find(|port| taken.iter().any(|taken| usize::from(*taken) == *port))
+                {
+                    return Err(invalid(
+                        "first_port",
+                        format!("port {used} belongs to another network; choose another first port"),
+                    ));
+                }
+                first
+            }
+            None => {
+                free_row(first_of(id, wanted), wanted, taken).or_else(|| free_row(10_000, wanted, taken)).ok_or_else(
                     || invalid("first_port", format!("no {wanted} free ports in a row were found; name a first port")),
-                )?,
-            };
+                )?
+            }
+        };
         let organisations: Vec<OrganisationSpec> = request.organisations.iter().map(organisation).collect();
         let mut nodes = Vec::new();
         for (asked, made) in request.organisations.iter().zip(&organisations) {

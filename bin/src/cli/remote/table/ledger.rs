@@ -4,43 +4,53 @@ use super::{
     CHANNEL, CONTRACT, Field, Kind, NETWORK, Noun, OF_NETWORK, ORGANISATION, Place, SIGNER, field, list, verb,
 };
 
-const DEPLOY: &[Field] = &[
+/// What is deployed, and how; the rest of a deployment's fields differ.
+macro_rules! deployment {
+    ($($own:expr),* $(,)?) => {
+        &[
+            $($own,)*
+            field("release", Place::Text, "version", ("Version in people's words [default: 1.0]", "版本［默认 1.0］")),
+            field("project", Place::Text, "project", ("Id of a project to compile or package", "要编译或打包的项目编号")),
+            field(
+                "contract-name",
+                Place::Text,
+                "contract_name",
+                ("Solidity: which contract of the sources", "Solidity：源码中的合约名"),
+            ),
+            field(
+                "builtin",
+                Place::Other,
+                "",
+                ("Sample that is part of the program: asset-transfer", "内置示例：asset-transfer"),
+            ),
+            field("package", Place::Other, "", ("File with a chaincode package (tar.gz)", "链码包文件（tar.gz）")),
+            field("bytecode", Place::Other, "", ("File with EVM creation code, hex", "EVM 创建代码文件（十六进制）")),
+            field("abi", Place::Other, "", ("File with the ABI of --bytecode", "--bytecode 对应的 ABI 文件")),
+            field(
+                "arguments",
+                Place::Json,
+                "arguments",
+                ("Arguments of the constructor or of Init, JSON", "构造函数或 Init 的参数（JSON）"),
+            ),
+            field("policy", Place::Text, "policy", ("Fabric: endorsement policy", "Fabric：背书策略")),
+            field(
+                "collections",
+                Place::File,
+                "collections",
+                ("Fabric: file with private data collections", "Fabric：私有数据集合文件"),
+            ),
+            field("init", Place::Switch, "init", ("Fabric: Init has to be called first", "Fabric：须先调用 Init")),
+            SIGNER,
+        ]
+    };
+}
+
+const DEPLOY: &[Field] = deployment![
     NETWORK,
     field("name", Place::Text, "name", ("Name on the network", "在网络上的名称")),
-    field("release", Place::Text, "version", ("Version in people's words [default: 1.0]", "版本［默认 1.0］")),
     field("channel", Place::Text, "channel", ("Channel or group [default: the first]", "通道或群组［默认第一个］")),
-    field("project", Place::Text, "project", ("Id of a project to compile or package", "要编译或打包的项目编号")),
-    field(
-        "contract-name",
-        Place::Text,
-        "contract_name",
-        ("Solidity: which contract of the sources", "Solidity：源码中的合约名"),
-    ),
-    field(
-        "builtin",
-        Place::Other,
-        "",
-        ("Sample that is part of the program: asset-transfer", "内置示例：asset-transfer"),
-    ),
-    field("package", Place::Other, "", ("File with a chaincode package (tar.gz)", "链码包文件（tar.gz）")),
-    field("bytecode", Place::Other, "", ("File with EVM creation code, hex", "EVM 创建代码文件（十六进制）")),
-    field("abi", Place::Other, "", ("File with the ABI of --bytecode", "--bytecode 对应的 ABI 文件")),
-    field(
-        "arguments",
-        Place::Json,
-        "arguments",
-        ("Arguments of the constructor or of Init, JSON", "构造函数或 Init 的参数（JSON）"),
-    ),
-    field("policy", Place::Text, "policy", ("Fabric: endorsement policy", "Fabric：背书策略")),
-    field(
-        "collections",
-        Place::File,
-        "collections",
-        ("Fabric: file with private data collections", "Fabric：私有数据集合文件"),
-    ),
-    field("init", Place::Switch, "init", ("Fabric: Init has to be called first", "Fabric：须先调用 Init")),
-    SIGNER,
 ];
+const UPGRADE: &[Field] = deployment![CONTRACT];
 
 const CALL: &[Field] = &[
     CONTRACT,
@@ -79,6 +89,14 @@ pub(super) const CONTRACT_COMMANDS: Noun = Noun {
             DEPLOY,
         ),
         verb(
+            "upgrade",
+            "POST",
+            "/v1/contracts/{contract}/upgrade",
+            Kind::Act,
+            ("Deploy a further version of it", "部署新版本"),
+            UPGRADE,
+        ),
+        verb(
             "call",
             "POST",
             "/v1/contracts/{contract}/methods/{method}",
@@ -114,7 +132,7 @@ pub(super) const CONTRACT_COMMANDS: Noun = Noun {
             "/v1/contracts/{contract}/calls",
             ("Calls through the platform", "经平台的调用记录"),
             &[CONTRACT],
-            &["at", "method", "ok", "code", "transaction"],
+            &["at", "caller", "call.method", "call.ok", "call.code", "call.transaction"],
         ),
     ],
 };

@@ -1,6 +1,6 @@
 //! Networks and what they are made of.
 
-use super::{CHANNEL, Kind, NETWORK, NODE, Noun, Place, field, list, verb};
+use super::{CHANNEL, Field, Kind, NETWORK, NODE, Noun, Place, field, list, verb};
 
 pub(super) const NETWORK_COMMANDS: Noun = Noun {
     name: "network",
@@ -41,6 +41,22 @@ pub(super) const NETWORK_COMMANDS: Noun = Noun {
                 field("first-port", Place::Number, "first_port", ("First port of a range", "起始端口")),
                 field("file", Place::File, "*", ("File with the whole request as JSON", "包含完整请求的 JSON 文件")),
             ],
+        ),
+        verb(
+            "import",
+            "POST",
+            "/v1/networks/import",
+            Kind::Show,
+            ("Record a network that somebody else runs, to watch and use it", "登记由他人运行的网络，以便监控和使用"),
+            &[field(
+                "file",
+                Place::File,
+                "*",
+                (
+                    "File with the request as JSON: nodes, endpoints, trust roots",
+                    "JSON 请求文件：节点、端点、信任根证书",
+                ),
+            )],
         ),
         verb(
             "start",
@@ -262,6 +278,55 @@ pub(super) const CHANNEL_COMMANDS: Noun = Noun {
                 ),
                 field("value", Place::Word, "value", ("New value", "新值")),
             ],
+        ),
+    ],
+};
+
+const IDENTITY: &[Field] = &[
+    NETWORK,
+    field("organisation", Place::Path, "", ("Its organisation", "所属组织")),
+    field("name", Place::Path, "", ("Its name", "名称")),
+];
+
+pub(super) const IDENTITY_COMMANDS: Noun = Noun {
+    name: "identity",
+    about: ("Identities and accounts: issue, revoke", "身份与账户：签发、吊销"),
+    verbs: &[
+        list(
+            "list",
+            "/v1/networks/{network}/identities",
+            ("Every identity of a network", "列出网络的身份"),
+            &[NETWORK],
+            &["organisation", "name", "role", "subject", "expires_at", "revoked"],
+        ),
+        verb(
+            "issue",
+            "POST",
+            "/v1/networks/{network}/identities",
+            Kind::Act,
+            ("Issue an identity; its key stays on the server", "签发身份，私钥保存在服务器上"),
+            &[
+                NETWORK,
+                field("organisation", Place::Word, "organisation", ("Its organisation", "所属组织")),
+                field("name", Place::Word, "name", ("Its name", "名称")),
+                field(
+                    "role",
+                    Place::Word,
+                    "role",
+                    (
+                        "Fabric: client, admin or auditor; BCOS: account",
+                        "Fabric：client、admin 或 auditor；BCOS：account",
+                    ),
+                ),
+            ],
+        ),
+        verb(
+            "revoke",
+            "POST",
+            "/v1/networks/{network}/identities/{organisation}/{name}/revoke",
+            Kind::Act,
+            ("Revoke an identity", "吊销身份"),
+            IDENTITY,
         ),
     ],
 };

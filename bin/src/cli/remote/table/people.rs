@@ -1,6 +1,6 @@
 //! Organisations, users, keys, and what the platform remembers.
 
-use super::{ID, Kind, Noun, OF_NETWORK, Place, field, list, verb};
+use super::{Field, ID, Kind, Noun, OF_NETWORK, Place, field, list, verb};
 
 pub(super) const ORG_COMMANDS: Noun = Noun {
     name: "org",
@@ -75,6 +75,13 @@ pub(super) const KEY_COMMANDS: Noun = Noun {
             &[
                 field("name", Place::Word, "name", ("Name for people", "名称")),
                 field("role", Place::Text, "role", ("Role [default: application]", "角色［默认 application］")),
+                field("organisation", Place::Text, "organisation", ("Organisation it works for", "所属组织")),
+                field(
+                    "network",
+                    Place::Many,
+                    "networks",
+                    ("Only for this network (id), several times", "仅限该网络（编号），可多次"),
+                ),
                 field("days", Place::Number, "expires_in_days", ("Days until it ends", "有效天数")),
             ],
         ),
@@ -135,7 +142,7 @@ pub(super) const AUDIT_COMMANDS: Noun = Noun {
                 field("actor", Place::Query, "actor", ("Only of this user", "只显示该用户的")),
                 field("action", Place::Query, "action", ("Only this action", "只显示该动作")),
             ],
-            &["at", "actor_name", "action", "target", "outcome"],
+            &["seq", "at", "actor.name", "action", "target", "status"],
         ),
         verb(
             "verify",
@@ -159,4 +166,57 @@ pub(super) const SEARCH_COMMANDS: Noun = Noun {
         ("Search", "搜索"),
         &[field("text", Place::Query, "q", ("What to look for", "要查找的内容"))],
     )],
+};
+
+const PROJECT: Field = field("project", Place::Path, "", ("Id of the project", "项目编号"));
+
+pub(super) const PROJECT_COMMANDS: Noun = Noun {
+    name: "project",
+    about: ("Projects: sources of contracts on the server", "项目：服务器上的合约源码"),
+    verbs: &[
+        list(
+            "list",
+            "/v1/projects",
+            ("Every project", "列出项目"),
+            &[],
+            &["id", "name", "language", "engine", "updated_at"],
+        ),
+        list(
+            "samples",
+            "/v1/samples",
+            ("What a project can begin with", "可用的示例"),
+            &[],
+            &["id", "language", "engine", "title"],
+        ),
+        verb("show", "GET", "/v1/projects/{project}", Kind::Show, ("One project", "查看项目"), &[PROJECT]),
+        verb(
+            "create",
+            "POST",
+            "/v1/projects",
+            Kind::Show,
+            ("Make a project, of a sample or empty", "从示例或空白创建项目"),
+            &[
+                field("name", Place::Word, "name", ("Its name", "名称")),
+                field("sample", Place::Text, "sample", ("Sample to begin with", "起始示例")),
+                field("language", Place::Text, "language", ("Language, when there is no sample", "未给出示例时的语言")),
+            ],
+        ),
+        verb(
+            "build",
+            "POST",
+            "/v1/projects/{project}/build",
+            Kind::Act,
+            ("Compile Solidity, or package chaincode", "编译 Solidity 或打包链码"),
+            &[
+                PROJECT,
+                field(
+                    "compiler",
+                    Place::Text,
+                    "compiler",
+                    ("Solidity: version of the compiler", "Solidity：编译器版本"),
+                ),
+            ],
+        ),
+        verb("delete", "DELETE", "/v1/projects/{project}", Kind::Show, ("Remove a project", "删除项目"), &[PROJECT]),
+    ],
 };
