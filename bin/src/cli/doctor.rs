@@ -173,8 +173,8 @@ fn secrets(report: &mut Report, data: &Path) {
         let path = data.join(name);
         let Ok(metadata) = std::fs::metadata(&path) else { continue };
         let mode = metadata.permissions().mode() & 0o777;
-        let folder_is_closed = std::fs::metadata(data).is_ok_and(|folder| folder.permissions().mode() & 0o077 == 0);
-        if mode & 0o077 != 0 && !folder_is_closed {
+        let folder_is_open = std::fs::metadata(data).is_ok_and(|folder| folder.permissions().mode() & 0o077 != 0);
+        if mode & 0o077 != 0 && folder_is_open {
             let text = report.pick("can be read by others; run chmod 600 on it", "可被他人读取，请执行 chmod 600");
             report.add(Severity::Warning, &path.display().to_string(), format!("{text} ({mode:o})"));
         }

@@ -190,8 +190,8 @@ impl Up {
             .arg(up.data()))
         .unwrap();
         let record: Value = serde_json::from_slice(&std::fs::read(up.data().join("server.json")).unwrap()).unwrap();
-        up.url = record["url"].as_str().unwrap().to_owned();
-        up.key = record["key"].as_str().unwrap().to_owned();
+        record["url"].as_str().unwrap().clone_into(&mut up.url);
+        record["key"].as_str().unwrap().clone_into(&mut up.key);
         up.certificates();
         up
     }
