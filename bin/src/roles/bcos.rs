@@ -98,7 +98,8 @@ pub(crate) fn node(args: &[String]) -> ExitCode {
 }
 
 /// Options of the builder that ask for what does not exist here, with the reason.
-const REFUSED: [(char, &str, &str); 9] = [
+const REFUSED: [(char, &str, &str); 10] = [
+    ('a', "auth", "permissions of contracts and the committee are not there yet; leave it out"),
     ('s', "sm", "chains with SM cryptography are not built yet"),
     ('H', "hsm", "hardware security modules are not supported yet"),
     ('w', "wasm", "WASM chains are not supported"),
@@ -141,7 +142,6 @@ fn builder_command(language: Language) -> Command {
         .arg(path("keys", 'n', pick("Folder of PEM files to use as the nodes' keys", "节点私钥 PEM 目录")))
         .arg(path("authority", 'd', pick("Folder of the chain's ca.crt and ca.key", "链证书 ca.crt 与 ca.key 所在目录")))
         .arg(path("config", 'c', pick("expand: folder of config.ini, config.genesis and nodes.json", "扩容：config.ini、config.genesis 与 nodes.json 所在目录")))
-        .arg(text("admin", 'a', "ADDRESS", pick("Check permissions; the administrator's account", "启用权限；管理员账户")))
         .arg(text("serial", 'R', "BOOL", pick("Execute one after another", "串行执行")).default_value("false"))
         .arg(text("version", 'v', "VERSION", pick("Compatibility version, 3.16.x", "兼容版本 3.16.x")))
         .arg(Arg::new("debug").short('E').action(ArgAction::SetTrue).help(pick("Debug log", "调试日志")))
@@ -241,7 +241,7 @@ fn built(matches: &ArgMatches) -> anyhow::Result<()> {
     say(&format!("GroupID              : {}", plan.files.group_id));
     say(&format!("ChainID              : {}", plan.files.chain_id));
     say(&format!("fisco-bcos path      : {}", plan.program.display()));
-    say(&format!("Auth mode            : {}", plan.files.auth_admin.is_some()));
+    say("Auth mode            : false");
     say(&format!("Start port           : {} {}", plan.files.p2p_port, plan.files.rpc_port));
     say(&format!("Server IP            : {}", hosts.join(" ")));
     say("SM model             : false");
@@ -256,12 +256,6 @@ fn plan(matches: &ArgMatches, output: PathBuf, program: PathBuf) -> anyhow::Resu
     let [p2p_port, rpc_port] = ports[..] else {
         anyhow::bail!("-p {}: write the first p2p and rpc port, for example 30300,20200", text("ports"))
     };
-    let admin = Some(text("admin")).filter(|admin| !admin.is_empty());
-    if let Some(admin) = admin {
-        let digits = admin.strip_prefix("0x").unwrap_or_default();
-        let valid = digits.len() == 40 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        anyhow::ensure!(valid, "-a {admin}: write an account address, 0x and 40 hex digits");
-    }
     let serial = text("serial").parse().map_err(|_| anyhow::anyhow!("-R {}: write true or false", text("serial")))?;
     let consensus = Consensus::parse(text("consensus"))
         .ok_or_else(|| anyhow::anyhow!("-T {}: write pbft, rpbft or raft", text("consensus")))?;
@@ -280,7 +274,6 @@ fn plan(matches: &ArgMatches, output: PathBuf, program: PathBuf) -> anyhow::Resu
             group_id: text("group").into(),
             chain_id: text("chain").into(),
             consensus,
-            auth_admin: admin.map(str::to_owned),
             p2p_port,
             rpc_port,
             web3_port: matches.get_one("web3-port").copied(),

@@ -123,15 +123,17 @@ async fn events(
     };
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let newest = app.control.outbox.subscribe();
-    let place = match last.or(asked.last_event_id).filter(|text| !text.is_empty()) {
-        None => Place { seq: *newest.borrow(), parts: 0 },
-        Some(text) => Place::read(&text).ok_or_else(|| {
-            Problem::new(&kinds::INVALID_PARAMETER)
-                .details("Last-Event-ID is not the id of an event", "Last-Event-ID 不是有效的事件编号")
-        })?,
-    };
+    let from = last.or(asked.last_event_id).filter(|text| !text.is_empty());
+    let from = from.unwrap_or_else(|| newest.borrow().to_string());
+    let place = Place::read(&from).ok_or_else(|| {
+        Problem::new(&kinds::INVALID_PARAMETER)
+            .details("Last-Event-ID is not the id of an event", "Last-Event-ID 不是有效的事件编号")
+    })?;
     let stopping = app.stopping.clone();
     let gone = gone(app.clone(), headers, caller.clone());
+    // First of all an id alone, which no reader takes for an event: one that loses the connection before its first event comes
+    // back with it and has missed nothing.
+    let begin = Sse::default().id(from);
     let reader = Reader {
         scope: caller.scope(),
         app,
@@ -139,7 +141,7 @@ async fn events(
         network: asked.network,
         place,
         newest,
-        ready: VecDeque::new(),
+        ready: VecDeque::from([begin]),
         sight: HashMap::new(),
         checked_gap: false,
     };

@@ -85,20 +85,17 @@ fn a_stranger_finds_the_way(language: &str) {
 }
 
 #[test]
-#[ignore = "nine nodes, builds of contracts and a browser take minutes; run it with -- --ignored"]
 fn a_stranger_finds_the_way_in_english() {
     a_stranger_finds_the_way("en");
 }
 
 #[test]
-#[ignore = "nine nodes, builds of contracts and a browser take minutes; run it with -- --ignored"]
 fn a_stranger_finds_the_way_in_chinese() {
     a_stranger_finds_the_way("zh");
 }
 
 /// One command: server, console, both engines, a transaction on each; a second start goes on; the commands see all of it.
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 fn one_command_starts_both_engines_and_the_console() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("all");

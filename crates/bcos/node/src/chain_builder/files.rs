@@ -44,8 +44,6 @@ pub struct NodeFiles {
     pub chain_id: String,
     /// `-T`
     pub consensus: Consensus,
-    /// `-a`: with an administrator the chain checks permissions.
-    pub auth_admin: Option<String>,
     /// First port of `-p`; node n of a host listens n above it.
     pub p2p_port: u16,
     /// Second port of `-p`.
@@ -72,7 +70,6 @@ impl Default for NodeFiles {
             group_id: "group0".into(),
             chain_id: "chain0".into(),
             consensus: Consensus::default(),
-            auth_admin: None,
             p2p_port: 30300,
             rpc_port: 20200,
             web3_port: None,
@@ -137,8 +134,8 @@ impl NodeFiles {
 
 [executor]
     is_wasm=false
-    is_auth_check={auth}
-    auth_admin_account={admin}
+    is_auth_check=false
+    auth_admin_account=
     ; the results do not depend on it
     is_serial_execute={serial}
     version=1
@@ -148,8 +145,6 @@ impl NodeFiles {
             web3 = self.web3_chain_id,
             consensus = self.consensus.name(),
             version = super::COMPATIBILITY_VERSION,
-            auth = self.auth_admin.is_some(),
-            admin = self.auth_admin.as_deref().unwrap_or_default(),
             serial = self.serial,
         )
     }
