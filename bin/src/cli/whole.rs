@@ -340,7 +340,7 @@ pub(super) fn remove(data: &Path, surroundings: Surroundings) -> anyhow::Result<
     })?;
     end(&process)?;
     // Only what the server makes is removed; a folder that holds anything else of the user's stays.
-    for folder in ["networks", "projects", "compilers", "packages", "drivers", "scratch"] {
+    for folder in ["networks", "projects", "compilers", "packages", "drivers", "scratch", "builds", "build-cache"] {
         gone(std::fs::remove_dir_all(data.join(folder)), &data.join(folder))?;
     }
     for entry in std::fs::read_dir(data)?.flatten() {
