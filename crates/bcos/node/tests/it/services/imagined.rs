@@ -80,7 +80,8 @@ async fn traces_show_the_state_found_and_what_changed_and_events() {
 
     let logs = json!({ "tracer": "callTracer", "tracerConfig": { "withLog": true } });
     let tree = trace(logs.clone()).await.unwrap();
-    let expected = json!([{ "address": address, "topics": [TOPIC], "data": hex_word(6), "position": "0x0" }]);
+    let log = json!({ "address": address, "topics": [TOPIC], "data": hex_word(6), "position": "0x0", "index": "0x0" });
+    let expected = json!([log]);
     assert_eq!(tree["logs"], expected);
     let plain = trace(json!({ "tracer": "callTracer", "tracerConfig": { "onlyTopCall": true } })).await.unwrap();
     assert!(plain.get("logs").is_none() && plain["gasUsed"] == second["gasUsed"]);
