@@ -89,9 +89,12 @@ impl Network {
 
     /// Starts the nodes (again).
     pub fn start(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
+        // Of the first engine, unless it is said.
+        let engine: &[&str] = if arguments.contains(&"--engine") { &[] } else { &["--engine", "fabric"] };
         let output = run(Command::new(konsort()?)
-            .args(["up", "--engine", "fabric", "--detach", "--output", "json", "--ports", "free", "--data"])
+            .args(["up", "--detach", "--output", "json", "--ports", "free", "--data"])
             .arg(self.data())
+            .args(engine)
             .args(arguments))?;
         self.description = serde_json::from_slice(&output.stdout).context("the output of konsort up is not JSON")?;
         std::fs::write(self.file(), &output.stdout)?;

@@ -17,6 +17,7 @@ use std::io::{Error, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use konsort_crypto::random_bytes;
 use serde::Deserialize;
 
 use super::{Bcos, ini, plan};
@@ -124,9 +125,7 @@ impl Bcos {
     ) -> Result<(), EngineError> {
         let home = agency(place.folder, organisation);
         if !home.exists() {
-            let work = place.folder.join(format!("agencies/.{organisation}.new"));
-            remove_folder(&work)?;
-            private_folder(&work)?;
+            let work = fresh(&place.folder.join("agencies"), organisation)?;
             let program = stub(&work)?;
             let text = |path: &Path| path.display().to_string();
             let chain = place.spec.chain_id.clone().unwrap_or_else(|| "chain0".into());
@@ -178,9 +177,7 @@ impl Bcos {
             .ok_or_else(|| {
                 EngineError::Unsupported("this network was not made here, so no node can be added to it here".into())
             })?;
-        let work = place.folder.join(format!("nodes/.{}.new", spec.id));
-        remove_folder(&work)?;
-        private_folder(&work)?;
+        let work = fresh(&place.folder.join("nodes"), &spec.id)?;
         let program = stub(&work)?;
         let made = work.join("node");
         let text = |path: &Path| path.display().to_string();
@@ -192,6 +189,20 @@ impl Bcos {
         fs::rename(&made, &home).map_err(io("move", &made))?;
         remove_folder(&work)
     }
+}
+
+/// An empty folder to make something in. What earlier attempts left is taken away as far as that goes: a chain builder may still be
+/// writing there that a server started which was killed since.
+fn fresh(folder: &Path, name: &str) -> Result<PathBuf, EngineError> {
+    let start = format!(".{name}.new-");
+    for left in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if left.file_name().to_string_lossy().starts_with(&start) {
+            let _in_use = remove_folder(&left.path());
+        }
+    }
+    let work = folder.join(format!("{start}{}", hex::encode(random_bytes::<8>())));
+    private_folder(&work)?;
+    Ok(work)
 }
 
 /// What the chain builder takes for the node's program; drivers start the real one.
