@@ -258,13 +258,11 @@ async fn same_end(engine: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn a_fabric_network_survives_a_server_that_keeps_dying() {
     same_end("fabric").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn a_bcos_chain_survives_a_server_that_keeps_dying() {
     same_end("bcos").await;
 }

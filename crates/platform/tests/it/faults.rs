@@ -42,7 +42,6 @@ async fn a_taken_port_fails_the_step_and_retry_works_once_it_is_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn a_network_given_up_half_way_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let real = Real::start(folder.path(), None).await;

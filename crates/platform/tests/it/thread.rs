@@ -96,7 +96,6 @@ async fn a_bcos_chain_from_its_plan_to_a_found_transaction() {
 
 /// The same on PostgreSQL, which goes away while a network is being made.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
 async fn postgresql_serves_as_well_and_may_be_gone_for_a_while() {
     let Some(programs) = programs() else {
         assert!(std::env::var_os("CI").is_none(), "PostgreSQL is part of every run in CI: install it");

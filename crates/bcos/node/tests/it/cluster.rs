@@ -16,10 +16,13 @@ use konsort_node::{Metrics, Shutdown};
 pub(crate) const COUNTER: &[u8] =
     &[0x60, 0x0a, 0x80, 0x60, 0x0b, 0x60, 0, 0x39, 0x60, 0, 0xf3, 0x60, 0, 0x54, 0x60, 1, 1, 0x60, 0, 0x55, 0];
 
-/// Free ports, all different.
+/// Free ports, all different, below those that the system gives to outgoing connections: one of these might take a port before
+/// its node does.
 fn ports(count: usize) -> Vec<u16> {
-    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let first = 10_000 + u64::from(std::process::id() % 100) * 200;
+    let next = || (first + NEXT.fetch_add(1, Ordering::Relaxed) % 200) as u16;
+    std::iter::repeat_with(next).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
 }
 
 /// The folders of a chain.
