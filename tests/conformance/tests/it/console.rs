@@ -94,17 +94,30 @@ fn a_stranger_finds_the_way_in_chinese() {
     a_stranger_finds_the_way("zh");
 }
 
+/// Takes down what `konsort up` started, also when the test fails.
+struct Down<'a>(&'a Path);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        if self.0.exists() {
+            // A test that fails has said why by now.
+            let _failed = konsort().and_then(|program| run(Command::new(program).args(["down", "--data"]).arg(self.0)));
+        }
+    }
+}
+
 /// One command: server, console, both engines, a transaction on each; a second start goes on; the commands see all of it.
 #[test]
 fn one_command_starts_both_engines_and_the_console() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("all");
+    let _down = Down(&data);
     let command = |arguments: &[&str]| {
         let output =
             run(Command::new(konsort().unwrap()).args(["--output", "json"]).args(arguments).arg("--data").arg(&data));
         output.map(|output| String::from_utf8(output.stdout).unwrap())
     };
-    let told: Value = serde_json::from_str(&command(&["up", "--detach"]).unwrap()).unwrap();
+    let told: Value = serde_json::from_str(&command(&["up", "--detach", "--ports", "free"]).unwrap()).unwrap();
     let networks = told["networks"].as_array().unwrap();
     assert_eq!(networks.len(), 2);
     for network in networks {
@@ -124,7 +137,7 @@ fn one_command_starts_both_engines_and_the_console() {
 
     command(&["down", "--keep"]).unwrap();
     assert!(command(&["status"]).is_err());
-    let again: Value = serde_json::from_str(&command(&["up", "--detach"]).unwrap()).unwrap();
+    let again: Value = serde_json::from_str(&command(&["up", "--detach", "--ports", "free"]).unwrap()).unwrap();
     assert_eq!(again["networks"][0]["id"], networks[0]["id"]);
     let blocks = list(&["block", "list", "fabric-demo"]);
     assert!(blocks.len() >= 4, "{blocks:?}");
