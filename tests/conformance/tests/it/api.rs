@@ -18,7 +18,7 @@ impl Drop for Server {
 }
 
 #[test]
-#[ignore = "takes long and is not part of every run yet; run it with -- --ignored"]
+#[ignore = "takes some minutes; cargo xtask test --all runs it"]
 fn every_answer_is_described_and_none_is_a_server_error() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
