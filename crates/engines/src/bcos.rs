@@ -25,6 +25,7 @@ mod words;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use alloy_json_abi::JsonAbi;
 use async_trait::async_trait;
@@ -51,8 +52,8 @@ pub struct Bcos {
     clients: rpc::Clients,
     /// What is known of the groups' changes.
     histories: Arc<history::Histories>,
-    /// Interfaces that chains keep with contracts, by network folder, group and address.
-    interfaces: Mutex<HashMap<(PathBuf, String, String), Arc<JsonAbi>>>,
+    /// Interfaces that chains keep with contracts, by network folder, group and address: none when there was none at that time.
+    interfaces: Mutex<HashMap<(PathBuf, String, String), (Option<Arc<JsonAbi>>, Instant)>>,
 }
 
 impl Bcos {

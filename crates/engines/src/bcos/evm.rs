@@ -169,6 +169,11 @@ impl Bcos {
 
     /// Why a call fails, by the contract's own errors where the chain keeps its ABI.
     async fn failure(&self, place: Place<'_>, call: &CallRequest, output: &str, error: &str) -> String {
+        if let Ok(to) = contract(&call.contract)
+            && let Ok(Some(nothing)) = self.nothing_there(place, &call.channel, &to).await
+        {
+            return nothing;
+        }
         let output = words::bytes(output).unwrap_or_default();
         let code = if error.contains("revert") || error == status::name(status::REVERT_INSTRUCTION) {
             status::REVERT_INSTRUCTION

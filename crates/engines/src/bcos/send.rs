@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alloy_json_abi::JsonAbi;
 use bcos_types::{Transaction, TransactionData};
@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Interfaces of contracts that are remembered.
 const MOST_INTERFACES: usize = 1_000;
+/// For how long it is remembered that there is none.
+const NO_ABI: Duration = Duration::from_secs(5);
 
 /// A receipt as nodes show it.
 #[derive(Debug, Clone, Deserialize)]
@@ -265,22 +267,25 @@ impl Bcos {
     /// The ABI that the chain keeps with a contract, if it does.
     pub(super) async fn stored_abi(&self, place: Place<'_>, group: &str, contract: &str) -> Option<Arc<JsonAbi>> {
         let key = (place.folder.to_path_buf(), group.to_owned(), contract.to_ascii_lowercase());
-        if let Some(known) = self.interfaces.lock().get(&key) {
-            return Some(Arc::clone(known));
+        match self.interfaces.lock().get(&key) {
+            Some((Some(known), _)) => return Some(Arc::clone(known)),
+            // Contracts of Ethereum clients have none; every call of one would ask again.
+            Some((None, asked)) if asked.elapsed() < NO_ABI => return None,
+            _ => {}
         }
         let clients = self.clients.of_group(place, group, None).ok()?;
         let text: String =
             super::rpc::first(&clients, |client| async move { client.call(group, "getABI", &[json!(contract)]).await })
                 .await
                 .ok()?;
-        // What is at an address never changes, so it need not be asked again.
-        let abi: Arc<JsonAbi> = Arc::new(serde_json::from_str(&text).ok()?);
+        // An ABI at an address never changes, so it need not be asked again.
+        let abi: Option<Arc<JsonAbi>> = serde_json::from_str(&text).ok().map(Arc::new);
         let mut interfaces = self.interfaces.lock();
         if interfaces.len() >= MOST_INTERFACES {
             interfaces.clear();
         }
-        interfaces.insert(key, Arc::clone(&abi));
-        Some(abi)
+        interfaces.insert(key, (abi.clone(), Instant::now()));
+        abi
     }
 }
 

@@ -175,7 +175,6 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes some minutes; cargo xtask test --all runs it"]
 async fn a_chain_is_made_used_stopped_started_and_deleted() {
     let mut world = World::plan(&json!({
         "consensus": "pbft",
@@ -261,7 +260,6 @@ async fn a_chain_is_made_used_stopped_started_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes some minutes; cargo xtask test --all runs it"]
 async fn calls_are_tried_traced_and_explained() {
     let mut world = World::plan(&json!({ "consensus": "pbft", "organisations": [{ "name": "Org1", "nodes": 1 }] }));
     world.done(Act::Create).await;
@@ -349,7 +347,6 @@ async fn calls_are_tried_traced_and_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes some minutes; cargo xtask test --all runs it"]
 async fn a_living_chain_grows_and_shrinks() {
     let mut world = World::plan(&json!({
         "consensus": "pbft",
@@ -434,7 +431,6 @@ async fn a_living_chain_grows_and_shrinks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes some minutes; cargo xtask test --all runs it"]
 async fn every_step_may_be_cut_off_and_run_again() {
     let mut world = World::plan(&json!({ "consensus": "pbft", "organisations": [{ "name": "Org1", "nodes": 2 }] }));
     world.rough = true;
@@ -470,7 +466,6 @@ async fn every_step_may_be_cut_off_and_run_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes some minutes; cargo xtask test --all runs it"]
 async fn a_chain_of_somebody_else_is_watched_and_used() {
     let mut world = World::plan(&json!({ "consensus": "raft", "organisations": [{ "name": "Org1", "nodes": 1 }] }));
     world.done(Act::Create).await;
@@ -523,7 +518,6 @@ async fn a_chain_of_somebody_else_is_watched_and_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes some minutes; cargo xtask test --all runs it"]
 async fn the_stream_of_blocks_keeps_up_with_rotating_sealers_at_full_load() {
     const CALLS: usize = 1_200;
     let mut world = World::plan(&json!({ "consensus": "rpbft", "organisations": [{ "name": "Org1", "nodes": 1 }] }));
