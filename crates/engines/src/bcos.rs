@@ -53,8 +53,11 @@ pub struct Bcos {
     /// What is known of the groups' changes.
     histories: Arc<history::Histories>,
     /// Interfaces that chains keep with contracts, by network folder, group and address: none when there was none at that time.
-    interfaces: Mutex<HashMap<(PathBuf, String, String), (Option<Arc<JsonAbi>>, Instant)>>,
+    interfaces: Mutex<HashMap<(PathBuf, String, String), Asked>>,
 }
+
+/// What a chain said when it was asked for a contract's ABI, and when.
+type Asked = (Option<Arc<JsonAbi>>, Instant);
 
 impl Bcos {
     /// With the program whose role `build_chain` makes certificates, keys and configuration.
