@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use crate::control::Control;
+use crate::control::{Control, Network};
 use crate::db::DbError;
 use crate::events::Topic;
 use crate::networks::model::{NetworkDoc, NetworkState};
@@ -60,6 +60,7 @@ pub(crate) struct NodeLive {
 /// What is known of a network.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Snapshot {
+    /// When the look at its nodes began: what has changed since is not in it.
     pub(crate) at: i64,
     pub(crate) nodes: BTreeMap<String, NodeLive>,
 }
@@ -152,16 +153,7 @@ pub(crate) async fn watch(control: Arc<Control>, network: String, stop: Cancella
         let mut idle = true;
         if let Ok(handle) = control.network(&network).await {
             idle = !matches!(handle.record.doc.state, NetworkState::Running | NetworkState::Pending);
-            let observed = tokio::time::timeout(LONGEST, handle.driver.observe(&network)).await;
-            let observed = observed.ok().and_then(Result::ok).unwrap_or_default();
-            // Nodes are asked once one of them runs: before, there is nobody, and perhaps not even the files that say who may be
-            // asked.
-            let anybody = handle.record.doc.imported
-                || handle.record.doc.state == NetworkState::Running
-                || observed.iter().any(|node| node.state == RunState::Running);
-            let health = async { if anybody { handle.engine.health(handle.place()).await } else { Vec::new() } };
-            let health = tokio::time::timeout(LONGEST, health).await.unwrap_or_default();
-            let snapshot = note(&live, &handle.record.doc, observed, health);
+            let snapshot = look(&live, &handle).await;
             if let Err(error) = tell_changes(&control, &handle.record.doc, &network, &snapshot, &mut told).await {
                 tracing::debug!(%network, %error, "a node's state could not be told");
             }
@@ -182,10 +174,35 @@ pub(crate) async fn watch(control: Arc<Control>, network: String, stop: Cancella
     }
 }
 
-/// Keeps what was seen.
-fn note(live: &NetworkLive, doc: &NetworkDoc, observed: Vec<Observed>, health: Vec<NodeHealth>) -> Snapshot {
-    let now = time::now();
+/// Looks at a network's nodes now, so that nobody who asks after an operation is told what was true before it.
+pub(crate) async fn refresh(control: &Control, network: &str) {
+    if let Ok(handle) = control.network(network).await {
+        // Slow nodes are for the next regular look.
+        let _in_time = tokio::time::timeout(EVERY, look(&control.live.of(network), &handle)).await;
+    }
+}
+
+/// One look at the nodes of a network.
+async fn look(live: &NetworkLive, network: &Network) -> Snapshot {
+    let begun = time::now();
+    let doc = &network.record.doc;
+    let observed = tokio::time::timeout(LONGEST, network.driver.observe(&network.record.id)).await;
+    let observed = observed.ok().and_then(Result::ok).unwrap_or_default();
+    // Nodes are asked once one of them runs: before, there is nobody, and perhaps not even the files that say who may be asked.
+    let anybody = doc.imported
+        || doc.state == NetworkState::Running
+        || observed.iter().any(|node| node.state == RunState::Running);
+    let health = async { if anybody { network.engine.health(network.place()).await } else { Vec::new() } };
+    let health = tokio::time::timeout(LONGEST, health).await.unwrap_or_default();
+    note(live, doc, begun, observed, health)
+}
+
+/// Keeps what was seen, unless a look that began later has ended already; returns what is known then.
+fn note(live: &NetworkLive, doc: &NetworkDoc, now: i64, observed: Vec<Observed>, health: Vec<NodeHealth>) -> Snapshot {
     let before = live.snapshot();
+    if before.at > now {
+        return before;
+    }
     let mut nodes: BTreeMap<String, NodeLive> =
         doc.spec.nodes.iter().map(|node| (node.id.clone(), NodeLive::default())).collect();
     for observed in observed {
@@ -222,8 +239,11 @@ fn note(live: &NetworkLive, doc: &NetworkDoc, observed: Vec<Observed>, health: V
         }
     }
     drop(history);
-    *live.snapshot.write() = snapshot.clone();
-    snapshot
+    let mut known = live.snapshot.write();
+    if known.at <= now {
+        known.clone_from(&snapshot);
+    }
+    known.clone()
 }
 
 /// Tells of nodes whose word has changed.

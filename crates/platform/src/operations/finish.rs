@@ -9,6 +9,7 @@ use crate::control::Control;
 use crate::db::{Connection, DbError, Kind, Repository};
 use crate::events::{Telling, Topic};
 use crate::index::write;
+use crate::live;
 use crate::networks::model::{NetworkDoc, NetworkState};
 use crate::problem::Problem;
 
@@ -96,10 +97,15 @@ async fn remove_all_of(connection: &mut Connection, network: &str) -> Result<(),
     Ok(())
 }
 
-/// What must be gone before the last step of an operation may be called done; after a crash the step is run again, and this too.
-/// The folder of a network has its keys: one that stays would be a removal that has not happened.
+/// What must be so before the last step of an operation may be called done; after a crash the step is run again, and this too.
+/// The folder of a network has its keys: one that stays would be a removal that has not happened. Nodes that an operation has
+/// started or stopped are looked at, as whoever waits for it asks for them next.
 pub(crate) async fn before_end(control: &Control, operation: &Operation) -> Result<(), Problem> {
-    let (Some(Act::Delete), Some(network)) = (operation.act(), &operation.network) else { return Ok(()) };
+    let (Some(act), Some(network)) = (operation.act(), &operation.network) else { return Ok(()) };
+    if !matches!(act, Act::Delete) {
+        live::refresh(control, network).await;
+        return Ok(());
+    }
     let folder = control.network_folder(network);
     match tokio::fs::remove_dir_all(&folder).await {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {

@@ -318,14 +318,17 @@ mod tests {
 
     #[tokio::test]
     async fn what_never_ends_is_stopped_with_its_children() {
-        let limits = Limits { time: Duration::from_millis(300), ..LIMITS };
+        let limits = Limits { time: Duration::from_secs(2), ..LIMITS };
         let begun = Instant::now();
         let (ended, lines) = shell("sleep 60 & echo $!; wait", limits).await;
         assert_eq!(ended, Ended::Time);
-        assert!(begun.elapsed() < Duration::from_secs(10));
-        let child = lines[0].trim();
-        let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "the child lives on: {state}");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", lines[0].trim())).unwrap_or_default();
+        // The end of a killed process is not instant.
+        while !(state().is_empty() || state().contains(") Z ")) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the child lives on: {}", state());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     #[tokio::test]
