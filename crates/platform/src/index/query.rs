@@ -246,20 +246,33 @@ pub(crate) async fn transactions(
     filter: &TransactionFilter,
     limit: u32,
 ) -> Found<TransactionRow> {
-    let mut text = format!("SELECT {TRANSACTION} FROM transactions WHERE ledger = $1 AND position < $2");
+    let mut text = format!("SELECT {TRANSACTION} FROM transactions WHERE ledger = $1");
     let mut words = Vec::new();
-    for (column, value) in [("contract", filter.contract.as_deref()), ("sender", filter.sender.as_deref())] {
-        if let Some(value) = value {
-            words.push(lower_address(value));
-            text.push_str(&format!(" AND {column} = ${}", words.len() + 2));
+    let mut order = String::new();
+    for (column, value) in [("sender", filter.sender.as_deref()), ("contract", filter.contract.as_deref())] {
+        let Some(value) = value else { continue };
+        words.push(lower_address(value));
+        let word = words.len() + 2;
+        if order.is_empty() {
+            // Asked for as pairs, as a plain comparison makes SQLite walk over the whole channel by its key until enough rows are
+            // found: all of it for somebody who never sent anything.
+            text.push_str(&format!(
+                " AND ({column}, position) >= (${word}, 0) AND ({column}, position) < (${word}, $2)"
+            ));
+            order = format!("{column} DESC, ");
+        } else {
+            text.push_str(&format!(" AND {column} = ${word}"));
         }
+    }
+    if order.is_empty() {
+        text.push_str(" AND position < $2");
     }
     match filter.ok {
         Some(true) => text.push_str(" AND ok = 1"),
         Some(false) => text.push_str(" AND ok = 0"),
         None => {}
     }
-    text.push_str(&format!(" ORDER BY position DESC LIMIT {limit}"));
+    text.push_str(&format!(" ORDER BY {order}position DESC LIMIT {limit}"));
     let mut query = sqlx::query::<Any>(AssertSqlSafe(text)).bind(ledger).bind(filter.before.unwrap_or(i64::MAX));
     for word in words {
         query = query.bind(word);
@@ -301,8 +314,9 @@ pub(crate) async fn events(
     let rows = sqlx::query::<Any>(
         "SELECT e.position, e.number, e.contract, e.name, e.payload, t.id, t.time FROM contract_events e \
          JOIN transactions t ON t.ledger = e.ledger AND t.position = e.position \
-         WHERE e.ledger = $1 AND e.contract = $2 AND (e.position < $3 OR (e.position = $3 AND e.number < $4)) \
-         ORDER BY e.position DESC, e.number DESC LIMIT $5",
+         WHERE e.ledger = $1 AND (e.contract, e.position, e.number) >= ($2, 0, 0) \
+         AND (e.contract, e.position, e.number) < ($2, $3, $4) \
+         ORDER BY e.contract DESC, e.position DESC, e.number DESC LIMIT $5",
     )
     .bind(ledger)
     .bind(lower_address(contract))
