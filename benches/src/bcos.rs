@@ -1,10 +1,10 @@
 //! Transfers, ERC-20 transfers, DagTransfer and a hot account over JSON-RPC, against one node and against four; ERC-20
 //! by Ethereum's transactions against anvil in the same run.
 
-mod chain;
+pub(crate) mod chain;
 mod ethereum;
-mod native;
-mod wire;
+pub(crate) mod native;
+pub(crate) mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;

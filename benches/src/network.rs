@@ -60,14 +60,18 @@ impl Description {
         self.nodes.iter().filter(|node| node.role == "peer")
     }
 
-    /// A signing identity of a peer's organisation.
-    pub(crate) fn signer(&self, node: &Node, user: &str) -> anyhow::Result<Arc<SigningIdentity>> {
-        let identity = self
-            .identities
-            .iter()
+    /// The MSP folder of a user of a node's organisation.
+    pub(crate) fn msp(&self, node: &Node, user: &str) -> anyhow::Result<&Path> {
+        let mut identities = self.identities.iter();
+        let identity = identities
             .find(|one| one.mspid == node.mspid && one.name.starts_with(user))
             .with_context(|| format!("the description has no {user} of {}", node.mspid))?;
-        Ok(Arc::new(SigningIdentity::from_folder(&identity.msp, &identity.mspid)?))
+        Ok(&identity.msp)
+    }
+
+    /// A signing identity of a peer's organisation.
+    pub(crate) fn signer(&self, node: &Node, user: &str) -> anyhow::Result<Arc<SigningIdentity>> {
+        Ok(Arc::new(SigningIdentity::from_folder(self.msp(node, user)?, &node.mspid)?))
     }
 
     fn endpoint(node: &Node) -> anyhow::Result<Endpoint> {

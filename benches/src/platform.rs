@@ -1,10 +1,11 @@
 //! The platform's server with many networks and a large index: how fast the index grows, how fast lists and searches answer.
 //!
 //! Networks, nodes and blocks come from an engine that makes them up; everything from there on is the real thing: operations,
-//! followers, database, HTTP.
+//! followers, database, HTTP. A second part has the server follow real networks of both engines under full load.
 
 mod client;
 mod invented;
+mod live;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use konsort_engines::Engine;
 use konsort_node::Environment;
 use konsort_platform::control::Adapters;
 use konsort_platform::server::{Config, Server};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use client::Client;
 use invented::{Chain, Idle, Invented};
@@ -43,6 +44,9 @@ pub(crate) struct Options {
     /// PostgreSQL to measure on, as `postgres://…`; default: SQLite
     #[arg(long)]
     database_url: Option<String>,
+    /// Transactions of each engine in the part with real networks; 0 leaves it out
+    #[arg(long, default_value_t = 20_000)]
+    live: usize,
 }
 
 /// Measures and prints.
@@ -70,10 +74,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let link = server.setup_link.clone().context("the database is not empty; give a new one")?;
     let token = link.split_once("token=").context("the link for the setup has no token")?.1.to_owned();
     let mut client = Client::connect(server.addr).await?;
-    let setup = json!({
-        "token": token, "username": "root", "password": "a long enough password", "language": "en", "organisation": "First",
-    });
-    client.log_in(&setup).await?;
+    client.log_in(&first_admin(&token)).await?;
 
     let begun = Instant::now();
     let mut networks = Vec::new();
@@ -123,14 +124,23 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         worst = worst.max(at(0.95));
         figures.insert(what.to_owned(), json!({ "p50_ms": at(0.5), "p95_ms": at(0.95), "max_ms": at(1.0) }));
     }
+    server.stop().await;
+    let live = if options.live > 0 { Some(live::run(options.live).await?) } else { None };
     let database = if options.database_url.is_some() { "postgresql" } else { "sqlite" };
     let report = json!({
         "database": database, "networks": options.networks, "nodes": options.networks * u64::from(options.nodes),
         "transactions": wanted, "index_transactions_per_second": throughput, "worst_p95_ms": worst, "requests": figures,
+        "live": live,
     });
     println!("{report}");
-    server.stop().await;
     Ok(())
+}
+
+/// What makes the first administrator.
+fn first_admin(token: &str) -> Value {
+    json!({
+        "token": token, "username": "root", "password": "a long enough password", "language": "en", "organisation": "First",
+    })
 }
 
 /// Requests by kind.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use konsort_node::{ClientTls, DialOptions, Roots, TlsIdentity};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::wire::Target;
 use crate::cpu;
@@ -77,6 +77,29 @@ impl Chain {
     /// The processes, in the order of the nodes.
     pub(crate) fn pids(&self) -> anyhow::Result<Vec<u32>> {
         self.about.nodes.iter().map(|node| node.pid.context("a node's process is not known")).collect()
+    }
+
+    /// The first node's last block.
+    pub(crate) async fn height(&self) -> anyhow::Result<u64> {
+        let target = self.ethereum().swap_remove(0);
+        let answer = target.call("eth_blockNumber", json!([])).await?;
+        Ok(u64::from_str_radix(answer.as_str().unwrap_or_default().trim_start_matches("0x"), 16)?)
+    }
+
+    /// What imports it into a platform.
+    pub(crate) fn import_request(&self) -> anyhow::Result<Value> {
+        let read = |name: &str| std::fs::read_to_string(self.about.sdk.join(name));
+        let organisation = json!({
+            "organisation": "Agency", "ca": read("ca.crt")?, "certificate": read("sdk.crt")?, "key": read("sdk.key")?,
+        });
+        let nodes: Vec<Value> = (self.about.nodes.iter().enumerate())
+            .map(|(number, node)| {
+                json!({ "id": format!("node{number}"), "role": "sealer", "organisation": "Agency",
+                    "endpoints": { "rpc": node.rpc, "web3": node.web3.trim_start_matches("http://") } })
+            })
+            .collect();
+        Ok(json!({ "name": "chain under load", "engine": "bcos", "consensus": "pbft", "chain_id": self.about.chain_id,
+            "organisations": [organisation], "channels": [self.about.group_id], "nodes": nodes }))
     }
 
     /// Waits until all nodes have the same last block, so that the work of every one is counted; its number.

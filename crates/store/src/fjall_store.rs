@@ -14,6 +14,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -49,6 +50,8 @@ struct Shared {
 const CACHE_BYTES: u64 = 32 << 20;
 /// What is held in memory before it is written out: also what an opening after a kill sorts again, at about 1 µs a row.
 const MEMTABLE_BYTES: u64 = 16 << 20;
+/// How long the engine of a store that was closed a moment ago may still hold its lock.
+const CLOSING: Duration = Duration::from_secs(10);
 /// The engine's name for the one tree.
 const TREE: &str = "rows";
 /// First byte of the store's own keys; spaces count from 0.
@@ -74,6 +77,14 @@ impl FjallStore {
     }
 
     fn open_as(path: &Path, spaces: &[&str], derived: bool) -> Result<Self, StoreError> {
+        match Self::open_once(path, spaces, derived) {
+            // The engine's own thread came upon something in a table before we did: the next opening reads all of them first.
+            Err(StoreError::Poisoned { .. }) => Self::open_once(path, spaces, derived),
+            other => other,
+        }
+    }
+
+    fn open_once(path: &Path, spaces: &[&str], derived: bool) -> Result<Self, StoreError> {
         std::fs::create_dir_all(path).map_err(|source| StoreError::io("create", path, source))?;
         let lock = FolderLock::take(path, "owner")?;
         let health = Health::of(path);
@@ -93,10 +104,13 @@ impl FjallStore {
             last_batch: Mutex::default(),
             _lock: lock,
         };
+        let suspect = shared.health.is_suspect();
+        if suspect {
+            unpanicked(path, || shared.read_everything())?;
+        }
         unpanicked(path, || shared.replay(&journals, derived))?;
         shared.check_names(spaces)?;
-        if shared.health.is_suspect() {
-            unpanicked(path, || shared.read_everything())?;
+        if suspect {
             shared.health.is_fine_after_all();
         }
         drop(opening);
@@ -111,14 +125,22 @@ impl FjallStore {
 
 fn open_engine(path: &Path) -> Result<(Database, Keyspace), StoreError> {
     let failed = |error| health::translate(path, error);
-    let database = Database::builder(path)
-        .cache_size(CACHE_BYTES)
-        .worker_threads(1)
-        // Who uses this store replays its own log after a power cut, so a batch is only handed to the system (see `write`).
-        .manual_journal_persist(true)
-        .journal_compression(CompressionType::None)
-        .open()
-        .map_err(failed)?;
+    let builder = || {
+        Database::builder(path)
+            .cache_size(CACHE_BYTES)
+            .worker_threads(1)
+            // Who uses this store replays its own log after a power cut, so a batch is only handed to the system (see `write`).
+            .manual_journal_persist(true)
+            .journal_compression(CompressionType::None)
+    };
+    let begun = Instant::now();
+    let database = loop {
+        match builder().open() {
+            // The folder is ours: what still holds the engine's lock is the last of a closed store that is about to end.
+            Err(fjall::Error::Locked) if begun.elapsed() < CLOSING => {}
+            other => break other.map_err(failed)?,
+        }
+    };
     let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
     let tree = database.keyspace(TREE, options).map_err(failed)?;
     Ok((database, tree))
