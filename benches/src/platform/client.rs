@@ -28,6 +28,14 @@ impl Client {
         })
     }
 
+    /// Another connection of the same session.
+    pub(super) async fn again(&self) -> anyhow::Result<Self> {
+        let mut other = Self::connect(self.host.parse()?).await?;
+        other.cookie.clone_from(&self.cookie);
+        other.csrf.clone_from(&self.csrf);
+        Ok(other)
+    }
+
     pub(super) async fn log_in(&mut self, setup: &Value) -> anyhow::Result<()> {
         let (session, cookie) = self.exchange("POST", "/v1/setup", Some(setup)).await?;
         self.cookie = cookie.context("no cookie was set")?;

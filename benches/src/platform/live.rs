@@ -19,8 +19,9 @@ use crate::cpu;
 use crate::load::{self, Outcome, Pace};
 use crate::network::{Description, Own};
 
-/// Calls in flight on each engine.
+/// Calls in flight on Fabric, and on the chain.
 const CLIENTS: usize = 256;
+const CONNECTIONS: usize = 512;
 /// Longest wait for the index after the last answer.
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -45,9 +46,11 @@ pub(super) async fn run(transactions: usize) -> anyhow::Result<Value> {
         let begin = level(&mut client, &ids, &chain, &fabric).await?;
         let used = cpu::milliseconds(server.child.id());
         let mut behind = 0;
+        // A connection of its own, as it is cut off in the middle of an answer.
+        let mut watching = client.again().await?;
         let outcomes = tokio::select! {
             outcomes = loads.drive(&chain, on, transactions) => outcomes?,
-            failed = watch(&mut client, &ids, &chain, &fabric, &mut behind) => match failed? {},
+            failed = watch(&mut watching, &ids, &chain, &fabric, &mut behind) => match failed? {},
         };
         let answered = Instant::now();
         let end = level(&mut client, &ids, &chain, &fabric).await?;
@@ -199,7 +202,6 @@ async fn level(client: &mut Client, ids: &[String], chain: &Chain, fabric: &Desc
 struct Loads {
     fabric: Vec<fabric_client::GatewayClient>,
     base: Call,
-    connections: Vec<wire::Connection>,
     signer: Signer,
     first: usize,
 }
@@ -211,9 +213,9 @@ impl Loads {
         for _ in 0..4 {
             fabric.push(network.gateway(peer).await?);
         }
-        let mut connections = wire::connect(&chain.native()?, CLIENTS).await?;
+        let mut connections = wire::connect(&chain.native()?, CONNECTIONS).await?;
         let signer = Signer::prepare(chain, &mut connections).await?;
-        Ok(Self { fabric, base: Call::new(&network.channel, &network.chaincode), connections, signer, first: 0 })
+        Ok(Self { fabric, base: Call::new(&network.channel, &network.chaincode), signer, first: 0 })
     }
 
     /// Sends to the engines that are on; what came of it.
@@ -234,8 +236,10 @@ impl Loads {
                 return Ok(None);
             }
             let transactions = self.signer.slice(Case::Erc20, height, first, count);
-            let work = self.signer.requests(&transactions, CLIENTS);
-            wire::drive(&mut self.connections, work, Case::Erc20.expect()).await.map(Some)
+            let work = self.signer.requests(&transactions, CONNECTIONS);
+            // New ones each time: nodes close what was idle while the other engine was measured.
+            let mut connections = wire::connect(&chain.native()?, CONNECTIONS).await?;
+            wire::drive(&mut connections, work, Case::Erc20.expect()).await.map(Some)
         };
         let fabric = async { if on[0] { Some(fabric.await) } else { None } };
         let (fabric, bcos) = tokio::join!(fabric, bcos);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sqlx::{Any, Row as _};
+use sqlx::{Any, AssertSqlSafe, Row as _};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use utoipa::ToSchema;
 
@@ -25,6 +25,8 @@ const RECENT: usize = 2048;
 const KEPT: i64 = 200_000;
 /// How often old events are removed: once per so many.
 const PRUNE_EVERY: i64 = 1024;
+/// Most events of one statement.
+const TOLD_AT_ONCE: usize = 128;
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -179,35 +181,58 @@ impl Telling {
         channel: Option<&str>,
         doc: Value,
     ) -> Result<(), DbError> {
+        self.tell_all(topic, network, channel, vec![doc]).await
+    }
+
+    /// Tells of many things in their order, with few statements.
+    pub async fn tell_all(
+        &mut self,
+        topic: Topic,
+        network: Option<&str>,
+        channel: Option<&str>,
+        docs: Vec<Value>,
+    ) -> Result<(), DbError> {
         let at = time::now();
-        let row = sqlx::query::<Any>(
-            "INSERT INTO events (at, topic, network, channel, doc) VALUES ($1, $2, $3, $4, $5) RETURNING seq",
-        )
-        .bind(at)
-        .bind(topic.name())
-        .bind(network.map(str::to_owned))
-        .bind(channel.map(str::to_owned))
-        .bind(doc.to_string())
-        .fetch_one(&mut *self.transaction)
-        .await?;
-        let seq: i64 = row.try_get(0)?;
-        if seq % PRUNE_EVERY == 0 {
-            sqlx::query::<Any>("DELETE FROM events WHERE seq < $1")
-                .bind(seq - KEPT)
-                .execute(&mut *self.transaction)
-                .await?;
+        let mut docs = docs.into_iter();
+        while docs.len() > 0 {
+            // Powers of two: the few statements there are stay prepared.
+            let count = (1 << docs.len().ilog2()).min(TOLD_AT_ONCE);
+            let some: Vec<Value> = docs.by_ref().take(count).collect();
+            let rows: Vec<String> = (0..some.len()).map(|row| format!("($1, $2, $3, $4, ${})", row + 5)).collect();
+            let text = format!(
+                "INSERT INTO events (at, topic, network, channel, doc) VALUES {} RETURNING seq",
+                rows.join(", ")
+            );
+            let mut query = sqlx::query::<Any>(AssertSqlSafe(text))
+                .bind(at)
+                .bind(topic.name())
+                .bind(network.map(str::to_owned))
+                .bind(channel.map(str::to_owned));
+            for doc in &some {
+                query = query.bind(doc.to_string());
+            }
+            let rows = query.fetch_all(&mut *self.transaction).await?;
+            let mut numbers = rows.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Result<Vec<_>, _>>()?;
+            // Given in the order of the rows; the order in which they come back is nobody's promise.
+            numbers.sort_unstable();
+            if let Some(&prune) = numbers.iter().find(|&&seq| seq % PRUNE_EVERY == 0) {
+                sqlx::query::<Any>("DELETE FROM events WHERE seq < $1")
+                    .bind(prune - KEPT)
+                    .execute(&mut *self.transaction)
+                    .await?;
+            }
+            self.events.extend(numbers.into_iter().zip(some).map(|(seq, doc)| Event {
+                seq,
+                at,
+                topic,
+                network: network.map(str::to_owned),
+                channel: channel.map(str::to_owned),
+                doc: match doc {
+                    Value::Object(doc) => doc,
+                    other => Map::from_iter([("value".to_owned(), other)]),
+                },
+            }));
         }
-        self.events.push(Event {
-            seq,
-            at,
-            topic,
-            network: network.map(str::to_owned),
-            channel: channel.map(str::to_owned),
-            doc: match doc {
-                Value::Object(doc) => doc,
-                other => Map::from_iter([("value".to_owned(), other)]),
-            },
-        });
         Ok(())
     }
 

@@ -229,15 +229,15 @@ pub(crate) async fn store_batch(
     let database = |error: DbError| WriteError::Database(sqlx::Error::Protocol(error.to_string()));
     let mut telling = control.outbox.begin().await.map_err(database)?;
     let after = write::write(telling.connection(), cursor, batch).await?;
-    for block in batch {
+    let told = batch.iter().map(|block| {
         let failed = block.transactions.iter().filter(|transaction| !transaction.ok).count();
         let events: usize = block.transactions.iter().map(|transaction| transaction.events.len()).sum();
-        let doc = json!({
+        json!({
             "height": block.height, "hash": rows::lower(&block.hash), "time": block.time, "producer": block.producer,
             "transactions": block.transactions.len(), "failed": failed, "events": events, "size": block.size, "config": block.config,
-        });
-        telling.tell(Topic::Block, Some(network), Some(channel), doc).await.map_err(database)?;
-    }
+        })
+    });
+    telling.tell_all(Topic::Block, Some(network), Some(channel), told.collect()).await.map_err(database)?;
     telling.commit().await.map_err(database)?;
     let transactions: usize = batch.iter().map(|block| block.transactions.len()).sum();
     if let Some(mut row) = control.index.ledger(network, channel) {

@@ -14,7 +14,7 @@ const EVENTS: usize = 64;
 /// Longest payload kept of an event, in bytes of JSON.
 const PAYLOAD: usize = 16 * 1024;
 /// Rows of one statement. Few enough for every database's limit of parameters.
-const ROWS: usize = 128;
+const ROWS: usize = 1024;
 
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,14 +71,19 @@ impl Rows {
         self.cells.len() / self.columns.len()
     }
 
-    fn statement(&self, rows: usize) -> String {
+    /// `numbered`: parameters are `$1`, `$2` and so on; otherwise `?`, as SQLite looks through the names of all to find one.
+    fn statement(&self, rows: usize, numbered: bool) -> String {
         let width = self.columns.len();
         let mut text = format!("INSERT INTO {} ({}) VALUES ", self.table, self.columns.join(", "));
         for row in 0..rows {
             text.push_str(if row == 0 { "(" } else { ", (" });
             for column in 0..width {
-                text.push_str(if column == 0 { "$" } else { ", $" });
-                text.push_str(&(row * width + column + 1).to_string());
+                text.push_str(if column == 0 { "" } else { ", " });
+                if numbered {
+                    text.push_str(&format!("${}", row * width + column + 1));
+                } else {
+                    text.push('?');
+                }
             }
             text.push(')');
         }
@@ -90,14 +95,13 @@ impl Rows {
     /// Inserts them all.
     pub(crate) async fn insert(mut self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
         let width = self.columns.len();
-        let full = self.statement(ROWS);
+        let numbered = connection.backend_name() != "SQLite";
         let mut left = self.cells.len() / width;
         let mut cells = std::mem::take(&mut self.cells).into_iter();
         while left > 0 {
-            let rows = left.min(ROWS);
-            // Only the full statement is worth keeping prepared; the rests differ each time.
-            let text = if rows == ROWS { full.clone() } else { self.statement(rows) };
-            let mut query = sqlx::query::<Any>(AssertSqlSafe(text)).persistent(rows == ROWS);
+            // Powers of two: the few statements there are stay prepared.
+            let rows = (1 << left.ilog2()).min(ROWS);
+            let mut query = sqlx::query::<Any>(AssertSqlSafe(self.statement(rows, numbered)));
             for cell in cells.by_ref().take(rows * width) {
                 query = match cell {
                     Cell::Int(value) => query.bind(value),
@@ -278,6 +282,7 @@ pub(crate) mod tests {
     #[test]
     fn statements_number_their_parameters() {
         let rows = Rows::new("t", &["a", "b"], "ON CONFLICT DO NOTHING");
-        assert_eq!(rows.statement(2), "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING");
+        assert_eq!(rows.statement(2, true), "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING");
+        assert_eq!(rows.statement(2, false), "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING");
     }
 }
