@@ -37,7 +37,7 @@ enum Verb {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
-    /// Measure: `cargo xtask bench fabric --help`, `cargo xtask bench bcos --help`
+    /// Measure: `cargo xtask bench fabric --help`, `cargo xtask bench bcos --help`, `cargo xtask bench platform --help`
     Bench {
         /// `fabric` or `bcos`, then its own arguments
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
