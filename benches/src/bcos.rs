@@ -92,7 +92,7 @@ async fn measure(
         let warm = signer.slice(case, height, first, options.clients.min(options.count));
         first += warm.len();
         let mut hot = first as u64;
-        signer.send(&mut connections, warm, case.expect()).await?;
+        signer.send(&mut connections, warm, case.good_answer()).await?;
 
         let (mut total, mut cpu) = (Outcome::default(), vec![0.0; nodes]);
         let begin = chain.settle().await?;
@@ -104,7 +104,7 @@ async fn measure(
             let transactions = signer.slice(case, height, first, slice);
             let work = signer.requests(&transactions, options.clients);
             let before = Used::by(&pids);
-            let outcome = wire::drive(&mut connections, work, case.expect()).await?;
+            let outcome = wire::drive(&mut connections, work, case.good_answer()).await?;
             chain.settle().await?;
             // What goes on in the background after the last answer belongs to it.
             tokio::time::sleep(Duration::from_millis(200)).await;

@@ -39,7 +39,7 @@ enum Verb {
     },
     /// Measure: `cargo xtask bench fabric --help`, `cargo xtask bench bcos --help`, `cargo xtask bench platform --help`
     Bench {
-        /// `fabric` or `bcos`, then its own arguments
+        /// `fabric`, `bcos` or `platform`, then its own arguments
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

@@ -46,7 +46,7 @@ impl Case {
     }
 
     /// What a good answer looks like.
-    pub(crate) fn expect(self) -> Expect {
+    pub(crate) fn good_answer(self) -> Expect {
         if self == Self::Dag { Expect::Zero } else { Expect::Receipt }
     }
 }

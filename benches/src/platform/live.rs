@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
-use fabric_client::Call;
+use anyhow::{Context as _, ensure};
+use fabric_client::{AdminClient, Call, GatewayClient};
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -40,20 +40,23 @@ pub(super) async fn run(transactions: usize) -> anyhow::Result<Value> {
     for network in &networks {
         ids.push(network["id"].as_str().context("the network has no id")?.to_owned());
     }
+    let peer = fabric.peers().next().context("the network has no peer")?;
+    let peer = fabric.admin(peer).await?;
+    let mut followed = Followed { client, ids, peer, channel: &fabric.channel, chain: &chain };
     let mut loads = Loads::prepare(&fabric, &chain).await?;
     let mut figures = serde_json::Map::new();
     for (name, on) in [("fabric", [true, false]), ("bcos", [false, true]), ("both", [true, true])] {
-        let begin = level(&mut client, &ids, &chain, &fabric).await?;
+        let begin = followed.level().await?;
         let used = cpu::milliseconds(server.child.id());
         let mut behind = 0;
-        // A connection of its own, as it is cut off in the middle of an answer.
-        let mut watching = client.again().await?;
         let outcomes = tokio::select! {
             outcomes = loads.drive(&chain, on, transactions) => outcomes?,
-            failed = watch(&mut watching, &ids, &chain, &fabric, &mut behind) => match failed? {},
+            failed = followed.watch(&mut behind) => match failed? {},
         };
         let answered = Instant::now();
-        let end = level(&mut client, &ids, &chain, &fabric).await?;
+        // The old connection was cut off in the middle of an answer.
+        followed.client = followed.client.again().await?;
+        let end = followed.level().await?;
         let late = answered.elapsed().as_secs_f64() * 1000.0;
         let indexed = end.saturating_sub(begin);
         let sent: usize = outcomes.iter().map(|outcome| outcome.succeeded).sum();
@@ -148,59 +151,63 @@ fn fabric_request(network: &Description) -> anyhow::Result<Value> {
         "channels": [network.channel], "nodes": nodes }))
 }
 
-/// Height of both networks: blocks of the nodes, blocks and transactions of the index.
-async fn heights(
-    client: &mut Client,
-    ids: &[String],
-    chain: &Chain,
-    fabric: &Description,
-) -> anyhow::Result<[(u64, u64, u64); 2]> {
-    let peer = fabric.peers().next().context("the network has no peer")?;
-    let of_fabric = fabric.admin(peer).await?.channel_info(&fabric.channel).await?.height.saturating_sub(1);
-    let of_bcos = chain.height().await?;
-    let mut both = [(of_fabric, 0, 0), (of_bcos, 0, 0)];
-    for (id, (_, height, transactions)) in ids.iter().zip(&mut both) {
-        let network = client.get(&format!("/v1/networks/{id}")).await?;
-        *height = network["height"].as_u64().unwrap_or_default();
-        *transactions = network["transactions"].as_u64().unwrap_or_default();
-    }
-    Ok(both)
+/// Both networks and what the server knows of them.
+struct Followed<'a> {
+    client: Client,
+    /// Of the networks on the server.
+    ids: Vec<String>,
+    peer: AdminClient,
+    channel: &'a str,
+    chain: &'a Chain,
 }
 
-/// Notes how many blocks the index of either network is behind its nodes at most, until that cannot be asked.
-async fn watch(
-    client: &mut Client,
-    ids: &[String],
-    chain: &Chain,
-    fabric: &Description,
-    behind: &mut u64,
-) -> anyhow::Result<Infallible> {
-    loop {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        for (blocks, indexed, _) in heights(client, ids, chain, fabric).await? {
-            *behind = blocks.saturating_sub(indexed).max(*behind);
-        }
-    }
+/// Blocks of a network's nodes, blocks and transactions of the index.
+#[derive(Debug)]
+struct Heights {
+    blocks: u64,
+    indexed: u64,
+    transactions: u64,
 }
 
-/// Waits until the index has every block; its transactions then.
-async fn level(client: &mut Client, ids: &[String], chain: &Chain, fabric: &Description) -> anyhow::Result<u64> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let both = heights(client, ids, chain, fabric).await?;
-        if both.iter().all(|(blocks, indexed, _)| indexed >= blocks) {
-            return Ok(both.iter().map(|(_, _, transactions)| transactions).sum());
+impl Followed<'_> {
+    async fn heights(&mut self) -> anyhow::Result<Vec<Heights>> {
+        let fabric = self.peer.channel_info(self.channel).await?.height.saturating_sub(1);
+        let mut all = Vec::new();
+        for (id, blocks) in self.ids.iter().zip([fabric, self.chain.height().await?]) {
+            let network = self.client.get(&format!("/v1/networks/{id}")).await?;
+            let number = |name: &str| network[name].as_u64().unwrap_or_default();
+            all.push(Heights { blocks, indexed: number("height"), transactions: number("transactions") });
         }
-        if Instant::now() > until {
-            bail!("the index does not reach the nodes: {both:?}");
+        Ok(all)
+    }
+
+    /// Notes how many blocks the index of either network is behind its nodes at most, until that cannot be asked.
+    async fn watch(&mut self, behind: &mut u64) -> anyhow::Result<Infallible> {
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            for network in self.heights().await? {
+                *behind = network.blocks.saturating_sub(network.indexed).max(*behind);
+            }
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    /// Waits until the index has every block; its transactions then.
+    async fn level(&mut self) -> anyhow::Result<u64> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let all = self.heights().await?;
+            if all.iter().all(|network| network.indexed >= network.blocks) {
+                return Ok(all.iter().map(|network| network.transactions).sum());
+            }
+            ensure!(Instant::now() < until, "the index does not reach the nodes: {all:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
 /// What sends to both.
 struct Loads {
-    fabric: Vec<fabric_client::GatewayClient>,
+    fabric: Vec<GatewayClient>,
     base: Call,
     signer: Signer,
     first: usize,
@@ -239,7 +246,7 @@ impl Loads {
             let work = self.signer.requests(&transactions, CONNECTIONS);
             // New ones each time: nodes close what was idle while the other engine was measured.
             let mut connections = wire::connect(&chain.native()?, CONNECTIONS).await?;
-            wire::drive(&mut connections, work, Case::Erc20.expect()).await.map(Some)
+            wire::drive(&mut connections, work, Case::Erc20.good_answer()).await.map(Some)
         };
         let fabric = async { if on[0] { Some(fabric.await) } else { None } };
         let (fabric, bcos) = tokio::join!(fabric, bcos);

@@ -15,13 +15,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, Executor as _};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Executor as _};
 
 pub use page::{Order, Page, PageOf, decode_token, encode_token};
 pub(crate) use page::{cut, push_page};
 use postgres::Sole;
 pub use query::Query;
 pub use repository::{Filter, Kind, New, Record, Repository, push_scope};
+
+/// How many of `left` rows the next statement writes, at most `most`: powers of two, so that the few statements there are stay
+/// prepared. `left` is not 0.
+pub(crate) fn rows_at_once(left: usize, most: usize) -> usize {
+    (1 << left.ilog2()).min(most)
+}
 
 /// A transaction; nothing of it remains unless it is committed.
 pub type Tx = sqlx::Transaction<'static, sqlx::Any>;
@@ -127,7 +133,8 @@ impl Db {
             DbError::Failed(format!("the path {} cannot be used for a database; choose a plain one", file.display()))
         })?;
         let options: AnyConnectOptions = format!("sqlite://{path}?mode=rwc").parse()?;
-        let pool = |connections: u32| {
+        // The one that writes the index touches many more pages than those that read lists.
+        let pool = |connections: u32, cache_kib: u32| {
             AnyPoolOptions::new()
                 .max_connections(connections)
                 .min_connections(1)
@@ -136,20 +143,19 @@ impl Db {
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .test_before_acquire(false)
-                .after_connect(|connection, _| {
+                .after_connect(move |connection, _| {
                     Box::pin(async move {
-                        connection
-                            .execute(
-                                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=10000; \
-                                 PRAGMA foreign_keys=ON; PRAGMA cache_size=-32000; PRAGMA temp_store=MEMORY;",
-                            )
-                            .await?;
+                        let settings = format!(
+                            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=10000; \
+                             PRAGMA foreign_keys=ON; PRAGMA cache_size=-{cache_kib}; PRAGMA temp_store=MEMORY;"
+                        );
+                        connection.execute(AssertSqlSafe(settings)).await?;
                         Ok(())
                     })
                 })
         };
-        let write = pool(1).connect_with(options.clone()).await?;
-        let read = pool(6).connect_with(options).await?;
+        let write = pool(1, 48_000).connect_with(options.clone()).await?;
+        let read = pool(6, 16_000).connect_with(options).await?;
         Ok(Self { read, write, sole: None })
     }
 

@@ -16,7 +16,7 @@ use sqlx::{Any, AssertSqlSafe, Row as _};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use utoipa::ToSchema;
 
-use crate::db::{Connection, Db, DbError, Tx};
+use crate::db::{Connection, Db, DbError, Tx, rows_at_once};
 use crate::time;
 
 /// Events that are kept in memory for readers who are up to date.
@@ -195,8 +195,7 @@ impl Telling {
         let at = time::now();
         let mut docs = docs.into_iter();
         while docs.len() > 0 {
-            // Powers of two: the few statements there are stay prepared.
-            let count = (1 << docs.len().ilog2()).min(TOLD_AT_ONCE);
+            let count = rows_at_once(docs.len(), TOLD_AT_ONCE);
             let some: Vec<Value> = docs.by_ref().take(count).collect();
             let rows: Vec<String> = (0..some.len()).map(|row| format!("($1, $2, $3, $4, ${})", row + 5)).collect();
             let text = format!(

@@ -4,7 +4,7 @@ mod history;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use konsort_drivers::{Observed, RunState};
 use konsort_engines::NodeHealth;
@@ -29,6 +29,8 @@ const EVERY: Duration = Duration::from_secs(2);
 const EVERY_IDLE: Duration = Duration::from_secs(10);
 /// The longest to wait for an answer.
 const LONGEST: Duration = Duration::from_secs(8);
+/// The shortest time over which the use of a core is worked out.
+const CPU_OVER: Duration = Duration::from_secs(1);
 /// A node that has been started this lately may still be silent.
 const STARTING: i64 = 20_000;
 
@@ -60,8 +62,9 @@ pub(crate) struct NodeLive {
 /// What is known of a network.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Snapshot {
-    /// When the look at its nodes began: what has changed since is not in it.
     pub(crate) at: i64,
+    /// When the look at its nodes began: what has changed since is not in it.
+    began: Option<Instant>,
     pub(crate) nodes: BTreeMap<String, NodeLive>,
 }
 
@@ -184,7 +187,7 @@ pub(crate) async fn refresh(control: &Control, network: &str) {
 
 /// One look at the nodes of a network.
 async fn look(live: &NetworkLive, network: &Network) -> Snapshot {
-    let begun = time::now();
+    let began = Instant::now();
     let doc = &network.record.doc;
     let observed = tokio::time::timeout(LONGEST, network.driver.observe(&network.record.id)).await;
     let observed = observed.ok().and_then(Result::ok).unwrap_or_default();
@@ -194,15 +197,23 @@ async fn look(live: &NetworkLive, network: &Network) -> Snapshot {
         || observed.iter().any(|node| node.state == RunState::Running);
     let health = async { if anybody { network.engine.health(network.place()).await } else { Vec::new() } };
     let health = tokio::time::timeout(LONGEST, health).await.unwrap_or_default();
-    note(live, doc, begun, observed, health)
+    note(live, doc, began, observed, health)
 }
 
 /// Keeps what was seen, unless a look that began later has ended already; returns what is known then.
-fn note(live: &NetworkLive, doc: &NetworkDoc, now: i64, observed: Vec<Observed>, health: Vec<NodeHealth>) -> Snapshot {
-    let before = live.snapshot();
-    if before.at > now {
-        return before;
+fn note(
+    live: &NetworkLive,
+    doc: &NetworkDoc,
+    began: Instant,
+    observed: Vec<Observed>,
+    health: Vec<NodeHealth>,
+) -> Snapshot {
+    let mut known = live.snapshot.write();
+    if known.began.is_some_and(|other| other > began) {
+        return known.clone();
     }
+    let now = time::now();
+    let elapsed = known.began.map_or(Duration::ZERO, |before| began - before);
     let mut nodes: BTreeMap<String, NodeLive> =
         doc.spec.nodes.iter().map(|node| (node.id.clone(), NodeLive::default())).collect();
     for observed in observed {
@@ -217,15 +228,17 @@ fn note(live: &NetworkLive, doc: &NetworkDoc, now: i64, observed: Vec<Observed>,
     }
     for (id, node) in &mut nodes {
         let used = |node: &NodeLive| node.observed.as_ref().and_then(|observed| observed.cpu_ms);
-        let (Some(after), Some(earlier)) = (used(node), before.nodes.get(id).and_then(used)) else { continue };
-        let elapsed = u64::try_from(now - before.at).unwrap_or(0);
-        if let (Some(spent), true) = (after.checked_sub(earlier), elapsed > 0) {
-            node.cpu = Some(spent * 1000 / elapsed);
+        let Some(before) = known.nodes.get(id) else { continue };
+        let (Some(after), Some(earlier)) = (used(node), used(before)) else { continue };
+        // The system counts in hundredths of a second: two looks in a row would show nothing, or far too much.
+        if elapsed < CPU_OVER {
+            node.cpu = before.cpu;
+        } else if let Some(spent) = after.checked_sub(earlier) {
+            node.cpu = Some(spent * 1000 / elapsed.as_millis() as u64);
         }
     }
-    let snapshot = Snapshot { at: now, nodes };
     let mut history = live.history.lock();
-    for (id, node) in &snapshot.nodes {
+    for (id, node) in &nodes {
         let height = node.health.as_ref().and_then(|health| health.heights.values().max().copied());
         let memory = node.observed.as_ref().and_then(|observed| observed.memory);
         if height.is_some() || memory.is_some() {
@@ -238,11 +251,7 @@ fn note(live: &NetworkLive, doc: &NetworkDoc, now: i64, observed: Vec<Observed>,
             history.sample(id, sample);
         }
     }
-    drop(history);
-    let mut known = live.snapshot.write();
-    if known.at <= now {
-        known.clone_from(&snapshot);
-    }
+    *known = Snapshot { at: now, began: Some(began), nodes };
     known.clone()
 }
 

@@ -137,7 +137,7 @@ fn open_engine(path: &Path) -> Result<(Database, Keyspace), StoreError> {
     let database = loop {
         match builder().open() {
             // The folder is ours: what still holds the engine's lock is the last of a closed store that is about to end.
-            Err(fjall::Error::Locked) if begun.elapsed() < CLOSING => {}
+            Err(fjall::Error::Locked) if begun.elapsed() < CLOSING => std::thread::sleep(Duration::from_millis(10)),
             other => break other.map_err(failed)?,
         }
     };

@@ -18,7 +18,7 @@ use crate::ledger::{BlockRecord, TransactionDetail};
 use crate::{EngineError, Place};
 
 /// Blocks on their way at a time.
-const AT_A_TIME: usize = 32;
+const AT_A_TIME: usize = 8;
 /// Blocks that wait for the reader.
 const AHEAD: usize = 32;
 /// Requests of one batch; nodes refuse more than a hundred.

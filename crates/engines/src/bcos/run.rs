@@ -309,6 +309,7 @@ impl Bcos {
                 let count = |value: &Value| value.as_u64().unwrap_or(u64::MAX);
                 let mut ready = 0;
                 let (mut total, mut quorum) = (u64::MAX, u64::MAX);
+                let late = began.elapsed() > ALL;
                 let highest = answers.iter().flatten().filter_map(|status| status["blockNumber"].as_u64()).max();
                 for status in answers.iter().flatten().filter(|status| status["isConsensusNode"] == true) {
                     (total, quorum) = (count(&status["consensusNodesNum"]), count(&status["minRequiredQuorum"]));
@@ -318,10 +319,9 @@ impl Bcos {
                     // Who reads next must not meet a node that has still to catch up.
                     let level = status["blockNumber"].as_u64() == highest;
                     // Our nodes give a number and count themselves; others give a list.
-                    let late = began.elapsed() > ALL;
                     ready += u64::from((level && others + 1 >= total) || (late && others + 1 >= quorum));
                 }
-                if ready >= total || (began.elapsed() > ALL && ready >= quorum) {
+                if ready >= total || (late && ready >= quorum) {
                     progress(format!("{}: {ready} of {total} sealers agree", channel.name));
                     break;
                 }

@@ -4,6 +4,7 @@ use konsort_engines::ledger::{BlockRecord, TransactionRecord};
 use sqlx::{Any, AnyConnection, AssertSqlSafe};
 
 use super::schema::position;
+use crate::db::rows_at_once;
 
 /// Longest text kept in a column that is searched, in bytes; longer ones are cut, so that no input makes an index page overflow.
 const LONGEST: usize = 256;
@@ -99,8 +100,7 @@ impl Rows {
         let mut left = self.cells.len() / width;
         let mut cells = std::mem::take(&mut self.cells).into_iter();
         while left > 0 {
-            // Powers of two: the few statements there are stay prepared.
-            let rows = (1 << left.ilog2()).min(ROWS);
+            let rows = rows_at_once(left, ROWS);
             let mut query = sqlx::query::<Any>(AssertSqlSafe(self.statement(rows, numbered)));
             for cell in cells.by_ref().take(rows * width) {
                 query = match cell {

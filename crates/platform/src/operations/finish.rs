@@ -102,17 +102,32 @@ async fn remove_all_of(connection: &mut Connection, network: &str) -> Result<(),
 /// started or stopped are looked at, as whoever waits for it asks for them next.
 pub(crate) async fn before_end(control: &Control, operation: &Operation) -> Result<(), Problem> {
     let (Some(act), Some(network)) = (operation.act(), &operation.network) else { return Ok(()) };
-    if !matches!(act, Act::Delete) {
-        live::refresh(control, network).await;
-        return Ok(());
-    }
-    let folder = control.network_folder(network);
-    match tokio::fs::remove_dir_all(&folder).await {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(EngineError::Io { what: format!("remove the folder {}", folder.display()), source }.into())
+    match act {
+        Act::Delete => {
+            let folder = control.network_folder(network);
+            match tokio::fs::remove_dir_all(&folder).await {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    let what = format!("remove the folder {}", folder.display());
+                    return Err(EngineError::Io { what, source }.into());
+                }
+                _ => {}
+            }
         }
-        _ => Ok(()),
+        Act::Create
+        | Act::Start
+        | Act::Stop
+        | Act::AddNode { .. }
+        | Act::RemoveNode { .. }
+        | Act::Node { .. }
+        | Act::AddOrganisation { .. } => live::refresh(control, network).await,
+        Act::SetRole { .. }
+        | Act::CreateChannel { .. }
+        | Act::Configure { .. }
+        | Act::Deploy(_)
+        | Act::IssueIdentity { .. }
+        | Act::RevokeIdentity { .. } => {}
     }
+    Ok(())
 }
 
 /// The result of an operation as a text, when it has this name.
