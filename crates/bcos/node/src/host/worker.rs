@@ -1,6 +1,7 @@
 //! The loop that gives agreement its inputs and carries out its effects.
 
 mod draw;
+mod gather;
 mod show;
 
 use std::collections::HashSet;
@@ -21,12 +22,11 @@ use crate::network::{Message, Network};
 use crate::pool::Pool;
 use crate::sync::Hint;
 pub(crate) use draw::Drawer;
+use gather::Gather;
 use show::Gauges;
 
 /// Messages handled before the loop looks at everything else again.
 const BATCH: usize = 256;
-/// How long a block gathers transactions at most while the one before it is on its way.
-const GATHER: Duration = Duration::from_millis(100);
 /// Pause between attempts to keep votes.
 const RETRY: Duration = Duration::from_secs(1);
 /// Ticks come at least this often.
@@ -92,8 +92,7 @@ pub(crate) struct Worker {
     bodies: Bodies,
     /// What agreement wants from the sealer: number, view.
     wanted: Option<(u64, u64)>,
-    /// When this node last sealed, and which block.
-    last_seal: Option<(Instant, u64)>,
+    gather: Gather,
     /// Timestamps of proposals by number, as far as they are not committed.
     timestamps: Vec<(u64, u64)>,
     timer: Option<u64>,
@@ -106,12 +105,13 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Self {
         let gauges = Gauges::new(&parts.metrics, &parts.group);
+        let gather = Gather::new(parts.min_seal, Instant::now());
         Self {
             parts,
             started: Instant::now(),
             bodies: Bodies::default(),
             wanted: None,
-            last_seal: None,
+            gather,
             timestamps: Vec::new(),
             timer: None,
             reachable: HashSet::new(),
@@ -403,6 +403,7 @@ impl Worker {
     }
 
     fn remember(&mut self, proposal: &Proposal) {
+        self.gather.proposed(proposal.number, proposal.transactions.len(), Instant::now());
         self.timestamps.retain(|(number, _)| *number != proposal.number);
         self.timestamps.push((proposal.number, proposal.timestamp_ms));
     }
@@ -468,21 +469,20 @@ impl Worker {
 
     /// Time until the next block may be sealed; `None` when it may be at once.
     fn seal_due(&self) -> Option<Duration> {
-        let (last, number) = self.last_seal?;
         if self.parts.pool.ready() as u64 >= self.parts.ledger.tx_count_limit() {
             return None;
         }
-        // A block costs every node rounds of messages: while one is on its way, the next gathers what arrives meanwhile.
-        let on_its_way = number > self.parts.ledger.height();
-        let least = if on_its_way { self.parts.min_seal.max(GATHER) } else { self.parts.min_seal };
-        let due = least.saturating_sub(last.elapsed());
+        let alone = self.parts.consensus.settings().members.len() == 1;
+        let due = self.gather.due(self.parts.ledger.height(), alone, Instant::now());
         (!due.is_zero()).then_some(due)
     }
 
     /// Makes the block agreement asked for, when there is something to put into it.
     fn seal(&mut self) -> Result<(), String> {
         while let Some((number, view)) = self.wanted {
-            if self.parts.pool.ready() == 0 || self.seal_due().is_some() || self.bodies.waits_below(number) {
+            let ready = self.parts.pool.ready();
+            self.gather.look(ready, Instant::now());
+            if ready == 0 || self.seal_due().is_some() || self.bodies.waits_below(number) {
                 return Ok(());
             }
             let parent = self.parent_time(number).unwrap_or_else(|| self.parts.ledger.head_time());
@@ -500,7 +500,7 @@ impl Worker {
                 return Ok(());
             }
             self.wanted = None;
-            self.last_seal = Some((Instant::now(), number));
+            self.gather.sealed(number, seal.transactions.len(), Instant::now());
             self.timestamps.retain(|(of, _)| *of != number);
             self.timestamps.push((number, timestamp_ms));
             let transactions = seal.transactions.iter().map(|transaction| transaction.hash).collect();
