@@ -11,6 +11,10 @@ mod roles;
 
 use std::process::ExitCode;
 
+/// Nodes hand what they allocate from thread to thread; the system's allocator pays a tenth of their processor time for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let program = if args.is_empty() { String::from("konsort") } else { args.remove(0) };

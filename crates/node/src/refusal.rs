@@ -1,7 +1,5 @@
 //! Messages over the size limit, refused in the words and with the code that clients of the original know.
 
-use axum::Router;
-use axum::response::Response;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 use tonic::{Code, Status};
@@ -29,15 +27,8 @@ pub fn unreadable(status: Status) -> Status {
     }
 }
 
-/// Does the same for single calls, whose messages are read before any handler sees them.
-pub(crate) fn name_large_messages(router: Router) -> Router {
-    router.layer(axum::middleware::map_response(|mut response: Response| async move {
-        rename(response.headers_mut());
-        response
-    }))
-}
-
-fn rename(headers: &mut HeaderMap) {
+/// Does the same for the answer to a single call, whose message is read before any handler sees it.
+pub(crate) fn rename(headers: &mut HeaderMap) {
     let out_of_range = headers.get(STATUS).is_some_and(|code| code.as_bytes() == b"11");
     if !out_of_range {
         return;

@@ -167,7 +167,7 @@ impl Server {
             tls: self.tls,
             http: http_builder(&self.options),
             options: self.options,
-            router: crate::refusal::name_large_messages(router),
+            router,
             counters: opened,
             shutdown: shutdown.clone(),
         });

@@ -27,7 +27,12 @@ const LONGEST: Duration = Duration::from_secs(2);
 pub(crate) async fn answer(router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
     let kind = request.headers().get(header::CONTENT_TYPE);
     let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if is_grpc || request.body().is_end_stream() {
+    if is_grpc {
+        let mut response = router.oneshot(request.map(Body::new)).await?;
+        crate::refusal::rename(response.headers_mut());
+        return Ok(response);
+    }
+    if request.body().is_end_stream() {
         return router.oneshot(request.map(Body::new)).await;
     }
     // Such a client sends its body only after it is asked to, which reading would do.

@@ -2,6 +2,7 @@
 
 mod cache;
 mod layer;
+mod shards;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,6 +12,7 @@ use konsort_store::{Snapshot, StoreError, prefix_end};
 use cache::Stamp;
 pub(crate) use cache::TipCache;
 pub(crate) use layer::{Layer, Overlay, merge_rows};
+pub(crate) use shards::Shards;
 
 use crate::{
     ChainError,

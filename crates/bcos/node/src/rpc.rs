@@ -16,10 +16,13 @@ pub(crate) mod views;
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
-use bcos_types::{Transaction, signed_call_hash};
+use bcos_chain::Located;
+use bcos_types::{Transaction, VerifiedTx, signed_call_hash};
+use konsort_crypto::CryptoSuite;
 use konsort_node::Metrics;
 use konsort_node::metrics::Counter;
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
 
 use crate::api::{Committed, Group, Node, SubmitError};
 use criteria::Criteria;
@@ -28,6 +31,7 @@ use error::{GROUP_NOT_EXIST, LEDGER_ABSENT, METHOD_NOT_FOUND, NODE_NOT_EXIST, Rp
 use filters::{Changes, Filters, Kind};
 use ledger::Ledger;
 use params::Params;
+use views::ReceiptView;
 
 /// Requests of one batch.
 const MOST_BATCHED: usize = 100;
@@ -38,6 +42,44 @@ pub(crate) struct Rpc {
     node: Node,
     filters: Arc<Filters>,
     counted: Counted,
+}
+
+/// What a method answers with.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    /// Anything.
+    Value(Value),
+    /// A receipt.
+    Receipt(Box<Receipt>),
+}
+
+/// A committed transaction's receipt, with the proofs that were asked for.
+#[derive(Debug)]
+pub(crate) struct Receipt {
+    receipt: Arc<bcos_types::Receipt>,
+    transaction: VerifiedTx,
+    /// The transaction's input is shown.
+    input: bool,
+    suite: &'static dyn CryptoSuite,
+    proofs: Map<String, Value>,
+}
+
+impl Serialize for Receipt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            #[serde(flatten)]
+            receipt: ReceiptView<'a>,
+            #[serde(flatten)]
+            proofs: &'a Map<String, Value>,
+        }
+        let receipt = ReceiptView::new(&self.receipt, &self.transaction, self.input, self.suite);
+        if self.proofs.is_empty() {
+            return receipt.serialize(serializer);
+        }
+        Whole { receipt, proofs: &self.proofs }.serialize(serializer)
+    }
 }
 
 /// Requests of one surface.
@@ -57,7 +99,7 @@ impl Counted {
         Self { answered: requests.with(&[surface, "answered"]), refused: requests.with(&[surface, "refused"]) }
     }
 
-    pub(crate) fn count(&self, answer: &Result<Value, RpcError>) {
+    pub(crate) fn count<T>(&self, answer: &Result<T, RpcError>) {
         match answer {
             Ok(_) => self.answered.inc(),
             Err(_) => self.refused.inc(),
@@ -88,13 +130,19 @@ impl Rpc {
     }
 
     /// Answers one request.
-    pub(crate) async fn call(&self, request: Request) -> Result<Value, RpcError> {
+    pub(crate) async fn call(&self, request: Request) -> Result<Answer, RpcError> {
         let params = Params(&request.params);
         match request.method.as_str() {
-            "call" => self.execute(params).await,
             "sendTransaction" => self.send(params).await,
-            "getTransaction" => self.transaction(params),
             "getTransactionReceipt" => self.receipt(params),
+            method => self.value(method, params).await.map(Answer::Value),
+        }
+    }
+
+    async fn value(&self, method: &str, params: Params<'_>) -> Result<Value, RpcError> {
+        match method {
+            "call" => self.execute(params).await,
+            "getTransaction" => self.transaction(params),
             "getBlockByHash" => {
                 let ledger = self.ledger(params, "getBlockByHash")?;
                 let number = ledger.number_of(&params.hash(2, "block hash")?)?;
@@ -153,7 +201,7 @@ impl Rpc {
                 let here = asked.is_empty() || asked == groups::node_name(&self.node);
                 Ok(group.filter(|_| here).map_or(Value::Null, |group| groups::node_info(&self.node, group)))
             }
-            "newBlockFilter" | "newPendingTransactionFilter" | "newFilter" => self.new_filter(&request.method, params),
+            "newBlockFilter" | "newPendingTransactionFilter" | "newFilter" => self.new_filter(method, params),
             "uninstallFilter" => {
                 let group = self.filter_group(params)?;
                 Ok(self.filters.uninstall(group.id(), text::number(params.text(1, "filter id")?, "filter id")?).into())
@@ -230,26 +278,22 @@ impl Rpc {
         }))
     }
 
-    async fn send(&self, params: Params<'_>) -> Result<Value, RpcError> {
+    async fn send(&self, params: Params<'_>) -> Result<Answer, RpcError> {
         let group = self.group(params, "sendTransaction")?;
         let raw = params.bytes(2, "transaction")?;
         let transaction = Transaction::decode(&raw)
             .map_err(|error| RpcError::params(format!("the transaction is not in Tars form: {error}")))?;
         let committed = group.submit(transaction).await.map_err(refused)?;
-        let input = self.node.config().rpc.return_input;
-        Self::committed(group, &committed, input, params.flag(3, false))
-    }
-
-    fn committed(group: &Group, committed: &Committed, input: bool, prove: bool) -> Result<Value, RpcError> {
-        let (suite, hash) = (group.suite(), committed.transaction.hash);
-        let mut out = views::receipt(&committed.receipt, &hash, suite);
-        views::add_transaction(&mut out, &committed.transaction, input);
-        if prove {
-            out.insert("txReceiptProof".to_owned(), views::proof(&Ledger(group).receipt_proof(&hash)?));
+        let mut proofs = Map::new();
+        if params.flag(3, false) {
+            let proof = Ledger(group).receipt_proof(&committed.transaction.hash)?;
+            proofs.insert("txReceiptProof".to_owned(), views::proof(&proof));
             // The older member, of another shape: upstream repeats the proof in it, and its own SDK cannot read that.
-            out.insert("receiptProof".to_owned(), json!([]));
+            proofs.insert("receiptProof".to_owned(), json!([]));
         }
-        Ok(Value::Object(out))
+        let Committed { transaction, receipt, .. } = committed;
+        let input = self.node.config().rpc.return_input;
+        Ok(Answer::Receipt(Box::new(Receipt { receipt, transaction, input, suite: group.suite(), proofs })))
     }
 
     fn transaction(&self, params: Params<'_>) -> Result<Value, RpcError> {
@@ -266,19 +310,19 @@ impl Rpc {
         Ok(out)
     }
 
-    fn receipt(&self, params: Params<'_>) -> Result<Value, RpcError> {
+    fn receipt(&self, params: Params<'_>) -> Result<Answer, RpcError> {
         let ledger = self.ledger(params, "getTransactionReceipt")?;
         let hash = params.hash(2, "transaction hash")?;
         let found = ledger.find(&hash)?.ok_or_else(|| absent(&hash))?;
-        let mut out = views::receipt(&found.receipt, &hash, ledger.0.suite());
-        views::add_transaction(&mut out, &found.transaction, true);
+        let mut proofs = Map::new();
         let prove = params.flag(3, false);
-        out.insert("transactionProof".to_owned(), if prove { json!([]) } else { Value::Null });
+        proofs.insert("transactionProof".to_owned(), if prove { json!([]) } else { Value::Null });
         if prove {
-            out.insert("receiptProof".to_owned(), json!([]));
-            out.insert("txReceiptProof".to_owned(), views::proof(&ledger.receipt_proof(&hash)?));
+            proofs.insert("receiptProof".to_owned(), json!([]));
+            proofs.insert("txReceiptProof".to_owned(), views::proof(&ledger.receipt_proof(&hash)?));
         }
-        Ok(Value::Object(out))
+        let Located { transaction, receipt, .. } = found;
+        Ok(Answer::Receipt(Box::new(Receipt { receipt, transaction, input: true, suite: ledger.0.suite(), proofs })))
     }
 
     fn block(ledger: Ledger<'_>, number: u64, params: Params<'_>) -> Result<Value, RpcError> {

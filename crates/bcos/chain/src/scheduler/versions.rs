@@ -1,20 +1,17 @@
 //! Every value that the settled transactions of a block have written, by cell and transaction.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    hash::{BuildHasher as _, RandomState},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{B256, Bytes, map::HashMap};
 use parking_lot::RwLock;
 
 use crate::{
     access::{AccessError, StateAccess, StateKey, StateRead},
-    state::merge_rows,
+    state::{Shards, merge_rows},
 };
-
-const SHARDS: usize = 64;
 
 /// Values of one cell, ascending by the number of transactions settled with them.
 type Cell = Vec<(u32, Option<Bytes>)>;
@@ -27,27 +24,13 @@ struct Table {
 }
 
 /// The versions of all cells that the block has written so far. One thread writes, others read meanwhile.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Versions {
-    hasher: RandomState,
-    shards: Vec<RwLock<HashMap<StateKey, Cell, RandomState>>>,
+    shards: Shards<HashMap<StateKey, Cell>>,
     tables: RwLock<HashMap<Arc<str>, Table>>,
 }
 
-impl Default for Versions {
-    fn default() -> Self {
-        let hasher = RandomState::new();
-        let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(hasher.clone()))).collect();
-        Self { hasher, shards, tables: RwLock::default() }
-    }
-}
-
 impl Versions {
-    fn shard(&self, key: &StateKey) -> &RwLock<HashMap<StateKey, Cell, RandomState>> {
-        // The map inside uses the top and the lowest bits.
-        &self.shards[(self.hasher.hash_one(key) >> 40) as usize % SHARDS]
-    }
-
     /// The writes of the transaction with which `settled` are settled.
     pub(super) fn settle(&self, settled: u32, writes: &[(StateKey, Option<Bytes>)]) {
         for (key, value) in writes {
@@ -57,7 +40,7 @@ impl Versions {
                 table.last = settled;
                 table.keys.insert(key.clone());
             }
-            self.shard(key).write().entry(key.clone()).or_default().push((settled, value.clone()));
+            self.shards.of(key).write().entry(key.clone()).or_default().push((settled, value.clone()));
         }
     }
 
@@ -65,7 +48,7 @@ impl Versions {
     pub(super) fn unchanged_since(&self, settled: u32, reads: &[StateRead]) -> bool {
         reads.iter().all(|read| match read {
             StateRead::Key(key) => {
-                let shard = self.shard(key).read();
+                let shard = self.shards.of(key).read();
                 shard.get(key).and_then(|cell| cell.last()).is_none_or(|(at, _)| *at <= settled)
             }
             StateRead::Table(table) => self.tables.read().get(table).is_none_or(|table| table.last <= settled),
@@ -75,7 +58,7 @@ impl Versions {
     /// What the first `settled` transactions left in a cell; `None` when they did not write it.
     #[expect(clippy::option_option, reason = "the inner one is the cell's value: none when it is deleted")]
     fn get(&self, settled: u32, key: &StateKey) -> Option<Option<Bytes>> {
-        let shard = self.shard(key).read();
+        let shard = self.shards.of(key).read();
         let cell = shard.get(key)?;
         cell.iter().rev().find(|(at, _)| *at <= settled).map(|(_, value)| value.clone())
     }

@@ -1,18 +1,15 @@
 //! Cells of the newest committed state, kept in memory.
 
 use std::{
-    collections::HashMap,
     hash::{BuildHasher as _, RandomState},
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use alloy_primitives::{B256, Bytes};
-use parking_lot::RwLock;
+use alloy_primitives::{B256, Bytes, map::HashMap};
 
-use super::Layer;
+use super::{Layer, Shards};
 use crate::access::StateKey;
 
-const SHARDS: usize = 64;
 /// What a shard holds at most, bytes of keys and values; a full shard begins anew.
 const SHARD_BYTES: usize = 1 << 20;
 /// What a cell costs besides its value, about.
@@ -52,28 +49,23 @@ pub(crate) struct TipCache {
     /// The block. Changed before the shards follow; who looks into a shard compares it under the shard's lock, so that no value of one
     /// block is taken for another's.
     block: AtomicU64,
-    shards: Vec<RwLock<Shard>>,
+    shards: Shards<Shard>,
 }
 
 impl TipCache {
     pub(crate) fn new(block: B256) -> Self {
         let hasher = RandomState::new();
-        let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Self { block: AtomicU64::new(hasher.hash_one(block)), hasher, shards }
+        Self { block: AtomicU64::new(hasher.hash_one(block)), hasher, shards: Shards::default() }
     }
 
     pub(crate) fn stamp(&self, block: B256) -> Stamp {
         self.hasher.hash_one(block)
     }
 
-    fn shard(&self, key: &StateKey) -> &RwLock<Shard> {
-        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
-    }
-
     /// A kept cell, if the cache stands at one of these blocks.
     #[expect(clippy::option_option, reason = "the inner one is the cell's value: none when it is deleted")]
     pub(crate) fn get(&self, key: &StateKey, valid: &[Stamp]) -> Option<Option<Bytes>> {
-        let shard = self.shard(key).read();
+        let shard = self.shards.of(key).read();
         if !valid.contains(&self.block.load(Ordering::SeqCst)) {
             return None;
         }
@@ -82,7 +74,7 @@ impl TipCache {
 
     /// Keeps a cell that was read from the store, if the cache still stands at one of these blocks.
     pub(crate) fn keep(&self, key: &StateKey, value: Option<Bytes>, valid: &[Stamp]) {
-        let mut shard = self.shard(key).write();
+        let mut shard = self.shards.of(key).write();
         if valid.contains(&self.block.load(Ordering::SeqCst)) {
             shard.insert(key, value);
         }
@@ -92,7 +84,7 @@ impl TipCache {
     pub(crate) fn advance(&self, block: B256, written: &Layer) {
         self.block.store(self.stamp(block), Ordering::SeqCst);
         for (key, value) in written.iter() {
-            self.shard(key).write().insert(key, value.clone());
+            self.shards.of(key).write().insert(key, value.clone());
         }
     }
 }

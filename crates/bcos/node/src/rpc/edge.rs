@@ -13,7 +13,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use konsort_node::{ConnectionInfo, Shutdown};
@@ -84,30 +84,44 @@ impl Default for Cors {
     }
 }
 
-impl Cors {
+/// The same as headers: they go out with every answer.
+#[derive(Debug)]
+struct CorsHeaders {
+    origins: Vec<String>,
+    fixed: Vec<(HeaderName, HeaderValue)>,
+    credentials: bool,
+}
+
+impl From<Cors> for CorsHeaders {
+    fn from(cors: Cors) -> Self {
+        let fixed = [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, cors.methods),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, cors.headers),
+            (header::ACCESS_CONTROL_MAX_AGE, cors.max_age.to_string()),
+            (header::VARY, "Origin".to_owned()),
+        ];
+        let fixed = fixed.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)));
+        let origins = cors.origins.split(',').map(|origin| origin.trim().to_owned());
+        Self { origins: origins.collect(), fixed: fixed.collect(), credentials: cors.credentials }
+    }
+}
+
+impl CorsHeaders {
     /// Tells the browser of a page from `origin` what it may do.
     fn allow(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
-        let anyone = self.origins.split(',').any(|allowed| allowed.trim() == "*");
-        let named = origin
-            .filter(|origin| self.origins.split(',').any(|allowed| allowed.trim().as_bytes() == origin.as_bytes()));
+        let named = origin.filter(|origin| self.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()));
         let allowed = match named {
             Some(origin) => origin.clone(),
-            None if anyone => HeaderValue::from_static("*"),
+            None if self.origins.iter().any(|origin| origin == "*") => HeaderValue::from_static("*"),
             None => return,
         };
+        // With those that the server itself adds.
+        headers.reserve(self.fixed.len() + 4);
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-        let mut put = |name, value: &str| {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                headers.insert(name, value);
-            }
-        };
-        put(header::ACCESS_CONTROL_ALLOW_METHODS, &self.methods);
-        put(header::ACCESS_CONTROL_ALLOW_HEADERS, &self.headers);
-        put(header::ACCESS_CONTROL_MAX_AGE, &self.max_age.to_string());
+        headers.extend(self.fixed.iter().cloned());
         // Browsers ignore credentials for everybody, and rightly so.
         if self.credentials && named.is_some() {
-            put(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
     }
 }
@@ -219,7 +233,7 @@ pub(crate) fn router<S: Surface>(surface: Arc<S>, limits: Limits, cors: Option<C
         sessions: Arc::new(Semaphore::new(limits.sessions)),
         next: AtomicU64::new(1),
         limits,
-        cors,
+        cors: cors.map(CorsHeaders::from),
         shutdown: shutdown.clone(),
     });
     Router::new().fallback(move |request: Request| {
@@ -233,7 +247,7 @@ struct Port<S> {
     sessions: Arc<Semaphore>,
     next: AtomicU64,
     limits: Limits,
-    cors: Option<Cors>,
+    cors: Option<CorsHeaders>,
     shutdown: Shutdown,
 }
 

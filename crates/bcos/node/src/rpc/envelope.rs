@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use futures::StreamExt as _;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::error::{INVALID_REQUEST, PARSE_ERROR, RpcError};
@@ -107,7 +108,7 @@ pub(crate) fn check(value: Value, manner: Manner) -> Result<Request, (Value, Rpc
 }
 
 /// Writes one answer behind what is already there.
-pub(crate) fn write(out: &mut Vec<u8>, id: &Value, answer: &Result<Value, RpcError>) {
+pub(crate) fn write<T: Serialize>(out: &mut Vec<u8>, id: &Value, answer: &Result<T, RpcError>) {
     out.extend_from_slice(b"{\"id\":");
     append(out, id);
     match answer {
@@ -123,7 +124,7 @@ pub(crate) fn write(out: &mut Vec<u8>, id: &Value, answer: &Result<Value, RpcErr
     out.push(b'}');
 }
 
-fn append(out: &mut Vec<u8>, value: &Value) {
+fn append<T: Serialize>(out: &mut Vec<u8>, value: &T) {
     let before = out.len();
     if serde_json::to_writer(&mut *out, value).is_err() {
         // A vector takes every write and a value has only text keys; should that change, the answer stays JSON.
@@ -133,14 +134,15 @@ fn append(out: &mut Vec<u8>, value: &Value) {
 }
 
 /// Answers a body: every request in it through `serve`, in the order of the batch.
-pub(crate) async fn answer<F, A>(body: &[u8], manner: Manner, most: usize, serve: F) -> Vec<u8>
+pub(crate) async fn answer<F, A, T>(body: &[u8], manner: Manner, most: usize, serve: F) -> Vec<u8>
 where
     F: Fn(Request) -> A,
-    A: Future<Output = Result<Value, RpcError>>,
+    A: Future<Output = Result<T, RpcError>>,
+    T: Serialize,
 {
     let mut out = Vec::with_capacity(512);
     match read(body, manner, most) {
-        Err(error) => write(&mut out, &Value::Null, &Err(error)),
+        Err(error) => write::<T>(&mut out, &Value::Null, &Err(error)),
         Ok(Body::One(request)) => {
             let (id, result) = one(request, manner, &serve).await;
             write(&mut out, &id, &result);
@@ -161,10 +163,10 @@ where
     out
 }
 
-async fn one<F, A>(request: Value, manner: Manner, serve: &F) -> (Value, Result<Value, RpcError>)
+async fn one<F, A, T>(request: Value, manner: Manner, serve: &F) -> (Value, Result<T, RpcError>)
 where
     F: Fn(Request) -> A,
-    A: Future<Output = Result<Value, RpcError>>,
+    A: Future<Output = Result<T, RpcError>>,
 {
     match check(request, manner) {
         Ok(request) => {

@@ -2,8 +2,9 @@
 
 use alloy_primitives::{Address, B256, hex};
 use bcos_types::address::checksum;
-use bcos_types::{BlockHeader, Receipt, TxKind, VerifiedTx, web3};
+use bcos_types::{BlockHeader, LogEntry, Receipt, TxKind, VerifiedTx, web3};
 use konsort_crypto::CryptoSuite;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::text;
@@ -56,44 +57,68 @@ pub(crate) fn transaction(verified: &VerifiedTx) -> Value {
     Value::Object(out)
 }
 
-/// A receipt, without what it takes from its transaction.
-pub(crate) fn receipt(receipt: &Receipt, transaction: &B256, suite: &dyn CryptoSuite) -> Map<String, Value> {
-    let mut out = Map::new();
-    let mut put = |name: &str, value: Value| {
-        out.insert(name.to_owned(), value);
-    };
-    put("version", receipt.version.into());
-    let (contract, checksummed) = contract(receipt.contract_address.as_ref(), suite);
-    put("contractAddress", contract.into());
-    put("checksumContractAddress", checksummed.into());
-    put("gasUsed", receipt.gas_used.to_string().into());
-    put("status", receipt.status.into());
-    put("blockNumber", receipt.block_number.into());
-    put("output", text::data(&receipt.output).into());
-    put("message", receipt.message.as_str().into());
-    put("transactionHash", text::data(transaction.as_slice()).into());
-    let hash = if receipt.hash.is_zero() { receipt.compute_hash(suite) } else { receipt.hash };
-    put("hash", text::data(hash.as_slice()).into());
-    let logs: Vec<Value> = receipt
-        .logs
-        .iter()
-        .map(|log| json!({ "address": hex::encode(log.address), "topics": text::list(&log.topics), "data": text::data(&log.data) }))
-        .collect();
-    put("logEntries", logs.into());
-    if receipt.version >= 1 {
-        put("effectiveGasPrice", receipt.effective_gas_price.as_str().into());
-    }
-    out
+/// A receipt with what clients want of its transaction: every `sendTransaction` is answered with one, so it is written as it stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReceiptView<'a> {
+    version: i32,
+    contract_address: String,
+    checksum_contract_address: String,
+    gas_used: String,
+    status: i32,
+    block_number: u64,
+    output: String,
+    message: &'a str,
+    transaction_hash: String,
+    hash: String,
+    log_entries: Vec<LogView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_gas_price: Option<&'a str>,
+    to: &'a str,
+    from: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_data: Option<&'a str>,
 }
 
-/// What `getTransactionReceipt` and `sendTransaction` add from the transaction.
-pub(crate) fn add_transaction(out: &mut Map<String, Value>, verified: &VerifiedTx, input: bool) {
-    let transaction = &verified.tx;
-    out.insert("to".to_owned(), transaction.data.to.as_str().into());
-    out.insert("from".to_owned(), text::data(verified.sender.as_slice()).into());
-    if input {
-        out.insert("input".to_owned(), text::data(&transaction.data.input).into());
-        out.insert("extraData".to_owned(), transaction.extra_data.as_str().into());
+/// An event; its address is without `0x`.
+#[derive(Debug, Serialize)]
+struct LogView {
+    address: String,
+    topics: Vec<String>,
+    data: String,
+}
+
+impl<'a> ReceiptView<'a> {
+    /// `input`: the transaction's input and extra data are shown.
+    pub(crate) fn new(receipt: &'a Receipt, verified: &'a VerifiedTx, input: bool, suite: &dyn CryptoSuite) -> Self {
+        let (contract_address, checksum_contract_address) = contract(receipt.contract_address.as_ref(), suite);
+        let hash = if receipt.hash.is_zero() { receipt.compute_hash(suite) } else { receipt.hash };
+        let log = |log: &LogEntry| LogView {
+            address: hex::encode(log.address),
+            topics: log.topics.iter().map(text::data).collect(),
+            data: text::data(&log.data),
+        };
+        let transaction = &verified.tx;
+        Self {
+            version: receipt.version,
+            contract_address,
+            checksum_contract_address,
+            gas_used: receipt.gas_used.to_string(),
+            status: receipt.status,
+            block_number: receipt.block_number,
+            output: text::data(&receipt.output),
+            message: &receipt.message,
+            transaction_hash: text::data(verified.hash),
+            hash: text::data(hash),
+            log_entries: receipt.logs.iter().map(log).collect(),
+            effective_gas_price: (receipt.version >= 1).then_some(&receipt.effective_gas_price),
+            to: &transaction.data.to,
+            from: text::data(&verified.sender),
+            input: input.then(|| text::data(&transaction.data.input)),
+            extra_data: input.then_some(&transaction.extra_data),
+        }
     }
 }
 

@@ -145,11 +145,7 @@ fn published_receipts_are_shown_as_published() {
         let transaction_hash = hash(sample, "transactionHash");
         let verified = VerifiedTx::from_store(transaction_hash, transaction.encode().into()).unwrap();
         let published = text(sample, "checksumContractAddress");
-        let of = |suite| {
-            let mut shown = super::receipt(&receipt, &transaction_hash, suite);
-            super::add_transaction(&mut shown, &verified, true);
-            Value::Object(shown)
-        };
+        let of = |suite| serde_json::to_value(super::ReceiptView::new(&receipt, &verified, true, suite)).unwrap();
         let shown = suites().into_iter().map(of).find(|shown| text(shown, "checksumContractAddress") == published);
         let shown = shown.expect("one suite spells the address as published");
         let proofs = ["transactionProof", "receiptProof", "txReceiptProof", "txProof"];
