@@ -51,12 +51,12 @@ pub(crate) enum Answer {
     /// Anything.
     Value(Value),
     /// A receipt.
-    Receipt(Box<Receipt>),
+    Receipt(Box<Settled>),
 }
 
 /// A committed transaction's receipt, with the proofs that were asked for.
 #[derive(Debug)]
-pub(crate) struct Receipt {
+pub(crate) struct Settled {
     receipt: Arc<bcos_types::Receipt>,
     transaction: VerifiedTx,
     /// The transaction's input is shown.
@@ -65,7 +65,7 @@ pub(crate) struct Receipt {
     proofs: Map<String, Value>,
 }
 
-impl Serialize for Receipt {
+impl Serialize for Settled {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Whole<'a> {
@@ -293,7 +293,7 @@ impl Rpc {
         }
         let Committed { transaction, receipt, .. } = committed;
         let input = self.node.config().rpc.return_input;
-        Ok(Answer::Receipt(Box::new(Receipt { receipt, transaction, input, suite: group.suite(), proofs })))
+        Ok(Answer::Receipt(Box::new(Settled { receipt, transaction, input, suite: group.suite(), proofs })))
     }
 
     fn transaction(&self, params: Params<'_>) -> Result<Value, RpcError> {
@@ -322,7 +322,7 @@ impl Rpc {
             proofs.insert("txReceiptProof".to_owned(), views::proof(&ledger.receipt_proof(&hash)?));
         }
         let Located { transaction, receipt, .. } = found;
-        Ok(Answer::Receipt(Box::new(Receipt { receipt, transaction, input: true, suite: ledger.0.suite(), proofs })))
+        Ok(Answer::Receipt(Box::new(Settled { receipt, transaction, input: true, suite: ledger.0.suite(), proofs })))
     }
 
     fn block(ledger: Ledger<'_>, number: u64, params: Params<'_>) -> Result<Value, RpcError> {

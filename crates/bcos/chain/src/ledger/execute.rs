@@ -21,8 +21,8 @@ use crate::{
     state::{BlockLayer, Layer},
 };
 
-/// Below this many items other cores are not woken.
-const MIN_PARALLEL: usize = 64;
+/// Receipts or cells that one thread hashes in some hundred microseconds: fewer are not worth waking another.
+const MIN_PARALLEL: usize = 256;
 
 /// What the group has agreed, or is about to agree, to execute.
 #[derive(Debug, Clone)]

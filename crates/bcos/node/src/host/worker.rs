@@ -2,6 +2,7 @@
 
 mod draw;
 mod gather;
+mod seal;
 mod show;
 
 use std::collections::HashSet;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::B256;
-use bcos_consensus::{Consensus, Effect, Input, NodeId, Proposal, Sealed, Settings, Tip, Verdict};
+use bcos_consensus::{Consensus, Effect, Input, NodeId, Proposal, Settings, Tip, Verdict};
 use bytes::Bytes;
 use konsort_node::{Metrics, Shutdown};
 use tokio::sync::{mpsc, watch};
@@ -465,48 +466,6 @@ impl Worker {
                 self.bodies.forget(&digest);
             }
         }
-    }
-
-    /// Time until the next block may be sealed; `None` when it may be at once.
-    fn seal_due(&self) -> Option<Duration> {
-        if self.parts.pool.ready() as u64 >= self.parts.ledger.tx_count_limit() {
-            return None;
-        }
-        let alone = self.parts.consensus.settings().members.len() == 1;
-        let due = self.gather.due(self.parts.ledger.height(), alone, Instant::now());
-        (!due.is_zero()).then_some(due)
-    }
-
-    /// Makes the block agreement asked for, when there is something to put into it.
-    fn seal(&mut self) -> Result<(), String> {
-        while let Some((number, view)) = self.wanted {
-            let ready = self.parts.pool.ready();
-            self.gather.look(ready, Instant::now());
-            if ready == 0 || self.seal_due().is_some() || self.bodies.waits_below(number) {
-                return Ok(());
-            }
-            let parent = self.parent_time(number).unwrap_or_else(|| self.parts.ledger.head_time());
-            let timestamp_ms = wall_ms().max(parent + 1);
-            let mut first = None;
-            if self.parts.consensus.settings().ends_epoch(number) {
-                first = self.parts.drawer.transaction(number);
-                if first.is_none() {
-                    return Ok(());
-                }
-            }
-            let limit = self.parts.ledger.tx_count_limit() as usize;
-            let seal = self.parts.pool.seal(number, timestamp_ms, limit, first.as_ref());
-            if seal.transactions.is_empty() {
-                return Ok(());
-            }
-            self.wanted = None;
-            self.gather.sealed(number, seal.transactions.len(), Instant::now());
-            self.timestamps.retain(|(of, _)| *of != number);
-            self.timestamps.push((number, timestamp_ms));
-            let transactions = seal.transactions.iter().map(|transaction| transaction.hash).collect();
-            self.step(Input::Sealed(Sealed { number, view, timestamp_ms, system: seal.system, transactions }))?;
-        }
-        Ok(())
     }
 
     fn ask(&mut self) {

@@ -115,7 +115,7 @@ impl<'a> ReceiptView<'a> {
             log_entries: receipt.logs.iter().map(log).collect(),
             effective_gas_price: (receipt.version >= 1).then_some(&receipt.effective_gas_price),
             to: &transaction.data.to,
-            from: text::data(&verified.sender),
+            from: text::data(verified.sender),
             input: input.then(|| text::data(&transaction.data.input)),
             extra_data: input.then_some(&transaction.extra_data),
         }
