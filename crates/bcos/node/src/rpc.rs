@@ -135,7 +135,8 @@ impl Rpc {
         match request.method.as_str() {
             "sendTransaction" => self.send(params).await,
             "getTransactionReceipt" => self.receipt(params),
-            method => self.value(method, params).await.map(Answer::Value),
+            // Boxed, as it is many times larger than what a transaction needs, which would carry it along.
+            method => Box::pin(self.value(method, params)).await.map(Answer::Value),
         }
     }
 

@@ -94,6 +94,8 @@ pub(crate) struct Worker {
     /// What agreement wants from the sealer: number, view.
     wanted: Option<(u64, u64)>,
     gather: Gather,
+    /// When the next block may be sealed, if it was too early.
+    seal_at: Option<Instant>,
     /// Timestamps of proposals by number, as far as they are not committed.
     timestamps: Vec<(u64, u64)>,
     timer: Option<u64>,
@@ -113,6 +115,7 @@ impl Worker {
             bodies: Bodies::default(),
             wanted: None,
             gather,
+            seal_at: None,
             timestamps: Vec::new(),
             timer: None,
             reachable: HashSet::new(),
@@ -206,8 +209,9 @@ impl Worker {
         if let Some(at) = self.timer {
             pause = pause.min(Duration::from_millis(at.saturating_sub(self.now_ms())));
         }
-        if let (Some(_), Some(due), true) = (self.wanted, self.seal_due(), self.parts.pool.ready() > 0) {
-            pause = pause.min(due);
+        // As it was found then: asked anew, it could be over by now, and the loop would sleep in front of a full pool.
+        if let Some(at) = self.seal_at {
+            pause = pause.min(at.saturating_duration_since(Instant::now()));
         }
         if let Some(at) = self.bodies.deadline() {
             pause = pause.min(at.saturating_duration_since(Instant::now()));

@@ -147,20 +147,27 @@ where
             let (id, result) = one(request, manner, &serve).await;
             write(&mut out, &id, &result);
         }
-        Ok(Body::Batch(requests)) => {
-            let mut answers =
-                futures::stream::iter(requests).map(|request| one(request, manner, &serve)).buffered(BATCH_WIDTH);
-            out.push(b'[');
-            while let Some((id, result)) = answers.next().await {
-                if out.len() > 1 {
-                    out.push(b',');
-                }
-                write(&mut out, &id, &result);
-            }
-            out.push(b']');
-        }
+        // Boxed, so that a single request does not carry the room for sixteen.
+        Ok(Body::Batch(requests)) => Box::pin(batch(&mut out, requests, manner, &serve)).await,
     }
     out
+}
+
+async fn batch<F, A, T>(out: &mut Vec<u8>, requests: Vec<Value>, manner: Manner, serve: &F)
+where
+    F: Fn(Request) -> A,
+    A: Future<Output = Result<T, RpcError>>,
+    T: Serialize,
+{
+    let mut answers = futures::stream::iter(requests).map(|request| one(request, manner, serve)).buffered(BATCH_WIDTH);
+    out.push(b'[');
+    while let Some((id, result)) = answers.next().await {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        write(out, &id, &result);
+    }
+    out.push(b']');
 }
 
 async fn one<F, A, T>(request: Value, manner: Manner, serve: &F) -> (Value, Result<T, RpcError>)
