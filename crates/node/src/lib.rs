@@ -14,7 +14,8 @@
 //! ```
 //!
 //! A listener is a [`Server`]: bind it, give it an `axum` router (a gRPC service set is one too), and every request
-//! carries a [`ConnectionInfo`] extension with the caller's certificates and the TLS exporter. [`dial`] is the other end.
+//! carries a [`ConnectionInfo`] extension with the caller's certificates and the TLS exporter. A port with one kind of
+//! request needs no router: it implements [`Respond`]. [`dial`] is the other end.
 //!
 //! What this crate does not do: it knows no message, policy or protocol of an engine, keeps no state on disk and
 //! decides nothing about identities beyond the TLS chain.
@@ -47,10 +48,11 @@ pub use metrics::Metrics;
 pub use operations::{Health, Operations, OperationsOptions};
 pub use process::ProcessStat;
 pub use refusal::unreadable;
-pub use server::{ServeError, Server, ServerOptions};
+pub use server::{Respond, ServeError, Server, ServerOptions};
 pub use tasks::{Shutdown, Tasks};
 pub use text::{rfc3339, utc_fields};
 pub use tls::{ClientAuth, ClientTls, Roots, ServerTls, TlsError, TlsIdentity};
+pub use unread::{BodyError, discard_body, read_body};
 
 /// Largest gRPC message either side accepts or sends, in bytes (upstream's default, 100 MiB).
 ///

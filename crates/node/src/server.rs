@@ -1,5 +1,6 @@
 //! Listening: TCP, TLS, HTTP/1.1 and HTTP/2, and the request extension that tells handlers who calls.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -7,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::Request;
-use hyper::body::Incoming;
+use http::{Request, Response};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -96,6 +97,33 @@ impl Default for ServerOptions {
     }
 }
 
+/// What answers the requests of a listener: a router of `axum`, or something that knows but one kind of request and
+/// can do without one.
+pub trait Respond: Send + Sync + 'static {
+    /// The body of an answer.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
+
+    /// Answers one request. A body that is not wanted is to be read all the same, see [`crate::read_body`].
+    fn respond(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        from: ConnectionInfo,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+impl Respond for Router {
+    type Body = axum::body::Body;
+
+    async fn respond(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+        from: ConnectionInfo,
+    ) -> axum::response::Response {
+        request.extensions_mut().insert(from);
+        crate::unread::answer(Self::clone(&self), request).await
+    }
+}
+
 /// A bound listener.
 pub struct Server {
     name: String,
@@ -142,7 +170,7 @@ impl Server {
     }
 
     /// Serves until a stop is wished, then lets open requests finish for the drain time.
-    pub async fn serve(self, router: Router, shutdown: Shutdown) {
+    pub async fn serve<R: Respond>(self, answers: impl Into<Arc<R>>, shutdown: Shutdown) {
         let connections = TaskTracker::new();
         let opened = self.options.metrics.as_ref().map(|metrics| {
             (
@@ -167,7 +195,7 @@ impl Server {
             tls: self.tls,
             http: http_builder(&self.options),
             options: self.options,
-            router,
+            answers: answers.into(),
             counters: opened,
             shutdown: shutdown.clone(),
         });
@@ -195,17 +223,17 @@ impl Server {
     }
 }
 
-struct Shared {
+struct Shared<R> {
     name: String,
     tls: Option<(TlsAcceptor, bool)>,
     http: auto::Builder<TokioExecutor>,
     options: ServerOptions,
-    router: Router,
+    answers: Arc<R>,
     counters: Option<(Counter, Counter)>,
     shutdown: Shutdown,
 }
 
-impl Shared {
+impl<R: Respond> Shared<R> {
     async fn connection(self: Arc<Self>, stream: TcpStream, remote: SocketAddr, local: SocketAddr) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("{}: no TCP_NODELAY for {remote}: {error}", self.name);
@@ -249,11 +277,11 @@ impl Shared {
     }
 
     async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, info: ConnectionInfo) {
-        let router = self.router.clone();
         let remote = info.remote_addr();
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(info.clone());
-            crate::unread::answer(router.clone(), request)
+        let answers = Arc::clone(&self.answers);
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let answer = Arc::clone(&answers).respond(request, info.clone());
+            async move { Ok::<_, Infallible>(answer.await) }
         });
         let connection = self.http.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);

@@ -136,7 +136,8 @@ impl Scheduler {
         }
         let block = Block::new(base, execute, hot);
         let workers = (self.threads - 1).min(cold);
-        let (run, near) = rayon::scope(|scope| {
+        // In place: the in-order thread is this one, and one thread less of the pool is woken.
+        let (run, near) = rayon::in_place_scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|_| block.work());
             }

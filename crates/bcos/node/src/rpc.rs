@@ -6,6 +6,7 @@ pub(crate) mod envelope;
 pub(crate) mod error;
 pub(crate) mod filters;
 pub(crate) mod groups;
+pub(crate) mod json;
 pub(crate) mod ledger;
 pub(crate) mod logs;
 pub(crate) mod params;
@@ -21,7 +22,6 @@ use bcos_types::{Transaction, VerifiedTx, signed_call_hash};
 use konsort_crypto::CryptoSuite;
 use konsort_node::Metrics;
 use konsort_node::metrics::Counter;
-use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::api::{Committed, Group, Node, SubmitError};
@@ -29,9 +29,9 @@ use criteria::Criteria;
 use envelope::{Manner, Request};
 use error::{GROUP_NOT_EXIST, LEDGER_ABSENT, METHOD_NOT_FOUND, NODE_NOT_EXIST, RpcError};
 use filters::{Changes, Filters, Kind};
+use json::{Object, Show};
 use ledger::Ledger;
 use params::Params;
-use views::ReceiptView;
 
 /// Requests of one batch.
 const MOST_BATCHED: usize = 100;
@@ -45,8 +45,7 @@ pub(crate) struct Rpc {
 }
 
 /// What a method answers with.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub(crate) enum Answer {
     /// Anything.
     Value(Value),
@@ -65,20 +64,19 @@ pub(crate) struct Settled {
     proofs: Map<String, Value>,
 }
 
-impl Serialize for Settled {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Whole<'a> {
-            #[serde(flatten)]
-            receipt: ReceiptView<'a>,
-            #[serde(flatten)]
-            proofs: &'a Map<String, Value>,
+impl Show for Answer {
+    fn show(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Value(value) => value.show(out),
+            Self::Receipt(settled) => {
+                let mut object = Object::new(out);
+                views::receipt(&mut object, &settled.receipt, &settled.transaction, settled.input, settled.suite);
+                for (name, proof) in &settled.proofs {
+                    object.value(name, proof);
+                }
+                object.end();
+            }
         }
-        let receipt = ReceiptView::new(&self.receipt, &self.transaction, self.input, self.suite);
-        if self.proofs.is_empty() {
-            return receipt.serialize(serializer);
-        }
-        Whole { receipt, proofs: &self.proofs }.serialize(serializer)
     }
 }
 
@@ -381,6 +379,7 @@ pub(crate) async fn changed(group: &Group, changes: Changes, manner: Manner) -> 
 
 /// Reads bytes in every way that clients' requests are read; for fuzzing, which wants to see no panic.
 pub fn fuzz_request(bytes: &[u8]) {
+    let _short = envelope::plain(bytes);
     for manner in [Manner::Bcos, Manner::Ethereum] {
         let requests = match envelope::read(bytes, manner, MOST_BATCHED) {
             Ok(envelope::Body::One(request)) => vec![request],

@@ -1,8 +1,8 @@
 //! Executing a proposal: outcomes, receipts, roots, header.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use alloy_primitives::{B256, Bytes, U256, hex};
+use alloy_primitives::{B256, Bytes, U256, hex, map::B256Set};
 use bcos_types::{BlockHeader, LogEntry, ParentInfo, Receipt, VerifiedTx, genesis::version_number, merkle};
 use konsort_crypto::CryptoSuite;
 use rayon::prelude::*;
@@ -143,7 +143,7 @@ impl Chain {
         if proposal.sealer >= sealer_list.len() as u64 {
             return Err(ChainError::UnknownSealer { number, sealer: proposal.sealer, sealers: sealer_list.len() });
         }
-        let mut seen = HashSet::with_capacity(proposal.transactions.len());
+        let mut seen = B256Set::default();
         if let Some(twice) = proposal.transactions.iter().find(|transaction| !seen.insert(transaction.hash)) {
             return Err(ChainError::Twice { number, hash: twice.hash });
         }

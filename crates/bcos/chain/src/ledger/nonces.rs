@@ -1,10 +1,11 @@
 //! Nonces of the native transactions of the last blocks.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     hash::{BuildHasher as _, RandomState},
 };
 
+use alloy_primitives::map::HashSet;
 use bcos_types::{TxKind, VerifiedTx};
 
 /// A nonce must be new among this many blocks; also how far ahead a transaction's block limit may be.
@@ -20,7 +21,7 @@ pub(super) struct NonceWindow {
 
 impl Default for NonceWindow {
     fn default() -> Self {
-        Self { keys: (RandomState::new(), RandomState::new()), known: HashSet::new(), blocks: VecDeque::new() }
+        Self { keys: (RandomState::new(), RandomState::new()), known: HashSet::default(), blocks: VecDeque::new() }
     }
 }
 

@@ -1,10 +1,8 @@
 //! Which transactions are likely to conflict, learnt from what conflicted before.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
-};
+use std::hash::{BuildHasher as _, RandomState};
 
+use alloy_primitives::map::HashMap;
 use parking_lot::Mutex;
 
 /// Scores kept at most; when full, all are forgotten.

@@ -2,12 +2,12 @@
 
 mod claims;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alloy_primitives::map::{AddressMap, B256Map};
+use alloy_primitives::map::{AddressMap, AddressSet, B256Map, HashMap};
 use alloy_primitives::{Address, B256};
 use bcos_types::{Receipt, TxKind, VerifiedTx};
 use tokio::sync::oneshot;
@@ -100,8 +100,8 @@ impl Waiting {
             ready_system: BTreeSet::new(),
             claims: BTreeMap::new(),
             fingerprints: RandomState::new(),
-            nonces: HashMap::new(),
-            rivals: HashMap::new(),
+            nonces: HashMap::default(),
+            rivals: HashMap::default(),
             accounts: AddressMap::default(),
         }
     }
@@ -296,7 +296,7 @@ impl Waiting {
         account_nonce: impl Fn(&Address) -> u64,
     ) -> Vec<(Waiter, Result<Committed, SubmitError>)> {
         let mut answers = Vec::new();
-        let mut senders = HashSet::new();
+        let mut senders = AddressSet::default();
         for (index, (tx, receipt)) in block.into_iter().enumerate() {
             let entry = self.remove(&tx.hash);
             if tx.tx.kind == TxKind::Web3 {

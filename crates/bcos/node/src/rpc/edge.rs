@@ -7,16 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
-use axum::response::Response;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming as Body;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use konsort_node::{ConnectionInfo, Shutdown};
+use konsort_node::{BodyError, ConnectionInfo, Respond, Shutdown};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -84,7 +82,10 @@ impl Default for Cors {
     }
 }
 
-/// The same as headers: they go out with every answer.
+type Request = http::Request<Body>;
+type Response = http::Response<Full<Bytes>>;
+
+/// The same as headers: they go out with every answer to a page. What is no page names no origin, and is spared them.
 #[derive(Debug)]
 struct CorsHeaders {
     origins: Vec<String>,
@@ -108,10 +109,11 @@ impl From<Cors> for CorsHeaders {
 
 impl CorsHeaders {
     /// Tells the browser of a page from `origin` what it may do.
-    fn allow(&self, headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+    fn allow(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
         let named = origin.filter(|origin| self.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()));
+        let is_named = named.is_some();
         let allowed = match named {
-            Some(origin) => origin.clone(),
+            Some(origin) => origin,
             None if self.origins.iter().any(|origin| origin == "*") => HeaderValue::from_static("*"),
             None => return,
         };
@@ -120,7 +122,7 @@ impl CorsHeaders {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         headers.extend(self.fixed.iter().cloned());
         // Browsers ignore credentials for everybody, and rightly so.
-        if self.credentials && named.is_some() {
+        if self.credentials && is_named {
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
     }
@@ -226,23 +228,8 @@ impl Session {
     }
 }
 
-/// The router of a port.
-pub(crate) fn router<S: Surface>(surface: Arc<S>, limits: Limits, cors: Option<Cors>, shutdown: &Shutdown) -> Router {
-    let port = Arc::new(Port {
-        surface,
-        sessions: Arc::new(Semaphore::new(limits.sessions)),
-        next: AtomicU64::new(1),
-        limits,
-        cors: cors.map(CorsHeaders::from),
-        shutdown: shutdown.clone(),
-    });
-    Router::new().fallback(move |request: Request| {
-        let port = Arc::clone(&port);
-        async move { port.request(request).await }
-    })
-}
-
-struct Port<S> {
+/// What serves a port, by HTTP and WebSocket.
+pub(crate) struct Port<S> {
     surface: Arc<S>,
     sessions: Arc<Semaphore>,
     next: AtomicU64,
@@ -251,42 +238,64 @@ struct Port<S> {
     shutdown: Shutdown,
 }
 
-impl<S: Surface> Port<S> {
-    async fn request(self: &Arc<Self>, request: Request) -> Response {
-        let origin = request.headers().get(header::ORIGIN).cloned();
+impl<S: Surface> Respond for Port<S> {
+    type Body = Full<Bytes>;
+
+    async fn respond(self: Arc<Self>, mut request: Request, from: ConnectionInfo) -> Response {
+        let origin = request.headers_mut().remove(header::ORIGIN);
+        let asks = origin.is_some() || request.method() == Method::OPTIONS;
         let mut response = if wants_websocket(request.headers()) {
-            Arc::clone(self).upgrade(request)
+            Arc::clone(&self).upgrade(request, from.remote_addr())
         } else if request.method() == Method::POST {
             self.post(request).await
-        } else if request.method() == Method::OPTIONS {
-            plain(StatusCode::NO_CONTENT, "")
         } else {
-            plain(StatusCode::METHOD_NOT_ALLOWED, "send a JSON-RPC request by POST, or open a WebSocket\n")
+            let method = request.method().clone();
+            konsort_node::discard_body(request).await;
+            if method == Method::OPTIONS {
+                plain(StatusCode::NO_CONTENT, "")
+            } else {
+                plain(StatusCode::METHOD_NOT_ALLOWED, "send a JSON-RPC request by POST, or open a WebSocket\n")
+            }
         };
-        if let Some(cors) = &self.cors {
-            cors.allow(response.headers_mut(), origin.as_ref());
+        if let (true, Some(cors)) = (asks, &self.cors) {
+            cors.allow(response.headers_mut(), origin);
         }
         response
     }
+}
+
+impl<S: Surface> Port<S> {
+    pub(crate) fn new(surface: Arc<S>, limits: Limits, cors: Option<Cors>, shutdown: &Shutdown) -> Self {
+        Self {
+            surface,
+            sessions: Arc::new(Semaphore::new(limits.sessions)),
+            next: AtomicU64::new(1),
+            limits,
+            cors: cors.map(CorsHeaders::from),
+            shutdown: shutdown.clone(),
+        }
+    }
 
     async fn post(&self, request: Request) -> Response {
-        let read = axum::body::to_bytes(request.into_body(), self.limits.message);
-        let body = match tokio::time::timeout(self.limits.body_time, read).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(error)) if is_too_long(&error) => {
-                let text = format!("the body is larger than {} bytes\n", self.limits.message);
-                return plain(StatusCode::PAYLOAD_TOO_LARGE, text);
+        let read = konsort_node::read_body(request.into_body(), self.limits.message, self.limits.body_time);
+        let body = match read.await {
+            Ok(body) => body,
+            Err(error) => {
+                let status = match error {
+                    BodyError::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+                    BodyError::Broken => StatusCode::BAD_REQUEST,
+                    BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+                };
+                return plain(status, format!("{error}\n"));
             }
-            Ok(Err(_)) => return plain(StatusCode::BAD_REQUEST, "the body did not arrive whole\n"),
-            Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time\n"),
         };
         let answer = Arc::clone(&self.surface).post(body).await;
-        let mut response = Response::new(Body::from(answer));
+        let mut response = Response::new(answer.into());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
 
-    fn upgrade(self: Arc<Self>, mut request: Request) -> Response {
+    fn upgrade(self: Arc<Self>, mut request: Request, remote: SocketAddr) -> Response {
         let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) else {
             return plain(StatusCode::BAD_REQUEST, "the header Sec-WebSocket-Key is missing\n");
         };
@@ -300,8 +309,6 @@ impl<S: Surface> Port<S> {
         let Ok(place) = Arc::clone(&self.sessions).try_acquire_owned() else {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "too many WebSocket connections are open\n");
         };
-        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let remote = request.extensions().get::<ConnectionInfo>().map_or(unknown, ConnectionInfo::remote_addr);
         let upgrading = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             match upgrading.await {
@@ -426,18 +433,7 @@ fn wants_websocket(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        if inner.to_string().contains("length limit exceeded") {
-            return true;
-        }
-        source = inner.source();
-    }
-    error.to_string().contains("length limit exceeded")
-}
-
-fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
+fn plain(status: StatusCode, text: impl Into<Full<Bytes>>) -> Response {
     let mut response = Response::new(text.into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

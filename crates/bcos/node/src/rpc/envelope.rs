@@ -3,10 +3,11 @@
 use std::future::Future;
 
 use futures::StreamExt as _;
-use serde::Serialize;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::{INVALID_REQUEST, PARSE_ERROR, RpcError};
+use super::json::{Show, append};
 
 /// How many requests of one batch run at the same time.
 const BATCH_WIDTH: usize = 16;
@@ -71,6 +72,28 @@ pub(crate) fn read(body: &[u8], manner: Manner, most: usize) -> Result<Body, Rpc
     }
 }
 
+/// Reads a body as what nearly every one is, a single request with all its members, without a tree of values around it.
+/// Of anything else, [`read`] and [`check`] know what to say.
+pub(crate) fn plain(body: &[u8]) -> Option<Request> {
+    #[derive(Deserialize)]
+    struct Plain {
+        #[serde(rename = "jsonrpc", deserialize_with = "text")]
+        _jsonrpc: (),
+        id: Value,
+        method: String,
+        params: Vec<Value>,
+    }
+    fn text<'a, D: serde::Deserializer<'a>>(from: D) -> Result<(), D::Error> {
+        std::borrow::Cow::<str>::deserialize(from).map(drop)
+    }
+    // A list would do for the members in their order; here it is a batch.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
+    let Plain { id, method, params, .. } = serde_json::from_slice(body).ok()?;
+    matches!(id, Value::Number(_) | Value::String(_)).then_some(Request { id, method, params })
+}
+
 /// Checks one request's form; an error comes with the id to repeat.
 pub(crate) fn check(value: Value, manner: Manner) -> Result<Request, (Value, RpcError)> {
     let Value::Object(mut fields) = value else {
@@ -108,13 +131,13 @@ pub(crate) fn check(value: Value, manner: Manner) -> Result<Request, (Value, Rpc
 }
 
 /// Writes one answer behind what is already there.
-pub(crate) fn write<T: Serialize>(out: &mut Vec<u8>, id: &Value, answer: &Result<T, RpcError>) {
+pub(crate) fn write<T: Show>(out: &mut Vec<u8>, id: &Value, answer: &Result<T, RpcError>) {
     out.extend_from_slice(b"{\"id\":");
     append(out, id);
     match answer {
         Ok(result) => {
             out.extend_from_slice(b",\"jsonrpc\":\"2.0\",\"result\":");
-            append(out, result);
+            result.show(out);
         }
         Err(error) => {
             out.extend_from_slice(b",\"jsonrpc\":\"2.0\",\"error\":");
@@ -124,32 +147,28 @@ pub(crate) fn write<T: Serialize>(out: &mut Vec<u8>, id: &Value, answer: &Result
     out.push(b'}');
 }
 
-fn append<T: Serialize>(out: &mut Vec<u8>, value: &T) {
-    let before = out.len();
-    if serde_json::to_writer(&mut *out, value).is_err() {
-        // A vector takes every write and a value has only text keys; should that change, the answer stays JSON.
-        out.truncate(before);
-        out.extend_from_slice(b"null");
-    }
-}
-
 /// Answers a body: every request in it through `serve`, in the order of the batch.
 pub(crate) async fn answer<F, A, T>(body: &[u8], manner: Manner, most: usize, serve: F) -> Vec<u8>
 where
     F: Fn(Request) -> A,
     A: Future<Output = Result<T, RpcError>>,
-    T: Serialize,
+    T: Show,
 {
-    let mut out = Vec::with_capacity(512);
-    match read(body, manner, most) {
-        Err(error) => write::<T>(&mut out, &Value::Null, &Err(error)),
-        Ok(Body::One(request)) => {
-            let (id, result) = one(request, manner, &serve).await;
-            write(&mut out, &id, &result);
-        }
-        // Boxed, so that a single request does not carry the room for sixteen.
-        Ok(Body::Batch(requests)) => Box::pin(batch(&mut out, requests, manner, &serve)).await,
-    }
+    let mut out = Vec::with_capacity(1024);
+    let request = match plain(body) {
+        Some(request) => Ok(request),
+        None => match read(body, manner, most) {
+            Ok(Body::One(request)) => check(request, manner),
+            // Boxed, so that a single request does not carry the room for sixteen.
+            Ok(Body::Batch(requests)) => {
+                Box::pin(batch(&mut out, requests, manner, &serve)).await;
+                return out;
+            }
+            Err(error) => Err((Value::Null, error)),
+        },
+    };
+    let (id, result) = answered(request, &serve).await;
+    write(&mut out, &id, &result);
     out
 }
 
@@ -157,9 +176,10 @@ async fn batch<F, A, T>(out: &mut Vec<u8>, requests: Vec<Value>, manner: Manner,
 where
     F: Fn(Request) -> A,
     A: Future<Output = Result<T, RpcError>>,
-    T: Serialize,
+    T: Show,
 {
-    let mut answers = futures::stream::iter(requests).map(|request| one(request, manner, serve)).buffered(BATCH_WIDTH);
+    let requests = futures::stream::iter(requests).map(|request| answered(check(request, manner), serve));
+    let mut answers = requests.buffered(BATCH_WIDTH);
     out.push(b'[');
     while let Some((id, result)) = answers.next().await {
         if out.len() > 1 {
@@ -170,12 +190,12 @@ where
     out.push(b']');
 }
 
-async fn one<F, A, T>(request: Value, manner: Manner, serve: &F) -> (Value, Result<T, RpcError>)
+async fn answered<F, A, T>(request: Result<Request, (Value, RpcError)>, serve: &F) -> (Value, Result<T, RpcError>)
 where
     F: Fn(Request) -> A,
     A: Future<Output = Result<T, RpcError>>,
 {
-    match check(request, manner) {
+    match request {
         Ok(request) => {
             let id = request.id.clone();
             (id, serve(request).await)
@@ -210,6 +230,31 @@ mod tests {
             served(body, Manner::Ethereum),
             json!({"jsonrpc":"2.0","id":"a-b","error":{"code":7,"message":"no","data":"0x"}})
         );
+    }
+
+    #[test]
+    fn the_short_way_of_reading_a_request_is_the_long_one() {
+        let bodies = [
+            r#"{"jsonrpc":"2.0","method":"m","params":[1,"\u0041"],"id":7}"#,
+            " \n{\"id\":\"x\",\"extra\":[{}],\"params\":[],\"method\":\"m\",\"jsonrpc\":\"\"}",
+            r#" {"id":"x","extra":[{}],"params":[],"method":"a\nb","jsonrpc":"1\t0"} "#,
+            r#"{"jsonrpc":"2.0","method":"m","params":[],"id":null}"#,
+            r#"{"jsonrpc":"2.0","method":"m","params":[],"id":true}"#,
+            r#"{"jsonrpc":2,"method":"m","params":[],"id":1}"#,
+            r#"{"jsonrpc":"2.0","method":"m","method":"n","params":[],"id":1}"#,
+            r#"{"jsonrpc":"2.0","method":"m","id":1}"#,
+            r#"["2.0",1,"m",[]]"#,
+            r#"{"jsonrpc":"2.0","method":"m","params":[],"id":1} 7"#,
+        ];
+        let mut short = 0;
+        for body in bodies {
+            if let Some(request) = plain(body.as_bytes()) {
+                let Ok(Body::One(value)) = read(body.as_bytes(), Manner::Bcos, 1) else { panic!("{body}") };
+                assert_eq!(check(value, Manner::Bcos).unwrap(), request, "{body}");
+                short += 1;
+            }
+        }
+        assert_eq!(short, 3);
     }
 
     #[test]

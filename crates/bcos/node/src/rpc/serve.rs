@@ -7,7 +7,7 @@ use std::time::Duration;
 use konsort_node::{ServeError, Server, ServerOptions, Tasks, TlsError};
 
 use super::Rpc;
-use super::edge::{self, Cors, Limits};
+use super::edge::{Cors, Limits, Port};
 use super::filters::Filters;
 use crate::api::Node;
 use crate::config::Web3RpcConfig;
@@ -65,9 +65,9 @@ pub(crate) async fn start(node: &Node, tasks: &Tasks) -> Result<Services, Servic
         _ => None,
     };
     let local = server.local_addr();
-    let router = edge::router(Arc::clone(&sdk), Limits::default(), Some(Cors::default()), tasks.shutdown());
+    let port = Port::new(Arc::clone(&sdk), Limits::default(), Some(Cors::default()), tasks.shutdown());
     let shutdown = tasks.shutdown().clone();
-    tasks.spawn_graceful(async move { server.serve(router, shutdown).await });
+    tasks.spawn_graceful(async move { server.serve(port, shutdown).await });
     sdk.start(tasks);
     Ok(Services { rpc: local, web3, sdk })
 }
@@ -84,9 +84,9 @@ async fn open_web3(config: &Web3RpcConfig, eth: Arc<Eth>, tasks: &Tasks) -> Resu
         max_age: config.cors_max_age,
         credentials: config.cors_credentials,
     });
-    let router = edge::router(eth, limits, cors, tasks.shutdown());
+    let port = Port::new(eth, limits, cors, tasks.shutdown());
     let shutdown = tasks.shutdown().clone();
-    tasks.spawn_graceful(async move { server.serve(router, shutdown).await });
+    tasks.spawn_graceful(async move { server.serve(port, shutdown).await });
     Ok(local)
 }
 

@@ -4,9 +4,9 @@ use alloy_primitives::{Address, B256, hex};
 use bcos_types::address::checksum;
 use bcos_types::{BlockHeader, LogEntry, Receipt, TxKind, VerifiedTx, web3};
 use konsort_crypto::CryptoSuite;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::json::Object;
 use super::text;
 
 /// `getTransaction` and the transactions of a block.
@@ -57,69 +57,41 @@ pub(crate) fn transaction(verified: &VerifiedTx) -> Value {
     Value::Object(out)
 }
 
-/// A receipt with what clients want of its transaction: every `sendTransaction` is answered with one, so it is written as it stands.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ReceiptView<'a> {
-    version: i32,
-    contract_address: String,
-    checksum_contract_address: String,
-    gas_used: String,
-    status: i32,
-    block_number: u64,
-    output: String,
-    message: &'a str,
-    transaction_hash: String,
-    hash: String,
-    log_entries: Vec<LogView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    effective_gas_price: Option<&'a str>,
-    to: &'a str,
-    from: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    input: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    extra_data: Option<&'a str>,
+/// A receipt with what clients want of its transaction: every `sendTransaction` is answered with one, so it is written as
+/// it stands. `input`: the transaction's input and extra data are shown.
+pub(crate) fn receipt(
+    out: &mut Object<'_>,
+    receipt: &Receipt,
+    verified: &VerifiedTx,
+    input: bool,
+    suite: &dyn CryptoSuite,
+) {
+    let transaction = &verified.tx;
+    let (contract_address, checksum_contract_address) = contract(receipt.contract_address.as_ref(), suite);
+    let hash = if receipt.hash.is_zero() { receipt.compute_hash(suite) } else { receipt.hash };
+    out.number("version", receipt.version)
+        .text("contractAddress", &contract_address)
+        .text("checksumContractAddress", &checksum_contract_address)
+        .number_text("gasUsed", receipt.gas_used)
+        .number("status", receipt.status)
+        .number("blockNumber", receipt.block_number)
+        .data("output", &receipt.output)
+        .text("message", &receipt.message)
+        .data("transactionHash", verified.hash)
+        .data("hash", hash)
+        .list("logEntries", &receipt.logs, log);
+    if receipt.version >= 1 {
+        out.text("effectiveGasPrice", &receipt.effective_gas_price);
+    }
+    out.text("to", &transaction.data.to).data("from", verified.sender);
+    if input {
+        out.data("input", &transaction.data.input).text("extraData", &transaction.extra_data);
+    }
 }
 
 /// An event; its address is without `0x`.
-#[derive(Debug, Serialize)]
-struct LogView {
-    address: String,
-    topics: Vec<String>,
-    data: String,
-}
-
-impl<'a> ReceiptView<'a> {
-    /// `input`: the transaction's input and extra data are shown.
-    pub(crate) fn new(receipt: &'a Receipt, verified: &'a VerifiedTx, input: bool, suite: &dyn CryptoSuite) -> Self {
-        let (contract_address, checksum_contract_address) = contract(receipt.contract_address.as_ref(), suite);
-        let hash = if receipt.hash.is_zero() { receipt.compute_hash(suite) } else { receipt.hash };
-        let log = |log: &LogEntry| LogView {
-            address: hex::encode(log.address),
-            topics: log.topics.iter().map(text::data).collect(),
-            data: text::data(&log.data),
-        };
-        let transaction = &verified.tx;
-        Self {
-            version: receipt.version,
-            contract_address,
-            checksum_contract_address,
-            gas_used: receipt.gas_used.to_string(),
-            status: receipt.status,
-            block_number: receipt.block_number,
-            output: text::data(&receipt.output),
-            message: &receipt.message,
-            transaction_hash: text::data(verified.hash),
-            hash: text::data(hash),
-            log_entries: receipt.logs.iter().map(log).collect(),
-            effective_gas_price: (receipt.version >= 1).then_some(&receipt.effective_gas_price),
-            to: &transaction.data.to,
-            from: text::data(verified.sender),
-            input: input.then(|| text::data(&transaction.data.input)),
-            extra_data: input.then_some(&transaction.extra_data),
-        }
-    }
+fn log(log: &LogEntry, out: &mut Vec<u8>) {
+    Object::new(out).digits("address", log.address).data_list("topics", &log.topics).data("data", &log.data).end();
 }
 
 /// The address in both spellings, each with `0x`; both empty when nothing was deployed.

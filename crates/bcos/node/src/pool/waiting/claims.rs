@@ -1,10 +1,9 @@
 //! Which transactions stand in which proposals: sealing, reserving, giving back.
 
-use std::collections::HashSet;
 use std::hash::BuildHasher as _;
 
 use alloy_primitives::B256;
-use alloy_primitives::map::{B256Map, B256Set};
+use alloy_primitives::map::{B256Map, B256Set, HashSet};
 use bcos_types::{TxKind, VerifiedTx};
 
 use super::{Claim, Place, Seal, Waiting};
@@ -161,7 +160,7 @@ impl Waiting {
 
     fn is_claimable(&self, number: u64, hashes: &[B256]) -> bool {
         let mut seen = B256Set::default();
-        let mut nonces: HashSet<&str> = HashSet::with_capacity(hashes.len());
+        let mut nonces: HashSet<&str> = HashSet::default();
         hashes.iter().all(|hash| {
             let Some(entry) = self.entries.get(hash) else { return false };
             let earlier = matches!(entry.place, Place::Sealed(other) if other < number);

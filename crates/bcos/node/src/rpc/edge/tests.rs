@@ -48,7 +48,7 @@ fn pages_of_other_origins_are_not_let_in_when_origins_are_named() {
     let cors = Cors { origins: "http://one, http://two".into(), credentials: true, ..Cors::default() };
     let allowed = |cors: &Cors, origin: &'static str| {
         let mut headers = HeaderMap::new();
-        CorsHeaders::from(cors.clone()).allow(&mut headers, Some(&HeaderValue::from_static(origin)));
+        CorsHeaders::from(cors.clone()).allow(&mut headers, Some(HeaderValue::from_static(origin)));
         let get = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap().to_owned());
         (get(header::ACCESS_CONTROL_ALLOW_ORIGIN), get(header::ACCESS_CONTROL_ALLOW_CREDENTIALS))
     };

@@ -170,6 +170,12 @@ async fn refusals_carry_upstreams_codes() {
     let options = http(&world.rpc, "OPTIONS", "/any/path", "origin: http://page\r\n", b"").await;
     assert_eq!(options.status, 204);
     assert!(options.head.contains("access-control-allow-origin: *"), "{}", options.head);
+    let page = http(&world.rpc, "POST", "/", "origin: http://page\r\n", b"{}").await;
+    assert!(page.head.contains("access-control-allow-origin: *"), "{}", page.head);
+    let program = http(&world.rpc, "POST", "/", "", b"{}").await;
+    assert!(!program.head.contains("access-control"), "{}", program.head);
+    // Refused, but read to its end: the next request on the connection is understood.
+    assert_eq!(http(&world.rpc, "PUT", "/", "", &vec![b'x'; 200_000]).await.status, 405);
     assert_eq!(http(&world.rpc, "GET", "/", "", b"").await.status, 405);
     let large = vec![b' '; 11 << 20];
     assert_eq!(http(&world.rpc, "POST", "/", "", &large).await.status, 413);
