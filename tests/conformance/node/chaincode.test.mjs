@@ -1,7 +1,7 @@
 // What contracts do with the ledger, seen by a client: ranges and pages, history, calls between contracts, conflicts.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { chaincodeName, channelName, gatewayOf, json, newId, peers, settled } from './network.mjs';
+import { chaincodeName, channelName, gatewayOf, json, level, newId, peers } from './network.mjs';
 
 describe(`chaincode ${chaincodeName}`, () => {
     let session;
@@ -36,8 +36,10 @@ describe(`chaincode ${chaincodeName}`, () => {
     test('history tells every change, the newest first', async () => {
         const asset = newId('history');
         await session.contract.submitTransaction('CreateAsset', asset, 'red', '1', 'One', '1');
-        await settled(() => session.contract.submitTransaction('TransferAsset', asset, 'Two'));
-        await settled(() => session.contract.submitTransaction('DeleteAsset', asset));
+        await level();
+        await session.contract.submitTransaction('TransferAsset', asset, 'Two');
+        await level();
+        await session.contract.submitTransaction('DeleteAsset', asset);
         const history = json(await session.contract.evaluateTransaction('GetAssetHistory', asset));
         assert.equal(history.length, 3);
         assert.deepEqual(history.map((change) => change.isDelete), [true, false, false]);
@@ -50,6 +52,7 @@ describe(`chaincode ${chaincodeName}`, () => {
     test('an existing asset cannot be created again', async () => {
         const asset = newId('twice');
         await session.contract.submitTransaction('CreateAsset', asset, 'red', '1', 'One', '1');
+        await level();
         const error = await session.contract.submitTransaction('CreateAsset', asset, 'red', '1', 'One', '1').catch((e) => e);
         assert.match(JSON.stringify(error.details), /already exists/);
     });
@@ -64,16 +67,18 @@ describe(`chaincode ${chaincodeName}`, () => {
         assert.equal(json(sameChannel).Owner, 'Other');
         // What the called contract writes is part of the calling transaction.
         // The calling contract touches nothing of its own, so its policy is not in the plan: all organisations are named.
-        await settled(() => session.contract.submit('CallChaincode', {
-            arguments: [other, '', 'DeleteAsset', asset], endorsingOrganizations: peers.map((peer) => peer.mspid) }));
+        await level();
+        await session.contract.submit('CallChaincode', {
+            arguments: [other, '', 'DeleteAsset', asset], endorsingOrganizations: peers.map((peer) => peer.mspid) });
         await assert.rejects(session.network.getContract(other).evaluateTransaction('ReadAsset', asset));
     });
 
     test('of two deletions in flight one commits', async () => {
         const asset = newId('conflict');
         await session.contract.submitTransaction('CreateAsset', asset, 'red', '1', 'One', '1');
+        await level();
         const proposals = [0, 1].map(() => session.contract.newProposal('DeleteAsset', { arguments: [asset] }));
-        const transactions = await Promise.all(proposals.map((proposal) => settled(() => proposal.endorse())));
+        const transactions = await Promise.all(proposals.map((proposal) => proposal.endorse()));
         const commits = await Promise.all(transactions.map((transaction) => transaction.submit()));
         const statuses = await Promise.all(commits.map((commit) => commit.getStatus()));
         assert.deepEqual(statuses.map((status) => status.successful).sort(), [false, true]);

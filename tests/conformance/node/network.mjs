@@ -4,6 +4,7 @@ import { createHash, createPrivateKey, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import * as grpc from '@grpc/grpc-js';
 import { connect, hash, signers } from '@hyperledger/fabric-gateway';
+import { common } from '@hyperledger/fabric-protos';
 
 export const network = JSON.parse(readFileSync(process.env.KONSORT_NETWORK, 'utf8'));
 export const channelName = network.channel;
@@ -45,20 +46,23 @@ export const newId = (prefix = 'asset') => `${prefix}-${randomUUID()}`;
 export const json = (bytes) => JSON.parse(Buffer.from(bytes).toString('utf8'));
 export const sha256 = (bytes) => createHash('sha256').update(bytes).digest();
 
+async function height(peer) {
+    const session = gatewayOf(peer.mspid, { chaincode: 'qscc' });
+    try {
+        return common.BlockchainInfo.deserializeBinary(await session.contract.evaluateTransaction('GetChainInfo', channelName)).getHeight();
+    } finally { session.close(); }
+}
+
 /**
- * Endorses again while peers disagree because one is a block behind the others, as applications that build on their last transaction do.
- * @template T
- * @param {() => Promise<T>} endorse
- * @returns {Promise<T>}
+ * Waits until every peer has the blocks of the furthest one. A gateway waits for its own peer only, so without this a transaction that
+ * builds on the last one may meet a peer that has not got there, as "does not exist" or as results that do not match.
  */
-export const settled = async (endorse) => {
-    for (let attempt = 0; ; attempt += 1) {
-        try {
-            return await endorse();
-        } catch (error) {
-            const behind = JSON.stringify(error.details ?? '').includes('ProposalResponsePayloads do not match');
-            if (!behind || attempt === 100) throw error;
+export async function level() {
+    const furthest = Math.max(...await Promise.all(peers.map(height)));
+    for (const peer of peers) {
+        for (const deadline = Date.now() + 10000; await height(peer) < furthest;) {
+            if (Date.now() > deadline) throw new Error(`${peer.name} has not reached block ${furthest} after 10 s`);
             await new Promise((resolve) => { setTimeout(resolve, 50); });
         }
     }
-};
+}
