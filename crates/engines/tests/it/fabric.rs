@@ -317,6 +317,7 @@ fn calls_are_tried_explained_and_identities_revoked() {
     network.act(&deployment("mychannel", "1.0", Some("OR('Org1MSP.peer','Org2MSP.peer')")));
     let created = network.submit(&call("mychannel", "CreateAsset", &["c1", "blue", "5", "Tom", "300"])).unwrap();
     assert!(created.ok);
+    network.level("mychannel");
 
     // Trying changes nothing and shows everything.
     let height = network.heights("mychannel")["peer0-org1"];
